@@ -1,0 +1,53 @@
+//! What is decided: the replicated state machine of quorate, and nothing that could wait.
+//!
+//! ```text
+//!             Command ──▶ ┌─────────┐ ──▶ Verdict    to whoever proposed
+//!   At { index, term } ──▶│ Machine │ ──▶ [Effect]   to whoever acts or watches
+//!                         └────┬────┘
+//!                         rows │ snapshot            to whoever remembers
+//! ```
+//!
+//! A command comes out of the log, is applied, and is answered; the state is a function of the log alone
+//! (I11), so all replicas agree without talking. A refusal is a verdict. Beside the machine stand the pure
+//! cores that surround it: the ring, which says to which node a name falls, and the lease, whose two sides
+//! decide when silence is death.
+//!
+//! Not here: threads, tasks, sockets, files, clocks, dice. Time never enters the log; where a core needs it,
+//! it is a parameter.
+//!
+//! I1 and I2 hold in [`Machine`], I3 and I4 as far as clocks go in [`lease`], I11 everywhere.
+//!
+//! Read next: `command.rs`, then `machine.rs`, then the noun that you came for.
+
+mod command;
+mod verdict;
+
+mod effect;
+
+mod machine;
+mod names;
+mod nodes;
+mod sessions;
+
+mod once;
+
+mod changes;
+mod rows;
+pub mod snapshot;
+
+pub mod lease;
+mod ring;
+
+mod error;
+
+pub use command::{Claim, Command, Evidence, Once, Op, SessionOwner};
+pub use effect::{Effect, ReleaseCause};
+pub use error::{Broken, RowError, SnapshotError, TermsError};
+pub use lease::{Grantor, Holder, Terms};
+pub use machine::{At, Machine};
+pub use names::Registration;
+pub use nodes::Node;
+pub use ring::Ring;
+pub use rows::{Loader, Row};
+pub use sessions::Session;
+pub use verdict::{Holding, Refusal, Verdict};

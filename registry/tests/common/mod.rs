@@ -1,0 +1,270 @@
+//! What the tests share: a small world to speak to, and random logs.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use quorate_registry::{
+    At, Claim, Command, Effect, Evidence, Machine, Once, Op, SessionOwner, Verdict,
+};
+use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
+
+/// So many random cases; what fails is kept beside the test, and tried first from then on.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig {
+        failure_persistence: Some(Box::new(kept)),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+/// A machine, and a log that only it has seen.
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { machine: Machine::new(0), index: 0, term: 1 }
+    }
+
+    /// A world with the node `n1` (identity 1, boot 1) and its session.
+    pub(crate) fn with_node() -> (Self, SessionId) {
+        let mut world = Self::new();
+        world.say(join(1, "n1"));
+        let session = world.open(node(1, 1));
+        (world, session)
+    }
+
+    /// Applies as the next entry, and checks the whole state.
+    pub(crate) fn hear(&mut self, once: Once, op: Op) -> (Verdict, Vec<Effect>) {
+        self.index += 1;
+        let mut effects = Vec::new();
+        let at = At { index: Index(self.index), term: self.term };
+        let verdict = self.machine.apply(at, Command { once, op }, &mut effects);
+        self.machine.check();
+        self.machine.check_all();
+        (verdict, effects)
+    }
+
+    pub(crate) fn say(&mut self, op: Op) -> Verdict {
+        self.hear(Once::Free, op).0
+    }
+
+    pub(crate) fn open(&mut self, owner: SessionOwner) -> SessionId {
+        match self.say(Op::Open { owner, ttl_ms: 2000 }) {
+            Verdict::Opened { session } => session,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    pub(crate) fn register(&mut self, text: &str, session: Option<SessionId>) -> Epoch {
+        match self.say(register(text, session)) {
+            Verdict::Registered { epoch } => epoch,
+            other => panic!("not registered: {other:?}"),
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.machine.list("", None).map(|held| held.name.to_string()).collect()
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn node(node: u64, boot: u64) -> SessionOwner {
+    SessionOwner::Node { node: NodeId(node), boot: Boot(boot) }
+}
+
+pub(crate) fn join(node: u64, text: &str) -> Op {
+    Op::Join {
+        node: NodeId(node),
+        name: NodeName::try_from(text).unwrap(),
+        address: format!("10.0.0.{node}:4747"),
+        labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
+    }
+}
+
+pub(crate) fn claim(session: Option<SessionId>) -> Claim {
+    let holder = Some(Pid { node: NodeId(1), boot: Boot(1), serial: 7 });
+    Claim { session, holder, value: b"here".to_vec(), meta: BTreeMap::new() }
+}
+
+pub(crate) fn register(text: &str, session: Option<SessionId>) -> Op {
+    Op::Register { name: name(text), claim: claim(session), replace: None }
+}
+
+pub(crate) fn replace(text: &str, session: Option<SessionId>, epoch: Epoch) -> Op {
+    Op::Register { name: name(text), claim: claim(session), replace: Some(epoch) }
+}
+
+pub(crate) fn release(text: &str, epoch: Option<Epoch>) -> Op {
+    Op::Release { name: name(text), epoch }
+}
+
+pub(crate) fn end(session: SessionId, evidence: Evidence) -> Op {
+    Op::End { session, evidence }
+}
+
+/// All rows but the header, which counts the entries.
+pub(crate) fn body(machine: &Machine) -> Vec<(Vec<u8>, Vec<u8>)> {
+    machine.rows().skip(1).collect()
+}
+
+/// A log over few nodes, names, sessions and marks, such that commands meet.
+pub(crate) fn log(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(At, Command)>> {
+    vec((intent(), once(), 1..3_u64, 0..12_u8), len).prop_map(|intents| {
+        let mut machine = Machine::new(3);
+        let mut at = At { index: Index(0), term: 1 };
+        let mut write = |(intent, once, skip, election)| {
+            at.index.0 += skip;
+            at.term += u64::from(election == 0);
+            let command = spell_out(&machine, at, intent, once);
+            machine.apply(at, command.clone(), &mut Vec::new());
+            (at, command)
+        };
+        intents.into_iter().map(&mut write).collect()
+    })
+}
+
+/// What somebody wants, before it is known which sessions and epochs there are.
+#[derive(Clone, Copy, Debug)]
+enum Intent {
+    Join { node: u64, name: u8 },
+    Leave { node: u64 },
+    OpenNode { node: u64, boot: u64 },
+    OpenClient,
+    End { session: usize, evidence: u8 },
+    Register { name: u8, session: Option<usize>, epoch: u8, weight: usize },
+    Release { name: u8, epoch: u8 },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Free,
+    Key(u128),
+    Seq { session: usize, seq: u64 },
+}
+
+fn intent() -> impl Strategy<Value = Intent> {
+    let session = 0..8_usize;
+    let weight = prop_oneof![8 => 0..40_usize, 1 => Just(Claim::BYTES_MAX + 1)];
+    prop_oneof![
+        2 => (1..4_u64, 0..3_u8).prop_map(|(node, name)| Intent::Join { node, name }),
+        1 => (1..4_u64).prop_map(|node| Intent::Leave { node }),
+        4 => (1..4_u64, 1..4_u64).prop_map(|(node, boot)| Intent::OpenNode { node, boot }),
+        2 => Just(Intent::OpenClient),
+        2 => (session.clone(), 0..5_u8)
+            .prop_map(|(session, evidence)| Intent::End { session, evidence }),
+        8 => (0..6_u8, proptest::option::weighted(0.8, session), 0..8_u8, weight).prop_map(
+            |(name, session, epoch, weight)| Intent::Register { name, session, epoch, weight }
+        ),
+        3 => (0..6_u8, 0..4_u8).prop_map(|(name, epoch)| Intent::Release { name, epoch }),
+    ]
+}
+
+fn once() -> impl Strategy<Value = Mark> {
+    prop_oneof![
+        3 => Just(Mark::Free),
+        2 => (0..40_u128).prop_map(Mark::Key),
+        3 => (0..8_usize, prop_oneof![9 => 0..40_u64, 1 => 0..600_u64])
+            .prop_map(|(session, seq)| Mark::Seq { session, seq }),
+    ]
+}
+
+fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
+    let name_of = |n: u8| name(["a", "a/b", "a/c", "b", "b:1", "z"][usize::from(n) % 6]);
+    let epoch_of = |n: u8, of: &Name| match n {
+        0 | 1 => machine.find(of.as_str()).map(|held| held.epoch),
+        2 => Epoch::new(3, Index(at.index.0 / 2)),
+        _ => None,
+    };
+    let op = match intent {
+        Intent::Join { node, name } => join(node, ["n1", "n2", "n3"][usize::from(name)]),
+        Intent::Leave { node } => Op::Leave { node: NodeId(node) },
+        Intent::OpenNode { node: id, boot } => Op::Open { owner: node(id, boot), ttl_ms: 2000 },
+        Intent::OpenClient => Op::Open { owner: SessionOwner::Client, ttl_ms: 0 },
+        Intent::End { session, evidence } => {
+            let evidence = match evidence {
+                0 => Evidence::Stopped,
+                1 => Evidence::NodeLeft,
+                2 => Evidence::Expired { term: at.term - 1 },
+                _ => Evidence::Expired { term: at.term },
+            };
+            end(pick(machine, session), evidence)
+        }
+        Intent::Register { name, session, epoch, weight } => {
+            let name = name_of(name);
+            let mut claim = claim(session.map(|session| pick(machine, session)));
+            claim.value = vec![at.index.0 as u8; weight];
+            let replace = epoch_of(epoch, &name);
+            Op::Register { name, claim, replace }
+        }
+        Intent::Release { name, epoch } => {
+            let name = name_of(name);
+            let epoch = epoch_of(epoch, &name);
+            Op::Release { name, epoch }
+        }
+    };
+    let once = match mark {
+        Mark::Free => Once::Free,
+        Mark::Key(key) => Once::Key(key),
+        Mark::Seq { session, seq } => Once::Seq { session: pick(machine, session), seq },
+    };
+    Command { once, op }
+}
+
+/// A session: mostly one that lives, else one that ended, is yet to come, or never can be.
+fn pick(machine: &Machine, n: usize) -> SessionId {
+    let living = machine.sessions().map(|session| session.id).nth(n);
+    living.unwrap_or(SessionId([1, 3, 30, 0, u64::MAX][n % 5]))
+}
+
+/// Any command at all, whatever there is.
+pub(crate) fn any_command() -> impl Strategy<Value = Command> {
+    let number = || prop_oneof![4 => 0..12_u64, 1 => any::<u64>(), 1 => Just(u64::MAX)];
+    let session = move || number().prop_map(SessionId);
+    let text = || "[a-z/]{1,3}".prop_filter_map("a name", |text| Name::new(text).ok());
+    let labels = || proptest::collection::btree_map(".{0,4}", ".{0,4}", 0..4);
+    let owner = prop_oneof![
+        Just(SessionOwner::Client),
+        (number(), number()).prop_map(|(id, boot)| node(id, boot)),
+    ];
+    let evidence = prop_oneof![
+        Just(Evidence::Stopped),
+        Just(Evidence::NodeLeft),
+        number().prop_map(|term| Evidence::Expired { term }),
+        number().prop_map(|boot| Evidence::Superseded { by: Boot(boot) }),
+    ];
+    let epoch = move || proptest::option::of(number().prop_filter_map("shown", Epoch::from_shown));
+    let node_name = "[a-c]{1,2}".prop_map(|text| NodeName::try_from(text).unwrap());
+    let address = prop_oneof![9 => ".{0,8}", 1 => Just("x".repeat(513))];
+    let op = prop_oneof![
+        (number(), node_name, address, labels()).prop_map(|(node, name, address, labels)| {
+            Op::Join { node: NodeId(node), name, address, labels }
+        }),
+        number().prop_map(|node| Op::Leave { node: NodeId(node) }),
+        (owner, number()).prop_map(|(owner, ttl_ms)| Op::Open { owner, ttl_ms }),
+        (session(), evidence).prop_map(|(session, evidence)| end(session, evidence)),
+        (text(), proptest::option::of(session()), vec(any::<u8>(), 0..9), labels(), epoch())
+            .prop_map(|(name, session, value, meta, replace)| Op::Register {
+                name,
+                claim: Claim { session, holder: None, value, meta },
+                replace,
+            }),
+        (text(), epoch()).prop_map(|(name, epoch)| Op::Release { name, epoch }),
+    ];
+    let once = prop_oneof![
+        Just(Once::Free),
+        any::<u128>().prop_map(Once::Key),
+        (session(), number()).prop_map(|(session, seq)| Once::Seq { session, seq }),
+    ];
+    (once, op).prop_map(|(once, op)| Command { once, op })
+}
