@@ -1,0 +1,210 @@
+//! The writer: takes all that waits, writes it, syncs once, and says so in order.
+//!
+//! It alone writes to the journal. The first refusal of the disk ends it: what was being written is then
+//! unknown, so it is neither acknowledged nor tried again, and nothing later is taken (fail-stop).
+//!
+//! Not here: what may be written (`log`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::journal::{Segment, Tail};
+use crate::log::{LogConfig, Shared, stopped};
+use crate::queue::{Done, Job};
+use crate::record::Record;
+use crate::segment::{self, Header};
+use crate::standing::Standing;
+use crate::window::Place;
+
+/// Makes durable what a [`crate::Log`] was given. Run it, on a thread of its own where syncs block.
+pub struct Scribe {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    config: LogConfig,
+    /// What holds at the tail.
+    written: Standing,
+    segments: BTreeMap<u64, Segment>,
+    tail: Tail,
+    /// What goes to the tail with the next sync, and where its entries lie in it.
+    buffer: Vec<u8>,
+    places: Vec<(u64, u64, Place)>,
+}
+
+/// A buffer that grew beyond this for one large batch is given back.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+impl Scribe {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        disk: Arc<dyn Disk>,
+        config: LogConfig,
+        written: Standing,
+        segments: BTreeMap<u64, Segment>,
+        tail: Tail,
+    ) -> Self {
+        let (buffer, places) = (Vec::new(), Vec::new());
+        Self { shared, disk, config, written, segments, tail, buffer, places }
+    }
+
+    /// Writes until every log is dropped, or until the disk refuses.
+    pub async fn run(mut self) {
+        while let Some(mut jobs) = self.next().await {
+            let mut dones = Vec::new();
+            if let Err(error) = self.write(&mut jobs, &mut dones).await {
+                tracing::error!(%error, "the journal cannot be written; this node must stop");
+                let why = error.to_string();
+                let rest = self.shared.stop(&why);
+                let later = jobs.into_iter().chain(rest).filter_map(|job| job.done);
+                dones.into_iter().chain(later).for_each(|done| done(Err(stopped(&why))));
+                return;
+            }
+        }
+    }
+
+    /// All the work that waits, once something in it asks for a sync.
+    async fn next(&self) -> Option<VecDeque<Job>> {
+        loop {
+            {
+                let mut state = self.shared.lock();
+                let is_end = state.is_closed;
+                match state.queue.take(is_end) {
+                    Some(jobs) => return Some(jobs),
+                    None if is_end => return None,
+                    None => {}
+                }
+            }
+            self.shared.work.notified().await;
+        }
+    }
+
+    /// Writes jobs and answers them. On an error, those that were begun are left in `dones`, and the
+    /// others in `jobs`.
+    async fn write(&mut self, jobs: &mut VecDeque<Job>, dones: &mut Vec<Done>) -> io::Result<()> {
+        let bytes: usize = jobs.iter().map(Job::bytes).sum();
+        let purged = self.written.floor();
+        while let Some(job) = jobs.pop_front() {
+            let outcome = self.lay(job.records, job.stamp, dones).await;
+            dones.extend(job.done);
+            outcome?;
+        }
+        self.settle(dones).await?;
+        self.shared.lock().queue.finish(bytes);
+        self.shared.room.notify_waiters();
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        if self.written.floor() > purged {
+            self.delete_purged().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts records into the buffer; goes on in a new segment where they do not fit.
+    async fn lay(
+        &mut self,
+        records: Vec<Record>,
+        stamp: u64,
+        dones: &mut Vec<Done>,
+    ) -> io::Result<()> {
+        let mut stamp = stamp;
+        for record in records {
+            let needed = record.framed() as u64;
+            if self.tail.at + self.buffer.len() as u64 + needed > self.tail.capacity {
+                self.settle(dones).await?;
+                self.turn_over(needed).await?;
+            }
+            let at = self.tail.at as usize + self.buffer.len();
+            record.write(self.tail.seal, self.tail.batch, &mut self.buffer);
+            self.written.take(&record).map_err(io::Error::other)?;
+            if let Record::Entry { index, .. } = record {
+                let (segment, at, bytes) = (self.tail.segment, at as u32, needed as u32);
+                self.places.push((index, stamp, Place { segment, at, bytes }));
+                stamp += 1;
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.greatest = segment.greatest.max(Some(index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer, syncs, and answers what is answered by that.
+    async fn settle(&mut self, dones: &mut Vec<Done>) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.tail.file.write_at(self.tail.at, &self.buffer)?;
+            #[cfg(feature = "mutants")]
+            if self.config.ack_before_sync {
+                dones.drain(..).for_each(|done| done(Ok(())));
+            }
+            self.tail.file.sync().await?;
+            self.tail.at += self.buffer.len() as u64;
+            self.tail.batch += 1;
+            self.buffer.clear();
+            let mut state = self.shared.lock();
+            for (index, stamp, place) in self.places.drain(..) {
+                state.window.settle(index, stamp, place);
+            }
+        }
+        dones.drain(..).for_each(|done| done(Ok(())));
+        Ok(())
+    }
+
+    /// Goes on in a new segment. The old one is synced to its end by now.
+    async fn turn_over(&mut self, needed: u64) -> io::Result<()> {
+        let mut header = Header {
+            journal: self.config.journal,
+            segment: self.tail.segment + 1,
+            capacity: 0,
+            batch: self.tail.batch - 1,
+            standing: self.written.clone(),
+        };
+        header.capacity = self.config.capacity_for(header.to_bytes().len() as u64 + needed);
+        let file = header.make(&*self.disk).await?;
+        self.shared.lock().files.insert(header.segment, Arc::clone(&file));
+        let segment = Segment { file: Arc::clone(&file), greatest: None };
+        self.segments.insert(header.segment, segment);
+        self.tail = Tail::after_header(&header, file);
+        Ok(())
+    }
+
+    /// Deletes the oldest segments while they hold nothing that is needed. Each deletion is durable
+    /// before the next, so that a crash leaves no gap.
+    async fn delete_purged(&mut self) -> io::Result<()> {
+        let floor = self.written.floor();
+        while let Some((&number, oldest)) = self.segments.first_key_value() {
+            let is_needed = oldest.greatest.is_some_and(|greatest| greatest >= floor);
+            if is_needed || number == self.tail.segment {
+                break;
+            }
+            self.shared.lock().files.remove(&number);
+            self.segments.remove(&number);
+            self.disk.remove(&segment::name(number))?;
+            self.disk.sync().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Nothing is written from here on. Returns what waited.
+    pub(crate) fn stop(&self, why: &str) -> VecDeque<Job> {
+        let rest = {
+            let mut state = self.lock();
+            state.stopped.get_or_insert_with(|| why.to_owned());
+            state.queue.take(true).unwrap_or_default()
+        };
+        self.room.notify_waiters();
+        rest
+    }
+}
+
+impl Drop for Scribe {
+    /// A scribe that is dropped before its time leaves nobody waiting.
+    fn drop(&mut self) {
+        let why = "the scribe has ended";
+        let rest = self.shared.stop(why);
+        rest.into_iter().filter_map(|job| job.done).for_each(|done| done(Err(stopped(why))));
+    }
+}
