@@ -1,0 +1,178 @@
+//! openraft's state machine over the registry's. Each committed entry passes here once, in order.
+
+use std::io;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use quorate_registry::{At, Effect, Machine, snapshot};
+use quorate_vocab::Index;
+
+use crate::archive::Archive;
+use crate::feed::Feed;
+use crate::types::{
+    Answer, Entry, LogId, Payload, Snapshot, SnapshotBody, SnapshotMeta, StoredMembership, Types,
+};
+use crate::wire::{self, PositionBytes};
+
+/// The applied state, and where in the log it stands.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+/// The state as all share it: one writer, who applies; many readers.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<RwLock<State>>);
+
+pub(crate) struct Applier {
+    state: Shared,
+    feed: Arc<Feed>,
+    archive: Archive,
+    shelve_every: u64,
+    /// Entries applied since the shelf was last visited.
+    unshelved: u64,
+}
+
+impl State {
+    pub(crate) fn empty() -> Self {
+        Self { machine: Machine::new(0), applied: None, membership: StoredMembership::default() }
+    }
+
+    pub(crate) fn index(&self) -> Index {
+        Index(self.applied.map_or(0, |id| id.index))
+    }
+
+    pub(crate) fn position(&self) -> PositionBytes {
+        PositionBytes::new(self.applied, &self.membership)
+    }
+
+    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
+        let id = entry.log_id;
+        let answer = match entry.payload {
+            Payload::Blank => None,
+            Payload::Normal(asked) => {
+                let at = At { index: Index(id.index), term: id.leader_id.term };
+                let verdict = self.machine.apply(at, asked.0, effects);
+                self.machine.check();
+                Some(verdict)
+            }
+            Payload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(id), membership);
+                None
+            }
+        };
+        self.applied = Some(id);
+        Answer(answer)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Self {
+        Self(Arc::new(RwLock::new(state)))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().expect("a panic while the state is written stops the node")
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().expect("a panic while the state is written stops the node")
+    }
+}
+
+impl Applier {
+    pub(crate) fn new(state: Shared, feed: Arc<Feed>, archive: Archive, shelve_every: u64) -> Self {
+        Self { state, feed, archive, shelve_every, unshelved: 0 }
+    }
+}
+
+impl RaftStateMachine<Types> for Applier {
+    type SnapshotData = SnapshotBody;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let state = self.state.read();
+        Ok((state.applied, state.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let index = Index(entry.log_id.index);
+            let mut effects = Vec::new();
+            let answer = self.state.write().apply(entry, &mut effects);
+            self.feed.publish(index, effects);
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+            self.unshelved += 1;
+        }
+        if self.unshelved >= self.shelve_every {
+            self.unshelved = 0;
+            self.archive.shelve();
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder::new(&self.state, &self.archive)
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
+        let machine = snapshot::decode(&body).map_err(|e| wire::invalid(e.to_string()))?;
+        // First to the disk: openraft purges the log up to here as soon as this returns.
+        self.archive.save(PositionBytes::from_meta(meta), meta_index(meta), body).await?;
+        let state =
+            State { machine, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let index = state.index();
+        *self.state.write() = state;
+        self.feed.restart(index);
+        self.archive.restock();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        self.archive.newest()
+    }
+}
+
+/// Writes the state down as it is at one moment.
+pub(crate) struct SnapshotBuilder {
+    state: Shared,
+    archive: Archive,
+}
+
+impl SnapshotBuilder {
+    pub(crate) fn new(state: &Shared, archive: &Archive) -> Self {
+        Self { state: state.clone(), archive: archive.clone() }
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotBody;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let (meta, body) = {
+            let state = self.state.read();
+            let meta = SnapshotMeta {
+                last_log_id: state.applied,
+                last_membership: state.membership.clone(),
+            };
+            (meta, Bytes::from(snapshot::encode(&state.machine)))
+        };
+        let position = PositionBytes::from_meta(&meta);
+        self.archive.save(position, meta_index(&meta), body.clone()).await?;
+        Ok(Snapshot { meta, snapshot: body })
+    }
+}
+
+fn meta_index(meta: &SnapshotMeta) -> u64 {
+    meta.last_log_id.map_or(0, |id| id.index)
+}

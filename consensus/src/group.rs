@@ -1,0 +1,394 @@
+//! The group: propose, read, watch, and change who votes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::storage::RaftSnapshotBuilder;
+use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
+use quorate_env::BoxFuture;
+use quorate_registry::{Command, Machine, Verdict};
+use quorate_storage::StorageError;
+use quorate_vocab::{Index, NodeId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{Applier, Shared, SnapshotBuilder};
+use crate::archive::{Archive, Doors, archive};
+use crate::config::GroupConfig;
+use crate::error::{GroupError, MembershipError, ProposeError, ReadError};
+use crate::feed::{Feed, Watch};
+use crate::log::LogStore;
+use crate::peers::{Network, Peers};
+use crate::recover::{Recovery, Source, outruns, recover};
+use crate::serve::Voter;
+use crate::types::{Asked, LogId, Raft, Types};
+
+/// How many proposals may wait to be taken up; beyond that, proposing waits.
+const PROPOSALS_MAX: usize = 8_192;
+/// How many proposals go to Raft in one message, and so into one append.
+const BATCH_MAX: usize = 2_048;
+
+/// A handle on this node's part in the group. Cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    raft: Raft,
+    voter: Voter,
+    state: Shared,
+    feed: Arc<Feed>,
+    archive: Archive,
+    proposals: mpsc::Sender<Proposal>,
+}
+
+/// What this node is to the group at the moment. For people: nothing may be decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It follows the log without a vote.
+    Learner,
+    /// It follows a leader.
+    Follower,
+    /// It stands for election.
+    Candidate,
+    /// It led when it last looked.
+    Leader,
+    /// It has stopped.
+    Stopped,
+}
+
+/// What this node sees of the group.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    /// This node's role.
+    pub role: Role,
+    /// Raft's term.
+    pub term: u64,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// The last entry in this node's log.
+    pub last_index: Index,
+    /// The last entry applied here.
+    pub applied: Index,
+    /// The last entry that a snapshot covers.
+    pub snapshot: Index,
+    /// The last entry that is no longer in the log.
+    pub purged: Index,
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+    /// Who follows without a vote.
+    pub learners: BTreeSet<NodeId>,
+    /// Why Raft has stopped here, if it has.
+    pub fault: Option<String>,
+}
+
+struct Proposal {
+    command: Command,
+    answer: oneshot::Sender<Result<(Index, Verdict), ProposeError>>,
+}
+
+impl Group {
+    /// Recovers what is remembered and takes part.
+    ///
+    /// A boxed future, so that all of openraft is compiled here once, and not again into each program that
+    /// awaits this.
+    pub fn open<'a>(
+        id: NodeId,
+        config: &'a GroupConfig,
+        doors: Doors,
+        peers: Arc<dyn Peers>,
+    ) -> BoxFuture<'a, Result<(Self, Recovery), GroupError>> {
+        Box::pin(Self::take_part(id, config, doors, peers))
+    }
+
+    async fn take_part(
+        id: NodeId,
+        config: &GroupConfig,
+        doors: Doors,
+        peers: Arc<dyn Peers>,
+    ) -> Result<(Self, Recovery), GroupError> {
+        let raft_config = config.checked()?;
+        let (state, recovery) = recover(&doors)?;
+        // openraft will purge its log up to such a state at once, and nothing may be purged that only the
+        // shelf remembers.
+        let needs_safe_copy = recovery.source == Source::Shelf && outruns(&state, &doors);
+        let feed = Arc::new(Feed::new(state.index(), config.changes_kept));
+        let state = Shared::new(state);
+        let log = LogStore(doors.log.clone());
+        let (archive, archivist) = archive(doors, state.clone());
+        // Nobody has to wait for the archivist's end: `close` asks it for its last work.
+        let _ended = quorate_env::aside("quorate-archivist", archivist.run())
+            .map_err(|e| GroupError::Stopped(e.to_string()))?;
+        if recovery.repaired.is_some() || recovery.source == Source::Snapshot {
+            archive.restock();
+        }
+        if needs_safe_copy {
+            let saved = SnapshotBuilder::new(&state, &archive).build_snapshot().await;
+            saved.map_err(|source| {
+                let doing = "saving a snapshot of a state that the log does not reach".to_owned();
+                GroupError::Storage(StorageError::Io { doing, source })
+            })?;
+        }
+        let applier =
+            Applier::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
+        let raft = Raft::new(id.0, raft_config, Network(peers), log, applier)
+            .await
+            .map_err(|e| GroupError::Stopped(e.to_string()))?;
+        quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
+        let (proposals, tray) = mpsc::channel(PROPOSALS_MAX);
+        quorate_env::spawn(propose_in_batches(raft.clone(), tray));
+        let voter = Voter::new(raft.clone());
+        Ok((Self { raft, voter, state, feed, archive, proposals }, recovery))
+    }
+
+    /// Proposes a command. Many that are proposed at the same time share one append and one sync.
+    ///
+    /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
+    /// means [`ProposeError::Unknown`].
+    pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
+        let (answer, answers) = oneshot::channel();
+        let nobody = ProposeError::NotDone { leader: None };
+        self.proposals.send(Proposal { command, answer }).await.map_err(|_| nobody)?;
+        answers.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    /// Confirms with a majority that this node leads, in a round that begins after the call, and returns
+    /// once everything that was acknowledged before the call is applied here. The index is the state's that
+    /// may then be read.
+    pub async fn confirm(&self) -> Result<Index, ReadError> {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(read) => Ok(Index(read.index())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                Err(ReadError::NotLeader { leader: to.leader_id.map(NodeId) })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadError::NoQuorum)
+            }
+            Err(RaftError::Fatal(_)) => Err(ReadError::NotLeader { leader: None }),
+        }
+    }
+
+    /// Returns once everything up to `index` is applied here.
+    pub async fn reached(&self, index: Index) {
+        self.feed.reached(index).await;
+    }
+
+    /// Reads the applied state as it is here and now, with its index. Keep `read` short: apply waits for it.
+    pub fn read<R>(&self, read: impl FnOnce(&Machine, Index) -> R) -> R {
+        let state = self.state.read();
+        read(&state.machine, state.index())
+    }
+
+    /// The last index that is applied here.
+    pub fn applied(&self) -> Index {
+        self.feed.tip()
+    }
+
+    /// Watches what changes after an index.
+    pub fn watch(&self, from: Index) -> Watch {
+        self.feed.watch(from)
+    }
+
+    /// Takes a request of another voter, whose identity is proven. Call in the order of arrival.
+    pub fn serve(&self, from: NodeId, request: &[u8]) -> BoxFuture<'static, Bytes> {
+        self.voter.serve(from, request)
+    }
+
+    /// Whether this node's log already belongs to a group.
+    pub async fn is_bootstrapped(&self) -> Result<bool, GroupError> {
+        self.raft.is_initialized().await.map_err(|e| GroupError::Stopped(e.to_string()))
+    }
+
+    /// Begins a new group of these voters. Only once in the life of a cluster, on one of them; all others
+    /// learn of it from the log.
+    pub async fn bootstrap(&self, voters: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let members: std::collections::BTreeMap<u64, EmptyNode> =
+            voters.iter().map(|node| (node.0, EmptyNode {})).collect();
+        self.raft.initialize(members).await.map_err(|e| match e {
+            RaftError::APIError(e) => MembershipError::Refused(e.to_string()),
+            RaftError::Fatal(_) => MembershipError::Unknown,
+        })
+    }
+
+    /// Lets a node follow the log without a vote.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), MembershipError> {
+        let added = self.raft.add_learner(node.0, EmptyNode {}, false).await;
+        added.map(drop).map_err(changed)
+    }
+
+    /// Gives learners a vote.
+    pub async fn promote(&self, nodes: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let change = ChangeMembers::AddVoterIds(nodes.iter().map(|node| node.0).collect());
+        self.change(change).await
+    }
+
+    /// Takes nodes out of the group, voters and learners alike.
+    pub async fn remove(&self, nodes: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let ids: BTreeSet<u64> = nodes.iter().map(|node| node.0).collect();
+        let voters = self.status().voters;
+        if nodes.iter().any(|node| voters.contains(node)) {
+            self.change(ChangeMembers::RemoveVoters(ids.clone())).await?;
+        }
+        self.change(ChangeMembers::RemoveNodes(ids)).await
+    }
+
+    /// Asks the leader, if this node is it, to hand over to another voter.
+    pub async fn hand_over(&self, to: NodeId) -> Result<(), GroupError> {
+        let asked = self.raft.trigger().transfer_leader(to.0).await;
+        asked.map_err(|e| GroupError::Stopped(e.to_string()))
+    }
+
+    /// Builds a snapshot now, and purges what it covers as the settings say.
+    pub async fn snapshot(&self) -> Result<(), GroupError> {
+        self.raft.trigger().snapshot().await.map_err(|e| GroupError::Stopped(e.to_string()))
+    }
+
+    /// Who leads, as far as this node knows: where to ask first, and nothing more.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
+    /// had an answer from a majority.
+    pub fn silence(&self) -> Duration {
+        let metrics = self.raft.metrics();
+        let acked = metrics.borrow_watched().last_quorum_acked;
+        acked.map_or_else(|| self.voter.silence(), |at| openraft_rt::Instant::elapsed(&*at))
+    }
+
+    /// What this node sees of the group.
+    pub fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let index = |id: Option<u64>| Index(id.unwrap_or(0));
+        GroupStatus {
+            role: match metrics.state {
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Leader => Role::Leader,
+                ServerState::Shutdown => Role::Stopped,
+            },
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(NodeId),
+            last_index: index(metrics.last_log_index),
+            applied: self.feed.tip(),
+            snapshot: index(metrics.snapshot.map(|id| id.index)),
+            purged: index(metrics.purged.map(|id| id.index)),
+            voters: membership.voter_ids().map(NodeId).collect(),
+            learners: membership.learner_ids().map(NodeId).collect(),
+            fault: metrics.running_state.as_ref().err().map(ToString::to_string),
+        }
+    }
+
+    /// Returns when who leads, as far as this node sees, or the term, or who is a member has changed.
+    pub async fn status_changed(&self, seen: &GroupStatus) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let now = self.status();
+            let same = now.leader == seen.leader
+                && now.term == seen.term
+                && now.role == seen.role
+                && now.voters == seen.voters
+                && now.learners == seen.learners;
+            if !same || WatchReceiver::changed(&mut metrics).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Stops taking part, after the shelf has what is applied.
+    pub async fn close(&self) {
+        // Raft's task ends by itself or has ended; there is nothing to do about its error here.
+        let _ = self.raft.shutdown().await;
+        self.archive.close().await;
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, EmptyNode>) -> Result<(), MembershipError> {
+        let done = self.raft.change_membership(change, true).await;
+        done.map(drop).map_err(changed)
+    }
+}
+
+/// Has a snapshot built when as many entries came since the last one as names are held, but `every` at least:
+/// a snapshot costs as much as the state is large, so each entry bears the same small share of it.
+async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
+    let mut metrics = raft.metrics();
+    let mut asked = 0;
+    loop {
+        let (applied, covered) = {
+            let metrics = metrics.borrow_watched();
+            let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+            (index(metrics.last_applied), index(metrics.snapshot))
+        };
+        let since = applied.saturating_sub(covered.max(asked));
+        if since >= every && since >= state.read().machine.names_held() as u64 {
+            asked = applied;
+            if raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers.
+async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
+    let mut waiting = Vec::new();
+    while tray.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        let (commands, answers): (Vec<_>, Vec<_>) =
+            waiting.drain(..).map(|proposal| (Asked(proposal.command), proposal.answer)).unzip();
+        match raft.client_write_many(commands).await {
+            Ok(results) => {
+                quorate_env::spawn(hand_out(results, answers));
+            }
+            Err(_) => {
+                // Raft has stopped and took nothing.
+                for answer in answers {
+                    let _ = answer.send(Err(ProposeError::NotDone { leader: None }));
+                }
+            }
+        }
+    }
+}
+
+type Results = futures_util::stream::BoxStream<
+    'static,
+    Result<openraft::raft::WriteResult<Types>, openraft::errors::Fatal<Types>>,
+>;
+
+async fn hand_out(
+    mut results: Results,
+    answers: Vec<oneshot::Sender<Result<(Index, Verdict), ProposeError>>>,
+) {
+    for answer in answers {
+        let outcome = match results.next().await {
+            Some(Ok(Ok(written))) => match written.response.0 {
+                Some(verdict) => Ok((Index(written.log_id.index), verdict)),
+                None => Err(ProposeError::Unknown),
+            },
+            Some(Ok(Err(ClientWriteError::ForwardToLeader(to)))) => {
+                Err(ProposeError::NotDone { leader: to.leader_id.map(NodeId) })
+            }
+            Some(Ok(Err(_)) | Err(_)) | None => Err(ProposeError::Unknown),
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = answer.send(outcome);
+    }
+}
+
+fn changed(error: RaftError<Types, ClientWriteError<Types>>) -> MembershipError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => {
+            MembershipError::NotLeader { leader: to.leader_id.map(NodeId) }
+        }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+            MembershipError::Refused(error.to_string())
+        }
+        RaftError::APIError(_) | RaftError::Fatal(_) => MembershipError::Unknown,
+    }
+}

@@ -1,0 +1,36 @@
+//! openraft's own storage test suite, over our log store and state machine.
+
+use std::sync::Arc;
+
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use quorate_storage::{Log, LogConfig, MemoryDisk, MemoryShelf, Snapshots};
+
+use crate::apply::{Applier, Shared, State};
+use crate::archive::{Doors, archive};
+use crate::feed::Feed;
+use crate::log::LogStore;
+use crate::types::Types;
+
+struct Builder;
+
+impl StoreBuilder<Types, LogStore, Applier> for Builder {
+    async fn build(&self) -> Result<((), LogStore, Applier), StorageError<Types>> {
+        let disk = Arc::new(MemoryDisk::new());
+        let opened = Log::open(disk.clone(), LogConfig::default()).await;
+        let (log, scribe) = opened.expect("a new disk opens");
+        quorate_env::spawn(scribe.run());
+        let snapshots = Arc::new(Snapshots::open(disk).expect("a new disk opens"));
+        let doors = Doors { log: log.clone(), snapshots, shelf: Arc::new(MemoryShelf::default()) };
+        let state = Shared::new(State::empty());
+        let feed = Arc::new(Feed::new(state.read().index(), 16));
+        let (archive, archivist) = archive(doors, state.clone());
+        quorate_env::spawn(archivist.run());
+        Ok(((), LogStore(log), Applier::new(state, feed, archive, 4)))
+    }
+}
+
+#[tokio::test]
+async fn openraft_s_own_suite_passes() {
+    Suite::test_all(Builder).await.expect("the suite finds nothing");
+}

@@ -1,0 +1,275 @@
+//! Groups of real openraft nodes over memory, joined by direct calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_consensus::{Doors, Group, GroupConfig, PeerError, Peers, ProposeError, Source};
+use quorate_env::BoxFuture;
+use quorate_registry::{Claim, Command, Once, Op, Verdict};
+use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
+use quorate_vocab::{Index, Name, NodeId};
+
+/// Calls between the groups of one test.
+#[derive(Clone, Default)]
+struct Town(Arc<Mutex<BTreeMap<NodeId, Group>>>);
+
+struct Road(Town, NodeId);
+
+impl Peers for Road {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let Some(group) = self.0.0.lock().unwrap().get(&to).cloned() else {
+            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
+        };
+        let answer = group.serve(self.1, &request);
+        Box::pin(async move {
+            quorate_env::timeout(within, answer).await.map_err(|_| PeerError::NoAnswer)
+        })
+    }
+}
+
+/// What one node remembers, and how often it synced.
+#[derive(Clone, Default)]
+struct Remembered {
+    disk: Arc<CountingDisk>,
+    shelf: MemoryShelf,
+}
+
+#[derive(Default)]
+struct CountingDisk {
+    disk: MemoryDisk,
+    syncs: Arc<AtomicU64>,
+}
+
+struct CountingFile(Box<dyn File>, Arc<AtomicU64>);
+
+impl Disk for CountingDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(CountingFile(self.disk.create(name, len)?, self.syncs.clone())))
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(CountingFile(self.disk.open(name)?, self.syncs.clone())))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync(&self) -> quorate_storage::Sync<'_> {
+        self.disk.sync()
+    }
+}
+
+impl File for CountingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, position: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(position, bytes)
+    }
+    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(position, bytes)
+    }
+    fn sync(&self) -> quorate_storage::Sync<'_> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.sync()
+    }
+}
+
+/// Elections so late that a busy machine, which lets all of a test stand still at once, deposes nobody.
+fn config() -> GroupConfig {
+    GroupConfig {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_millis(2_000),
+        election_max: Duration::from_millis(3_000),
+        snapshot_every: 1_000_000,
+        log_kept: 0,
+        shelve_every: 16,
+        ..GroupConfig::lan()
+    }
+}
+
+async fn open(
+    town: &Town,
+    id: u64,
+    remembered: &Remembered,
+) -> (Group, quorate_consensus::Recovery) {
+    let disk: Arc<dyn Disk> = remembered.disk.clone();
+    let (log, scribe) = Log::open(disk.clone(), LogConfig::default()).await.unwrap();
+    quorate_env::spawn(scribe.run());
+    let doors = Doors {
+        log,
+        snapshots: Arc::new(Snapshots::open(disk).unwrap()),
+        shelf: Arc::new(remembered.shelf.clone()),
+    };
+    let road = Arc::new(Road(town.clone(), NodeId(id)));
+    let (group, recovery) = Group::open(NodeId(id), &config(), doors, road).await.unwrap();
+    town.0.lock().unwrap().insert(NodeId(id), group.clone());
+    (group, recovery)
+}
+
+fn ids(ids: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
+    ids.into_iter().map(NodeId).collect()
+}
+
+fn register(name: &str) -> Command {
+    let claim = Claim { session: None, holder: None, value: b"v".to_vec(), meta: BTreeMap::new() };
+    let op = Op::Register { name: Name::new(name).unwrap(), claim, replace: None };
+    Command { once: Once::Free, op }
+}
+
+async fn leader(groups: &[Group]) -> Group {
+    loop {
+        for group in groups {
+            if group.confirm().await.is_ok() {
+                return group.clone();
+            }
+        }
+        quorate_env::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn propose(groups: &[Group], command: Command) -> (Index, Verdict) {
+    loop {
+        match leader(groups).await.propose(command.clone()).await {
+            Ok(decided) => return decided,
+            Err(ProposeError::NotDone { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_decided_once_and_applied_everywhere() {
+    let town = Town::default();
+    let remembered: Vec<Remembered> = (0..3).map(|_| Remembered::default()).collect();
+    let mut groups = Vec::new();
+    for (id, remembered) in (1..).zip(&remembered) {
+        groups.push(open(&town, id, remembered).await.0);
+    }
+    groups[0].bootstrap(&ids(1..=3)).await.unwrap();
+    assert!(
+        groups[1].bootstrap(&ids([2])).await.is_err() || groups[1].is_bootstrapped().await.unwrap()
+    );
+
+    let (index, verdict) = propose(&groups, register("till")).await;
+    assert!(matches!(verdict, Verdict::Registered { .. }));
+    let (_, again) = propose(&groups, register("till")).await;
+    assert!(matches!(again, Verdict::Refused(_)));
+    for group in &groups {
+        group.reached(index).await;
+        assert!(group.read(|machine, _| machine.find("till").is_some()));
+    }
+    let change = groups[2].watch(Index(0)).next().await.unwrap();
+    assert_eq!(change.index, index);
+}
+
+#[tokio::test]
+async fn many_commands_share_few_syncs() {
+    let town = Town::default();
+    let remembered = Remembered::default();
+    let (group, _) = open(&town, 1, &remembered).await;
+    group.bootstrap(&ids([1])).await.unwrap();
+    leader(std::slice::from_ref(&group)).await;
+    let before = remembered.disk.syncs.load(Ordering::Relaxed);
+    let writes: Vec<_> = (0..1_000)
+        .map(|n| {
+            let group = group.clone();
+            quorate_env::spawn(async move { group.propose(register(&format!("n{n}"))).await })
+        })
+        .collect();
+    for write in writes {
+        assert!(matches!(write.await.unwrap().unwrap().1, Verdict::Registered { .. }));
+    }
+    let syncs = remembered.disk.syncs.load(Ordering::Relaxed) - before;
+    assert!(syncs < 100, "{syncs} syncs for 1000 commands");
+}
+
+#[tokio::test]
+async fn a_learner_catches_up_by_snapshot_gets_a_vote_and_is_taken_out() {
+    let town = Town::default();
+    let (first, _) = open(&town, 1, &Remembered::default()).await;
+    first.bootstrap(&ids([1])).await.unwrap();
+    let groups = [first.clone()];
+    for n in 0..50 {
+        propose(&groups, register(&format!("n{n}"))).await;
+    }
+    let (index, _) = propose(&groups, register("last")).await;
+    // The log is purged up to the snapshot, so a newcomer cannot be served from it.
+    first.snapshot().await.unwrap();
+    while first.status().purged < index {
+        quorate_env::sleep(Duration::from_millis(5)).await;
+    }
+
+    let mut others = Vec::new();
+    for id in [2, 3] {
+        let (group, _) = open(&town, id, &Remembered::default()).await;
+        first.add_learner(NodeId(id)).await.unwrap();
+        group.reached(index).await;
+        assert!(group.read(|machine, _| machine.find("n49").is_some()));
+        others.push(group);
+    }
+    first.promote(&ids([2, 3])).await.unwrap();
+    assert_eq!(first.status().voters, ids([1, 2, 3]));
+
+    let all = [first.clone(), others[0].clone(), others[1].clone()];
+    let (index, _) = propose(&all, register("with-three")).await;
+    others[1].reached(index).await;
+    leader(&all).await.remove(&ids([3])).await.unwrap();
+    assert_eq!(leader(&all[..2]).await.status().voters, ids([1, 2]));
+}
+
+#[tokio::test]
+async fn a_shelf_that_forgot_is_noticed_and_rebuilt_from_snapshot_and_journal() {
+    for with_snapshot in [false, true] {
+        let town = Town::default();
+        let remembered = Remembered::default();
+        let (group, recovery) = open(&town, 1, &remembered).await;
+        assert_eq!(recovery.source, Source::Nothing);
+        group.bootstrap(&ids([1])).await.unwrap();
+        let groups = [group.clone()];
+        for n in 0..40 {
+            propose(&groups, register(&format!("n{n}"))).await;
+        }
+        if with_snapshot {
+            let (index, _) = propose(&groups, register("before-the-snapshot")).await;
+            group.snapshot().await.unwrap();
+            while group.status().purged < index {
+                quorate_env::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let (index, _) = propose(&groups, register("last")).await;
+        let whole = group.read(|machine, _| machine.clone());
+        group.close().await;
+
+        // A planned restart takes everything from the shelf.
+        let (group, recovery) = open(&town, 1, &remembered).await;
+        assert_eq!((recovery.source, recovery.repaired), (Source::Shelf, None));
+        assert!(recovery.applied >= index);
+        group.close().await;
+
+        remembered.shelf.clear().unwrap();
+        let (group, recovery) = open(&town, 1, &remembered).await;
+        assert!(recovery.repaired.unwrap().contains("forgot"));
+        let source = if with_snapshot { Source::Snapshot } else { Source::Nothing };
+        assert_eq!(recovery.source, source);
+        leader(std::slice::from_ref(&group)).await;
+        let names = |machine: &quorate_registry::Machine| -> Vec<_> {
+            machine.list("", None).cloned().collect()
+        };
+        assert_eq!(group.read(|machine, _| names(machine)), names(&whole));
+        group.close().await;
+    }
+}
