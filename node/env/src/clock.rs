@@ -1,0 +1,48 @@
+//! The clock: elapsed time only.
+
+use std::future::Future;
+use std::time::Duration;
+
+use quorate_vocab::Time;
+/// A wait ran out. What was waited for may still happen.
+pub use tokio::time::error::Elapsed as Late;
+
+use crate::Life;
+
+/// This node's own time. On Linux it is `CLOCK_BOOTTIME`, which counts while the machine is suspended: a
+/// lease that ran out during a suspend must be seen to have run out.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn now() -> Time {
+    if let Some(life) = Life::current() {
+        let elapsed = tokio::time::Instant::now().duration_since(life.config().origin);
+        // Far from zero, so that going back by a wait never meets the floor.
+        let elapsed = elapsed.mul_f64(life.config().clock_rate) + Duration::from_secs(1_000_000);
+        return Time::default() + elapsed;
+    }
+    let read = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Time(read.tv_sec as u64 * 1_000_000_000 + read.tv_nsec as u64)
+}
+
+/// Waits for a span of this node's own time.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn sleep(span: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(in_true_time(span))
+}
+
+/// Waits until this node's clock shows `at`.
+pub fn sleep_until(at: Time) -> tokio::time::Sleep {
+    sleep(at.since(now()))
+}
+
+/// Gives `future` a bounded time.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn timeout<F: Future>(span: Duration, future: F) -> tokio::time::Timeout<F> {
+    tokio::time::timeout(in_true_time(span), future)
+}
+
+fn in_true_time(span: Duration) -> Duration {
+    match Life::current() {
+        Some(life) => span.div_f64(life.config().clock_rate),
+        None => span,
+    }
+}

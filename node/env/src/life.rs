@@ -1,0 +1,153 @@
+//! One simulated life of a node: what its tasks inherit, and how they all end at once.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+tokio::task_local! {
+    static LIFE: Life;
+}
+
+/// One life of a simulated node, from its start to its crash.
+///
+/// Every task that is spawned inside of it belongs to it. When it [ends](Life::end), none of them is polled
+/// again: to the rest of the world the node has crashed between two instructions.
+#[derive(Clone, Debug)]
+pub struct Life(Arc<Inner>);
+
+/// What the simulator decides about a life.
+#[derive(Clone, Copy, Debug)]
+pub struct LifeConfig {
+    /// Where all numbers that this life draws come from.
+    pub seed: u64,
+    /// How fast its clock runs against true time; 1.0 is exact.
+    pub clock_rate: f64,
+    /// How often in a thousand polls a ready task is put behind the others.
+    pub deferrals_per_mille: u32,
+    /// What its clock counts from; the same for all nodes of a world.
+    pub origin: tokio::time::Instant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: LifeConfig,
+    ended: AtomicBool,
+    dice: Mutex<SmallRng>,
+    schedule: Mutex<SmallRng>,
+}
+
+impl Life {
+    /// Begins a life.
+    pub fn begin(config: LifeConfig) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            ended: AtomicBool::new(false),
+            dice: Mutex::new(SmallRng::seed_from_u64(config.seed)),
+            schedule: Mutex::new(SmallRng::seed_from_u64(!config.seed)),
+        }))
+    }
+
+    /// Runs a future as part of this life.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let mortal = Mortal { future: Some(Box::pin(future)), life: self.clone() };
+        LIFE.scope(self.clone(), mortal)
+    }
+
+    /// Crashes it. Futures in its scope never finish and hold nothing any more once they are woken.
+    pub fn end(&self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has crashed.
+    pub fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn current() -> Option<Self> {
+        LIFE.try_with(Clone::clone).ok()
+    }
+
+    pub(crate) fn config(&self) -> &LifeConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut SmallRng) -> R) -> R {
+        draw(&mut self.0.dice.lock().expect("nothing panics while it holds the dice"))
+    }
+
+    /// tokio runs ready tasks first in, first out; without this no seed would explore another order.
+    fn defers(&self) -> bool {
+        let per_mille = self.0.config.deferrals_per_mille;
+        per_mille > 0 && {
+            let mut schedule = self.0.schedule.lock().expect("nothing panics while it holds it");
+            schedule.random_range(0..1000) < per_mille
+        }
+    }
+}
+
+/// Spawns a task; inside of a [`Life`] it belongs to that life.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match Life::current() {
+        Some(life) => tokio::spawn(life.scope(future)),
+        None => tokio::spawn(future),
+    }
+}
+
+/// Runs what may block (disk writes) aside from the workers, on a thread of its own. In a [`Life`] there are
+/// no threads: it is a task like any other, and its doors do not block. Resolves when it has ended.
+pub fn aside<F>(name: &str, future: F) -> io::Result<oneshot::Receiver<()>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (ended, ends) = oneshot::channel();
+    let future = async move {
+        future.await;
+        // Nobody has to wait for the end.
+        let _ = ended.send(());
+    };
+    if Life::current().is_some() {
+        spawn(future);
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let name = name.to_owned();
+        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(future))?;
+    }
+    Ok(ends)
+}
+
+struct Mortal<F> {
+    future: Option<Pin<Box<F>>>,
+    life: Life,
+}
+
+impl<F: Future> Future for Mortal<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.life.has_ended() {
+            self.future = None;
+            return Poll::Pending;
+        }
+        if self.life.defers() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match self.future.as_mut() {
+            Some(future) => future.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What a mesh is told at its start, checked once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
+
+use crate::{MeshError, frame, hello};
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// Its identity.
+    pub id: NodeId,
+    /// What people call it.
+    pub name: NodeName,
+    /// Which life of it this is.
+    pub boot: Boot,
+}
+
+/// How a mesh is to run.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Who this node is.
+    pub me: Me,
+    /// Which cluster it belongs to; `None` while it belongs to none, and then any cluster's nodes may link.
+    pub cluster: Option<ClusterId>,
+    /// Where to accept connections; port 0 lets the system choose.
+    pub listen: String,
+    /// Where others shall dial, when that is not where it listens.
+    pub advertise: Option<String>,
+    /// The secret that all nodes of the cluster share.
+    pub cookie: Cookie,
+    /// How much and how long.
+    pub limits: Limits,
+}
+
+/// The secret that nodes prove to each other. It is never shown and never sent.
+#[derive(Clone)]
+pub struct Cookie(Arc<[u8]>);
+
+/// How much may be held and how long may be waited. All sizes in bytes unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest frame between proven peers, without its length field.
+    pub frame_bytes_max: usize,
+    /// How many frames may wait to be written to one link.
+    pub queue_frames_max: usize,
+    /// How many bytes may wait to be written to one link. Answers may use as much again, so that a flood of
+    /// mail cannot keep a peer's calls from being answered.
+    pub queue_bytes_max: usize,
+    /// How many calls of one peer may be under way in one lane. Beyond that the lane is not read from.
+    pub calls_max: usize,
+    /// How many of this node's own calls may wait for answers over one link.
+    pub calls_waiting_max: usize,
+    /// How long connecting may take, and how long the handshake after it.
+    pub handshake: Duration,
+    /// How many accepted connections may be in their handshake. One more, and the oldest is closed.
+    pub handshakes_max: usize,
+    /// How many peers are remembered. A peer that is neither linked nor dialled makes room for a new one.
+    pub peers_max: usize,
+    /// After how long without a written byte a heartbeat is sent.
+    pub idle: Duration,
+    /// After how long without a received byte a link is given up.
+    pub silence: Duration,
+    /// After how long without progress of a write a link is given up. A peer with `calls_max` calls under way
+    /// does not read, so calls should end sooner than this.
+    pub write_stall: Duration,
+    /// The first wait before an address is dialled again.
+    pub redial_min: Duration,
+    /// The longest wait before an address is dialled again.
+    pub redial_max: Duration,
+}
+
+impl MeshConfig {
+    /// Checks what can be known before the start.
+    pub fn validate(&self) -> Result<(), MeshError> {
+        for address in [Some(&self.listen), self.advertise.as_ref()].into_iter().flatten() {
+            if address.is_empty() || address.len() > hello::ADDRESS_BYTES_MAX {
+                let most = hello::ADDRESS_BYTES_MAX;
+                return refuse(format!("an address has 1 to {most} bytes, `{address}` has not"));
+            }
+        }
+        self.limits.validate()
+    }
+}
+
+impl Cookie {
+    /// The shortest secret that is accepted.
+    pub const BYTES_MIN: usize = 16;
+    /// The longest.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Takes a secret. Draw it at random: what is short or guessed protects nothing.
+    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, MeshError> {
+        let secret = secret.as_ref();
+        if !(Self::BYTES_MIN..=Self::BYTES_MAX).contains(&secret.len()) {
+            return refuse(format!(
+                "a cookie has {} to {} bytes, this one has {}",
+                Self::BYTES_MIN,
+                Self::BYTES_MAX,
+                secret.len()
+            ));
+        }
+        Ok(Self(secret.into()))
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cookie(hidden)")
+    }
+}
+
+impl Limits {
+    /// For nodes that are a few milliseconds apart.
+    pub fn lan() -> Self {
+        Self {
+            frame_bytes_max: 1024 * 1024,
+            queue_frames_max: 8192,
+            queue_bytes_max: 8 * 1024 * 1024,
+            calls_max: 256,
+            calls_waiting_max: 16_384,
+            handshake: Duration::from_secs(5),
+            handshakes_max: 64,
+            peers_max: 4096,
+            idle: Duration::from_millis(500),
+            silence: Duration::from_secs(3),
+            write_stall: Duration::from_secs(10),
+            redial_min: Duration::from_millis(50),
+            redial_max: Duration::from_secs(2),
+        }
+    }
+
+    /// For nodes on different continents.
+    pub fn wan() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(1),
+            silence: Duration::from_secs(8),
+            write_stall: Duration::from_secs(20),
+            redial_max: Duration::from_secs(5),
+            ..Self::lan()
+        }
+    }
+
+    /// For tests on one machine: everything is noticed sooner.
+    pub fn test() -> Self {
+        Self {
+            handshake: Duration::from_secs(1),
+            idle: Duration::from_millis(100),
+            silence: Duration::from_secs(1),
+            write_stall: Duration::from_secs(2),
+            redial_min: Duration::from_millis(10),
+            redial_max: Duration::from_millis(200),
+            ..Self::lan()
+        }
+    }
+
+    /// The longest body of a mail, a call or an answer.
+    pub fn body_bytes_max(&self) -> usize {
+        self.frame_bytes_max - frame::HEAD_BYTES_MAX
+    }
+
+    fn validate(&self) -> Result<(), MeshError> {
+        let counts = [
+            ("queue_frames_max", self.queue_frames_max),
+            ("calls_max", self.calls_max),
+            ("calls_waiting_max", self.calls_waiting_max),
+            ("handshakes_max", self.handshakes_max),
+            ("peers_max", self.peers_max),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return refuse(format!("{name} is 0"));
+        }
+        let frame_max = 64 * 1024 * 1024;
+        if !(hello::BYTES_MAX..=frame_max).contains(&self.frame_bytes_max) {
+            let (least, is) = (hello::BYTES_MAX, self.frame_bytes_max);
+            return refuse(format!("frame_bytes_max is {is}, not within {least} ..= {frame_max}"));
+        }
+        if self.queue_bytes_max < self.frame_bytes_max + frame::LENGTH_BYTES {
+            let (queue, frame) = (self.queue_bytes_max, self.frame_bytes_max);
+            return refuse(format!("a frame of {frame} does not fit a queue of {queue} bytes"));
+        }
+        // One heartbeat may be late by as much as it is apart from the next, and is still heard in time.
+        if self.idle.is_zero() || self.idle.saturating_mul(2) > self.silence {
+            let (idle, silence) = (self.idle, self.silence);
+            return refuse(format!("silence {silence:?} is less than twice idle {idle:?}, or 0"));
+        }
+        if self.handshake.is_zero() || self.write_stall.is_zero() {
+            return refuse("handshake or write_stall is 0".into());
+        }
+        if self.redial_min.is_zero() || self.redial_min > self.redial_max {
+            let (least, most) = (self.redial_min, self.redial_max);
+            return refuse(format!("redial_min {least:?} is 0 or above redial_max {most:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn refuse<T>(why: String) -> Result<T, MeshError> {
+    Err(MeshError::Config(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_presets_fit_and_what_does_not_fit_says_why() {
+        for limits in [Limits::lan(), Limits::wan(), Limits::test()] {
+            limits.validate().unwrap();
+        }
+        let deaf = Limits { silence: Duration::from_millis(999), ..Limits::lan() };
+        assert!(deaf.validate().unwrap_err().to_string().contains("less than twice idle"));
+        let narrow = Limits { queue_bytes_max: 1024, ..Limits::lan() };
+        assert!(narrow.validate().unwrap_err().to_string().contains("does not fit a queue"));
+        let shut = Limits { handshakes_max: 0, ..Limits::lan() };
+        assert!(shut.validate().unwrap_err().to_string().contains("handshakes_max"));
+    }
+
+    #[test]
+    fn a_cookie_is_long_enough_and_never_shown() {
+        let secret = "a canary that must not be shown";
+        let cookie = Cookie::new(secret).unwrap();
+        assert!(!format!("{cookie:?}").contains("canary"));
+        assert!(Cookie::new("short").is_err());
+        assert!(Cookie::new("x".repeat(1025)).is_err());
+    }
+}

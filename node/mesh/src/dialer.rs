@@ -1,0 +1,196 @@
+//! The dialer: keeps a link in each lane to every node that was learned, and asks at greeted addresses who is
+//! there.
+//!
+//! Each dial is a task that ends when the table drops what it watches. Between two attempts it rests, longer
+//! each time and never for a foreseeable span, so that nodes which lost each other at the same moment do
+//! not come back at the same moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quorate_env::{dice, sleep, spawn, timeout};
+use quorate_vocab::NodeId;
+use rand::RngExt;
+use tokio::sync::watch;
+
+use crate::door::{Opened, open};
+use crate::handshake::{Failure, Handshake, Role};
+use crate::mesh::Shared;
+use crate::{Lane, Limits, Reason};
+
+/// Begins to keep the links to a node.
+pub(crate) fn keep(shared: &Arc<Shared>, node: NodeId, address: &watch::Receiver<String>) {
+    for lane in Lane::ALL {
+        let (shared, address) = (shared.clone(), address.clone());
+        spawn(async move {
+            let mut dial = Dial::new(shared, node, lane, address);
+            while dial.turn().await.is_some() {}
+        });
+    }
+}
+
+/// Begins to ask at an address who is there.
+pub(crate) fn greet(shared: &Arc<Shared>, address: &str, alive: watch::Receiver<()>) {
+    let (shared, address) = (shared.clone(), address.to_owned());
+    spawn(async move {
+        let mut alive = alive;
+        let greeting = greeting(&shared, &address);
+        tokio::select! {
+            biased;
+            // Nothing is ever sent, so this is the end of the greeting.
+            _ = alive.changed() => {}
+            () = shared.closing.wait() => {}
+            () = greeting => {}
+        }
+    });
+}
+
+struct Dial {
+    node: NodeId,
+    lane: Lane,
+    shared: Arc<Shared>,
+    address: watch::Receiver<String>,
+    backoff: Backoff,
+}
+
+impl Dial {
+    fn new(
+        shared: Arc<Shared>,
+        node: NodeId,
+        lane: Lane,
+        address: watch::Receiver<String>,
+    ) -> Self {
+        let backoff = Backoff::new(&shared.config.limits);
+        Self { node, lane, backoff, shared, address }
+    }
+
+    /// One wait or one attempt. `None`: the dial has ended.
+    async fn turn(&mut self) -> Option<()> {
+        let Self { shared, address, backoff, .. } = self;
+        let (node, lane) = (self.node, self.lane);
+        let occupant = shared.table().occupant(node, lane);
+        let target = address.borrow_and_update().clone();
+        let attempt = async {
+            if let Some(occupant) = occupant {
+                occupant.ended().await;
+                return Ok(());
+            }
+            // A copy of its own, for what the attempt asks is only whether the dial has ended.
+            let dial = address.clone();
+            let way = Way { lane: Some(lane), expected: Some(node), dial: Some(&dial) };
+            connect(shared, &target, way).await.map(|_| ())
+        };
+        let mut changes = address.clone();
+        let ended = tokio::select! {
+            biased;
+            () = shared.closing.wait() => return None,
+            changed = changes.changed() => {
+                backoff.reset();
+                return changed.ok();
+            }
+            ended = attempt => ended,
+        };
+        match ended {
+            Ok(()) => backoff.reset(),
+            Err(failure) => shared.tally.closed(failure, &target),
+        }
+        tokio::select! {
+            biased;
+            () = shared.closing.wait() => None,
+            changed = changes.changed() => {
+                backoff.reset();
+                changed.ok()
+            }
+            () = sleep(backoff.next()) => Some(()),
+        }
+    }
+}
+
+async fn greeting(shared: &Arc<Shared>, address: &str) {
+    let mut backoff = Backoff::new(&shared.config.limits);
+    loop {
+        let found = shared.table().found(address);
+        let linked = found.and_then(|node| shared.table().occupant(node, Lane::Control));
+        if let Some(link) = linked {
+            link.ended().await;
+            backoff.reset();
+        }
+        match connect(shared, address, Way { lane: None, expected: None, dial: None }).await {
+            Ok(Opened::Greeted(peer)) => {
+                shared.tally.closed(Reason::Greeted.into(), address);
+                let learned = shared.table().find(address, peer.node);
+                if let Some(learned) = learned {
+                    keep(shared, peer.node, &learned);
+                }
+            }
+            Ok(Opened::Linked) => {}
+            Err(failure) => shared.tally.closed(failure, address),
+        }
+        sleep(backoff.next()).await;
+    }
+}
+
+/// What a connection is opened for.
+struct Way<'a> {
+    lane: Option<Lane>,
+    expected: Option<NodeId>,
+    dial: Option<&'a watch::Receiver<String>>,
+}
+
+async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Opened, Failure> {
+    let within = shared.config.limits.handshake;
+    let Ok(Ok(stream)) = timeout(within, shared.net.connect(address)).await else {
+        return Err(Reason::Unreachable.into());
+    };
+    let (ours, cookie) = (shared.hello(way.lane), shared.config.cookie.clone());
+    let mut first = BytesMut::new();
+    let handshake = Handshake::dial(ours, cookie, way.expected, &mut first);
+    let opening = open(shared, stream, handshake, first, Role::Dialler, way.dial);
+    timeout(within, opening).await.unwrap_or_else(|_| Err(Reason::Late.into()))
+}
+
+/// How long to rest before the next attempt.
+struct Backoff {
+    span: Duration,
+    least: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    fn new(limits: &Limits) -> Self {
+        let (least, most) = (limits.redial_min, limits.redial_max);
+        Self { span: least, least, most }
+    }
+
+    fn reset(&mut self) {
+        self.span = self.least;
+    }
+
+    /// Half of the span for sure, and some of the other half.
+    fn next(&mut self) -> Duration {
+        let half = self.span / 2;
+        self.span = self.span.saturating_mul(2).min(self.most);
+        half + half.mul_f64(dice().random_range(0.0..1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_grow_to_the_longest_and_begin_anew_after_a_success() {
+        let limits = Limits::lan();
+        let mut backoff = Backoff::new(&limits);
+        let mut span = limits.redial_min;
+        for _ in 0..20 {
+            let rest = backoff.next();
+            assert!(rest >= span / 2 && rest <= span, "{rest:?} is not within {span:?}");
+            span = (span * 2).min(limits.redial_max);
+        }
+        assert_eq!(span, limits.redial_max);
+        backoff.reset();
+        assert!(backoff.next() <= limits.redial_min);
+    }
+}

@@ -1,0 +1,315 @@
+//! The handshake: two strangers become two nodes that know the same cookie.
+//!
+//! ```text
+//! dialler                                      acceptor
+//!    | -- Hello(claims, nonce) --------------->  |
+//!    | <-------------- Hello(claims, nonce) --   |
+//!    | -- Proof(mac) ------------------------->  |  proven: the table lets it in, or not
+//!    | <------------- Proof(verdict, mac) ----   |
+//! ```
+//!
+//! A mac is HMAC-SHA-256 under the cookie, over the role of who proves, the verdict, and the hash of both
+//! hellos as they came. So what was recorded fits no other handshake (both nonces are in it), what is sent
+//! back proves nothing (the roles are in it), and whoever alters one byte of a hello, to take a version or a
+//! feature away, breaks both proofs. The dialler proves first: who cannot is told nothing but a hello,
+//! which is no secret (id, name, address, cluster).
+//!
+//! A pure core: bytes go in by [`Handshake::room`] or [`Handshake::feed`], bytes and a verdict come out of
+//! [`Handshake::step`]. It does not know the time; whoever drives it holds the deadline. It does not know
+//! other links either; it asks `judge`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hmac::{Hmac, KeyInit, Mac};
+use quorate_vocab::NodeId;
+use sha2::{Digest, Sha256};
+
+use crate::frame::{Decoder, Frame, FrameError};
+use crate::hello::{self, Hello, HelloError};
+use crate::{Cookie, Reason};
+
+/// The bytes of a mac.
+const MAC_BYTES: usize = 32;
+
+/// The verdict that is no [`Reason`].
+const WELCOME: u8 = 0;
+
+/// Who has called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opened the connection.
+    Dialler,
+    /// Accepted it.
+    Acceptor,
+}
+
+/// What both sides have agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accord {
+    /// What the other side claims; proved, once the step that gives it succeeds.
+    pub peer: Hello,
+    /// The newest version that both speak.
+    pub version: u16,
+    /// What both can.
+    pub features: u64,
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason on this side.
+    pub reason: Reason,
+    /// When the other side refused: the code of its reason. A hint, not a fact, unless it was proven.
+    pub told: Option<u8>,
+}
+
+/// When `judge` is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before this side proves itself to a peer that has proved nothing. Only diallers are asked then.
+    Claimed,
+    /// After the peer has proved itself.
+    Proven,
+}
+
+/// Says whether a peer is wanted.
+pub type Judge<'a> = dyn FnMut(Moment, &Accord) -> Result<(), Reason> + Send + 'a;
+
+/// One side of one handshake.
+pub struct Handshake {
+    role: Role,
+    cookie: Cookie,
+    ours: Hello,
+    ours_raw: Bytes,
+    expected: Option<NodeId>,
+    decoder: Decoder,
+    state: State,
+}
+
+enum State {
+    /// Waits for the other side's hello.
+    Hello,
+    /// Waits for the other side's proof.
+    Proof { accord: Accord, transcript: [u8; 32] },
+    /// Has succeeded or failed.
+    Over,
+}
+
+impl Handshake {
+    /// Begins as the dialler; `expected` is the node that shall answer, if that is known. Writes its hello.
+    pub fn dial(ours: Hello, cookie: Cookie, expected: Option<NodeId>, out: &mut BytesMut) -> Self {
+        let ours_raw = hello::encode(&ours);
+        Frame::Hello(ours_raw.clone()).encode(out);
+        Self { ours_raw, expected, ..Self::new(Role::Dialler, ours, cookie) }
+    }
+
+    /// Begins as the acceptor. The lane of its hello will be the dialler's.
+    pub fn accept(ours: Hello, cookie: Cookie) -> Self {
+        Self::new(Role::Acceptor, ours, cookie)
+    }
+
+    fn new(role: Role, ours: Hello, cookie: Cookie) -> Self {
+        Self {
+            role,
+            cookie,
+            ours,
+            ours_raw: Bytes::new(),
+            expected: None,
+            decoder: Decoder::new(hello::BYTES_MAX),
+            state: State::Hello,
+        }
+    }
+
+    /// What this side claims.
+    pub fn ours(&self) -> &Hello {
+        &self.ours
+    }
+
+    /// Takes what arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.decoder.feed(bytes);
+    }
+
+    /// Where a reader may put what arrives.
+    pub fn room(&mut self) -> &mut BytesMut {
+        self.decoder.room()
+    }
+
+    /// What came after the handshake, to be read on with.
+    pub fn into_decoder(self) -> Decoder {
+        self.decoder
+    }
+
+    /// Goes as far as what arrived allows. `None`: more has to arrive. What stands in `out` is to be sent in
+    /// every case: a failure tells the other side why.
+    pub fn step(
+        &mut self,
+        judge: &mut Judge<'_>,
+        out: &mut BytesMut,
+    ) -> Result<Option<Accord>, Failure> {
+        let stepped = self.steps(judge, out);
+        if let Err(failure) = &stepped {
+            self.state = State::Over;
+            if failure.told.is_none() && out.is_empty() {
+                Frame::Refused(failure.reason.code()).encode(out);
+            }
+        }
+        stepped
+    }
+
+    fn steps(
+        &mut self,
+        judge: &mut Judge<'_>,
+        out: &mut BytesMut,
+    ) -> Result<Option<Accord>, Failure> {
+        while let Some(frame) = self.decoder.take()? {
+            match (frame, std::mem::replace(&mut self.state, State::Over)) {
+                (Frame::Hello(raw), State::Hello) => self.hear(&raw, judge, out)?,
+                (Frame::Proof(proof), State::Proof { accord, transcript }) => {
+                    self.conclude(&proof, &accord, &transcript, judge, out)?;
+                    return Ok(Some(accord));
+                }
+                (Frame::Refused(code), _) => {
+                    return Err(Failure { reason: Reason::Refused, told: Some(code) });
+                }
+                (Frame::Hello(_) | Frame::Proof(_), _) => return Err(Reason::Unexpected.into()),
+                _ => return Err(Reason::Unauthenticated.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The other side's hello. The acceptor answers with its own, the dialler with its proof.
+    fn hear(
+        &mut self,
+        raw: &[u8],
+        judge: &mut Judge<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), Failure> {
+        let peer = hello::decode(raw).map_err(|error| match error {
+            HelloError::NotOurs => Reason::NotOurs,
+            HelloError::Layout(_) => Reason::NoCommonVersion,
+            HelloError::Malformed => Reason::Malformed,
+        })?;
+        let accord = self.compare(peer)?;
+        let transcript = match self.role {
+            Role::Acceptor => {
+                self.ours.lane = accord.peer.lane;
+                self.ours_raw = hello::encode(&self.ours);
+                Frame::Hello(self.ours_raw.clone()).encode(out);
+                transcript(raw, &self.ours_raw)
+            }
+            Role::Dialler => {
+                judge(Moment::Claimed, &accord)?;
+                let transcript = transcript(&self.ours_raw, raw);
+                let mac = self.mac(Role::Dialler, WELCOME, &transcript).finalize().into_bytes();
+                Frame::Proof(Bytes::copy_from_slice(&mac)).encode(out);
+                transcript
+            }
+        };
+        self.state = State::Proof { accord, transcript };
+        Ok(())
+    }
+
+    /// What can be refused by the claims alone.
+    fn compare(&self, peer: Hello) -> Result<Accord, Reason> {
+        let ours = &self.ours;
+        let version = ours.version_max.min(peer.version_max);
+        if version < ours.version_min.max(peer.version_min) {
+            return Err(Reason::NoCommonVersion);
+        }
+        if peer.node == ours.node {
+            return Err(Reason::OwnId);
+        }
+        if self.expected.is_some_and(|expected| expected != peer.node) {
+            return Err(Reason::WrongNode);
+        }
+        // A node without a cluster is about to join one, or about to be joined by the other.
+        if ours.cluster.zip(peer.cluster).is_some_and(|(ours, theirs)| ours != theirs) {
+            return Err(Reason::OtherCluster);
+        }
+        if self.role == Role::Dialler && peer.lane != ours.lane {
+            return Err(Reason::Malformed);
+        }
+        let features = ours.features & peer.features;
+        Ok(Accord { peer, version, features })
+    }
+
+    /// The other side's proof. The acceptor asks whether the peer is wanted, and answers with its own.
+    fn conclude(
+        &self,
+        proof: &[u8],
+        accord: &Accord,
+        transcript: &[u8; 32],
+        judge: &mut Judge<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), Failure> {
+        match self.role {
+            Role::Acceptor => {
+                let mac = self.mac(Role::Dialler, WELCOME, transcript);
+                mac.verify_slice(proof).map_err(|_| Reason::BadProof)?;
+                let verdict = judge(Moment::Proven, accord);
+                let code = verdict.map_or_else(Reason::code, |()| WELCOME);
+                let mac = self.mac(Role::Acceptor, code, transcript).finalize().into_bytes();
+                let mut proof = BytesMut::with_capacity(1 + MAC_BYTES);
+                proof.put_u8(code);
+                proof.put_slice(&mac);
+                Frame::Proof(proof.freeze()).encode(out);
+                verdict.map_err(Failure::from)
+            }
+            Role::Dialler => {
+                let (&code, proof) = proof.split_first().ok_or(Reason::BadProof)?;
+                let mac = self.mac(Role::Acceptor, code, transcript);
+                mac.verify_slice(proof).map_err(|_| Reason::BadProof)?;
+                if code != WELCOME {
+                    return Err(Failure { reason: Reason::Refused, told: Some(code) });
+                }
+                Ok(judge(Moment::Proven, accord)?)
+            }
+        }
+    }
+
+    fn mac(&self, prover: Role, verdict: u8, transcript: &[u8; 32]) -> Hmac<Sha256> {
+        let label: &[u8] = match prover {
+            Role::Dialler => b"quorate mesh 1: the dialler knows",
+            Role::Acceptor => b"quorate mesh 1: the acceptor knows",
+        };
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.cookie.secret())
+            .expect("HMAC takes a key of any length");
+        mac.update(label);
+        mac.update(&[verdict]);
+        mac.update(transcript);
+        mac
+    }
+}
+
+/// The hash of both hellos. The lengths are in it, so that no byte can be moved from one to the other.
+fn transcript(dialler: &[u8], acceptor: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for hello in [dialler, acceptor] {
+        hash.update((hello.len() as u64).to_le_bytes());
+        hash.update(hello);
+    }
+    hash.finalize().into()
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, told: None }
+    }
+}
+
+impl From<FrameError> for Failure {
+    fn from(error: FrameError) -> Self {
+        Reason::from(error).into()
+    }
+}
+
+impl From<FrameError> for Reason {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLong { .. } => Self::TooLong,
+            FrameError::UnknownKind(_) => Self::UnknownKind,
+            FrameError::Empty | FrameError::Malformed { .. } => Self::Malformed,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What the tests of whole meshes share: an inside that writes down what it is told, and a net of streams in
+//! memory that can be slow, cut or broken.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses another part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
+use quorate_mesh::{Cookie, Inbound, Lane, Limits, Me, Mesh, MeshConfig, Peer};
+use quorate_vocab::{Boot, ClusterId, NodeId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// Longer than anything here takes, even on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// For virtual time, where nothing stands still unless the test says so.
+pub fn config(id: u64, boot: u64) -> MeshConfig {
+    MeshConfig {
+        me: Me { id: NodeId(id), name: format!("node-{id}").try_into().unwrap(), boot: Boot(boot) },
+        cluster: Some(ClusterId(1)),
+        listen: "127.0.0.1:0".into(),
+        advertise: None,
+        cookie: Cookie::new("the secret of these tests").unwrap(),
+        limits: Limits::test(),
+    }
+}
+
+/// For real time: a machine that stands still for a while must not look like a peer that does.
+pub fn patient(id: u64, boot: u64) -> MeshConfig {
+    let mut config = config(id, boot);
+    let limits = &mut config.limits;
+    (limits.handshake, limits.silence, limits.write_stall) = (PATIENCE, PATIENCE, PATIENCE);
+    config
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Met(NodeId, Boot),
+    Parted(NodeId),
+    Mail(NodeId, Lane, Bytes),
+    Call(NodeId, Bytes),
+}
+
+/// An inside. It answers a call by what its body says: `never`, `gate` (when the gate opens), `panic`, `big`,
+/// else with `echo ` and the body. Mail that says `panic` panics.
+pub struct Tap {
+    seen: watch::Sender<Vec<Seen>>,
+    pub gate: Arc<Semaphore>,
+    pub under_way: watch::Sender<usize>,
+}
+
+impl Tap {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            seen: watch::Sender::new(Vec::new()),
+            gate: Arc::new(Semaphore::new(0)),
+            under_way: watch::Sender::new(0),
+        })
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits until what was seen satisfies a test.
+    pub async fn until(&self, what: &str, test: impl Fn(&[Seen]) -> bool) {
+        let mut seen = self.seen.subscribe();
+        let waits = seen.wait_for(|seen| test(seen));
+        let Ok(found) = timeout(PATIENCE, waits).await.map(|found| found.is_ok()) else {
+            panic!("waited in vain for {what}; seen: {:?}", self.seen());
+        };
+        assert!(found);
+    }
+
+    /// Waits until a peer was met for the `times`-th time.
+    pub async fn met(&self, node: u64, times: usize) {
+        let is_met = |seen: &&Seen| matches!(seen, Seen::Met(id, _) if id.0 == node);
+        let what = format!("met {node} ({times})");
+        self.until(&what, |seen| seen.iter().filter(is_met).count() >= times).await;
+    }
+
+    pub async fn parted(&self, node: u64, times: usize) {
+        let is_parted = |seen: &&Seen| **seen == Seen::Parted(NodeId(node));
+        let what = format!("parted {node} ({times})");
+        self.until(&what, |seen| seen.iter().filter(is_parted).count() >= times).await;
+    }
+
+    pub fn times_parted(&self) -> usize {
+        self.seen().iter().filter(|seen| matches!(seen, Seen::Parted(_))).count()
+    }
+
+    pub fn mail(&self) -> Vec<Bytes> {
+        let mail = |seen: Seen| match seen {
+            Seen::Mail(_, _, body) => Some(body),
+            _ => None,
+        };
+        self.seen().into_iter().filter_map(mail).collect()
+    }
+
+    fn note(&self, seen: Seen) {
+        self.seen.send_modify(|all| all.push(seen));
+    }
+}
+
+impl Inbound for Tap {
+    fn mail(&self, from: &Peer, lane: Lane, body: Bytes) {
+        assert_ne!(body, "panic", "as the test wanted");
+        self.note(Seen::Mail(from.id, lane, body));
+    }
+
+    fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
+        self.note(Seen::Call(from.id, body.clone()));
+        let (gate, under_way) = (self.gate.clone(), self.under_way.clone());
+        Box::pin(async move {
+            under_way.send_modify(|count| *count += 1);
+            let answer = match &body[..] {
+                b"never" => std::future::pending().await,
+                b"gate" => {
+                    gate.acquire().await.unwrap().forget();
+                    Bytes::from_static(b"through")
+                }
+                b"panic" => panic!("as the test wanted"),
+                b"big" => vec![0; Limits::test().frame_bytes_max].into(),
+                _ => [b"echo ", &body[..]].concat().into(),
+            };
+            under_way.send_modify(|count| *count -= 1);
+            answer
+        })
+    }
+
+    fn met(&self, peer: &Peer) {
+        assert!(peer.is_up(Lane::Control) && peer.is_up(Lane::Data));
+        self.note(Seen::Met(peer.id, peer.boot));
+    }
+
+    fn parted(&self, peer: NodeId) {
+        self.note(Seen::Parted(peer));
+    }
+}
+
+pub async fn start(config: MeshConfig, net: Arc<dyn Net>) -> (Mesh, Arc<Tap>) {
+    let tap = Tap::new();
+    let mesh = Mesh::start(config, net, tap.clone()).await.unwrap();
+    (mesh, tap)
+}
+
+/// Waits until something that tells nobody when it changes is so.
+pub async fn eventually(what: &str, mut test: impl FnMut() -> bool) {
+    let holds = async {
+        while !test() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+/// Every peer has seen `met` and `parted` of each node in turns, beginning with `met`.
+pub fn takes_turns(seen: &[Seen]) -> bool {
+    let mut met = BTreeSet::new();
+    seen.iter().all(|seen| match seen {
+        Seen::Met(node, _) => met.insert(*node),
+        Seen::Parted(node) => met.remove(node),
+        Seen::Mail(..) | Seen::Call(..) => true,
+    })
+}
+
+/// A net in memory. An address is a name; every byte takes `latency`; a cut holds bytes back, silently,
+/// until it heals.
+#[derive(Clone)]
+pub struct Lab(Arc<LabInner>);
+
+struct LabInner {
+    doors: Mutex<BTreeMap<String, mpsc::Sender<(Stream, String)>>>,
+    cut: watch::Sender<bool>,
+    broken: watch::Sender<u64>,
+    latency: Duration,
+    opened: watch::Sender<u64>,
+}
+
+impl Lab {
+    pub fn new(latency: Duration) -> Self {
+        Self(Arc::new(LabInner {
+            doors: Mutex::default(),
+            cut: watch::Sender::new(false),
+            broken: watch::Sender::new(0),
+            latency,
+            opened: watch::Sender::new(0),
+        }))
+    }
+
+    pub fn cut(&self, is_cut: bool) {
+        self.0.cut.send_replace(is_cut);
+    }
+
+    /// Breaks every connection that is open.
+    pub fn reset(&self) {
+        self.0.broken.send_modify(|times| *times += 1);
+    }
+
+    fn wire(&self) -> (Stream, Stream) {
+        let (near, near_end) = tokio::io::duplex(64 * 1024);
+        let (far, far_end) = tokio::io::duplex(64 * 1024);
+        let (near_out, near_in) = tokio::io::split(near_end);
+        let (far_out, far_in) = tokio::io::split(far_end);
+        spawn(self.clone().carry(near_out, far_in));
+        spawn(self.clone().carry(far_out, near_in));
+        (stream(near), stream(far))
+    }
+
+    async fn carry(self, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
+        let (mut cut, mut broken) = (self.0.cut.subscribe(), self.0.broken.subscribe());
+        broken.mark_unchanged();
+        let carries = async {
+            let mut bytes = vec![0; 64 * 1024];
+            while let Ok(read @ 1..) = from.read(&mut bytes).await {
+                sleep(self.0.latency).await;
+                let _ = cut.wait_for(|is_cut| !is_cut).await;
+                if to.write_all(&bytes[..read]).await.is_err() {
+                    return;
+                }
+            }
+            // An end is news as well, and a cut lets no news through.
+            let _ = cut.wait_for(|is_cut| !is_cut).await;
+        };
+        tokio::select! {
+            biased;
+            _ = broken.changed() => {}
+            () = carries => {}
+        }
+        let _ = to.shutdown().await;
+    }
+}
+
+fn stream(end: DuplexStream) -> Stream {
+    let (reader, writer) = tokio::io::split(end);
+    Stream { reader: Box::new(reader), writer: Box::new(writer) }
+}
+
+impl Net for Lab {
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let (door, inside) = mpsc::channel(64);
+            self.0.doors.lock().unwrap().insert(address.to_owned(), door);
+            Ok(Box::new(LabDoor(inside, address.to_owned())) as Box<dyn Listener>)
+        })
+    }
+
+    fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
+        Box::pin(async move {
+            let door = self.0.doors.lock().unwrap().get(address).cloned();
+            let door = door.ok_or(io::ErrorKind::ConnectionRefused)?;
+            let _ = self.0.cut.subscribe().wait_for(|is_cut| !is_cut).await;
+            let (near, far) = self.wire();
+            self.0.opened.send_modify(|opened| *opened += 1);
+            let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+            door.send((far, "lab:1".to_owned())).await.map_err(refused)?;
+            Ok(near)
+        })
+    }
+}
+
+struct LabDoor(mpsc::Receiver<(Stream, String)>, String);
+
+impl Listener for LabDoor {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, String)>> {
+        Box::pin(
+            async move { self.0.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into()) },
+        )
+    }
+
+    fn address(&self) -> String {
+        self.1.clone()
+    }
+}

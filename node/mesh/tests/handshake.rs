@@ -1,0 +1,368 @@
+//! The handshake core, without a socket and without a clock: two honest sides, and everyone in between.
+
+use bytes::{Bytes, BytesMut};
+use quorate_mesh::frame::{Decoder, Frame};
+use quorate_mesh::handshake::{Accord, Failure, Handshake, Moment};
+use quorate_mesh::hello::{self, Hello};
+use quorate_mesh::{Cookie, Lane, Reason};
+use quorate_vocab::{Boot, ClusterId, NodeId};
+
+fn cookie() -> Cookie {
+    Cookie::new("the secret of these tests").unwrap()
+}
+
+fn hello(node: u64) -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0b0111,
+        cluster: Some(ClusterId(1)),
+        node: NodeId(node),
+        name: format!("node-{node}").try_into().unwrap(),
+        boot: Boot(3),
+        address: format!("host-{node}:7000"),
+        lane: Some(Lane::Control),
+        nonce: [node as u8; 32],
+    }
+}
+
+type Stepped = Result<Option<Accord>, Failure>;
+
+/// One side, everyone welcome.
+struct Side(Handshake);
+
+impl Side {
+    fn hear(&mut self, bytes: &[u8]) -> (Stepped, BytesMut) {
+        self.hear_and_judge(bytes, |_, _| Ok(()))
+    }
+
+    fn hear_and_judge(
+        &mut self,
+        bytes: &[u8],
+        mut judge: impl FnMut(Moment, &Accord) -> Result<(), Reason> + Send,
+    ) -> (Stepped, BytesMut) {
+        let mut out = BytesMut::new();
+        self.0.feed(bytes);
+        let stepped = self.0.step(&mut judge, &mut out);
+        (stepped, out)
+    }
+}
+
+fn dial(ours: Hello, cookie: Cookie) -> (Side, BytesMut) {
+    let mut out = BytesMut::new();
+    (Side(Handshake::dial(ours, cookie, None, &mut out)), out)
+}
+
+fn accept(ours: Hello) -> Side {
+    Side(Handshake::accept(ours, cookie()))
+}
+
+/// The four messages of an honest handshake between node 1 and node 2.
+fn recorded() -> [BytesMut; 4] {
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = accept(hello(2));
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let (accepted, fourth) = acceptor.hear(&third);
+    assert!(matches!(accepted, Ok(Some(_))));
+    [first, second, third, fourth]
+}
+
+fn reason(stepped: Stepped) -> Reason {
+    stepped.expect_err("this must be refused").reason
+}
+
+fn told(stepped: Stepped) -> (Reason, Option<Reason>) {
+    let failure = stepped.expect_err("this must be refused");
+    (failure.reason, failure.told.and_then(Reason::from_code))
+}
+
+#[test]
+fn two_nodes_with_one_cookie_agree_and_each_learns_what_the_other_claims() {
+    let (mut dialler, first) = dial(Hello { features: 0b1110, ..hello(1) }, cookie());
+    let mut acceptor = accept(Hello { lane: None, ..hello(2) });
+    let (none, second) = acceptor.hear(&first);
+    assert_eq!(none, Ok(None));
+    let (none, third) = dialler.hear(&second);
+    assert_eq!(none, Ok(None));
+    let (accepted, fourth) = acceptor.hear(&third);
+    let (dialled, nothing) = dialler.hear(&fourth);
+    assert!(nothing.is_empty());
+    let (accepted, dialled) = (accepted.unwrap().unwrap(), dialled.unwrap().unwrap());
+    assert_eq!((accepted.version, accepted.features), (1, 0b0110));
+    assert_eq!((dialled.version, dialled.features), (1, 0b0110));
+    assert_eq!(accepted.peer, Hello { features: 0b1110, ..hello(1) });
+    assert_eq!(dialled.peer, hello(2), "the acceptor repeats the lane");
+}
+
+#[test]
+fn it_goes_on_byte_by_byte_and_keeps_what_comes_after_it() {
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = accept(hello(2));
+    let hear_slowly = |side: &mut Side, bytes: &[u8]| {
+        let mut sent = BytesMut::new();
+        let mut last = Ok(None);
+        for byte in bytes {
+            let (stepped, out) = side.hear(&[*byte]);
+            sent.extend_from_slice(&out);
+            last = stepped;
+        }
+        (last, sent)
+    };
+    let (_, second) = hear_slowly(&mut acceptor, &first);
+    let (_, third) = hear_slowly(&mut dialler, &second);
+    let (accepted, mut fourth) = hear_slowly(&mut acceptor, &third);
+    assert!(matches!(accepted, Ok(Some(_))));
+    Frame::Ping.encode(&mut fourth);
+    let (dialled, _) = dialler.hear(&fourth);
+    assert!(matches!(dialled, Ok(Some(_))));
+    let mut decoder: Decoder = dialler.0.into_decoder();
+    assert_eq!(decoder.take(), Ok(Some(Frame::Ping)));
+}
+
+#[test]
+fn a_dialler_with_another_cookie_is_refused_before_the_acceptor_proves_anything() {
+    let (mut dialler, first) = dial(hello(1), Cookie::new("another secret, as long").unwrap());
+    let mut acceptor = accept(hello(2));
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let (refused, answer) = acceptor.hear(&third);
+    assert_eq!(reason(refused), Reason::BadProof);
+    let mut refusal = BytesMut::new();
+    Frame::Refused(Reason::BadProof.code()).encode(&mut refusal);
+    assert_eq!(answer, refusal, "not one byte of a proof");
+    assert_eq!(told(dialler.hear(&answer).0), (Reason::Refused, Some(Reason::BadProof)));
+}
+
+#[test]
+fn an_acceptor_with_another_cookie_is_refused() {
+    // It lets anybody in, and then has to prove what it does not know.
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut false_acceptor = accept(hello(2));
+    let (_, second) = false_acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    assert!(!third.is_empty());
+    for proof in [vec![0; 33], vec![0; 1], vec![], vec![0; 34]] {
+        let (mut dialler, _) = dial(hello(1), cookie());
+        let _ = dialler.hear(&second);
+        let mut forged = BytesMut::new();
+        Frame::Proof(proof.into()).encode(&mut forged);
+        assert_eq!(reason(dialler.hear(&forged).0), Reason::BadProof);
+    }
+}
+
+#[test]
+fn what_is_sent_back_proves_nothing() {
+    // To a dialler: its own hello is its own id, and its own proof has the wrong role.
+    let (mut dialler, first) = dial(hello(1), cookie());
+    assert_eq!(reason(dialler.hear(&first).0), Reason::OwnId);
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = accept(hello(2));
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let mut echo = BytesMut::new();
+    // With a verdict in front, as an acceptor's proof has one.
+    Frame::Proof([&[0], &third[5..]].concat().into()).encode(&mut echo);
+    assert_eq!(reason(dialler.hear(&echo).0), Reason::BadProof);
+    // To an acceptor: a second connection is dialled to it with the hello that it sent on the first one, so
+    // that it proves itself to the one who has to prove something to it.
+    let mut victim = accept(hello(2));
+    let (_, its_hello) = victim.hear(&first);
+    let mut same_victim = accept(hello(2));
+    assert_eq!(reason(same_victim.hear(&its_hello).0), Reason::OwnId);
+}
+
+#[test]
+fn a_recorded_handshake_fits_no_other_connection() {
+    let [first, second, third, fourth] = recorded();
+    // Replayed to the same acceptor, which draws another nonce.
+    let mut acceptor = accept(Hello { nonce: [99; 32], ..hello(2) });
+    let _ = acceptor.hear(&first);
+    assert_eq!(reason(acceptor.hear(&third).0), Reason::BadProof);
+    // Replayed to the same dialler, which draws another nonce.
+    let (mut dialler, _) = dial(Hello { nonce: [98; 32], ..hello(1) }, cookie());
+    let (_, proof) = dialler.hear(&second);
+    assert_ne!(proof, third);
+    assert_eq!(reason(dialler.hear(&fourth).0), Reason::BadProof);
+}
+
+#[test]
+fn one_altered_byte_anywhere_and_the_two_do_not_agree() {
+    let messages = recorded();
+    for (message, honest) in messages.iter().enumerate() {
+        for at in 0..honest.len() {
+            for flip in [1_u8, 0x80, 0xff] {
+                let alter = |now: usize, bytes: &BytesMut| {
+                    let mut bytes = bytes.clone();
+                    if now == message {
+                        bytes[at] ^= flip;
+                    }
+                    bytes
+                };
+                assert!(!both_agree(alter), "message {message}, byte {at}, {flip:#x}");
+            }
+        }
+    }
+    assert!(both_agree(|_, bytes| bytes.clone()), "and unaltered they do");
+}
+
+/// Whether the dialler, who has the last word, and the acceptor both succeed with this on the wire.
+fn both_agree(alter: impl Fn(usize, &BytesMut) -> BytesMut) -> bool {
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = accept(hello(2));
+    let (_, second) = acceptor.hear(&alter(0, &first));
+    let (_, third) = dialler.hear(&alter(1, &second));
+    let (accepted, fourth) = acceptor.hear(&alter(2, &third));
+    let (dialled, _) = dialler.hear(&alter(3, &fourth));
+    matches!((accepted, dialled), (Ok(Some(_)), Ok(Some(_))))
+}
+
+#[test]
+fn features_and_versions_cannot_be_stripped_on_the_way() {
+    // Not a flipped byte this time, but a well-formed hello that offers less.
+    let (mut dialler, first) = dial(Hello { version_max: 2, ..hello(1) }, cookie());
+    let mut acceptor = accept(hello(2));
+    let mut stripped = BytesMut::new();
+    Frame::Hello(hello::encode(&Hello { features: 0, ..hello(1) })).encode(&mut stripped);
+    assert_ne!(stripped, first);
+    let (_, second) = acceptor.hear(&stripped);
+    let (_, third) = dialler.hear(&second);
+    assert_eq!(reason(acceptor.hear(&third).0), Reason::BadProof);
+}
+
+#[test]
+fn claims_that_do_not_fit_are_refused_with_their_reason() {
+    let cases = [
+        (Hello { cluster: Some(ClusterId(2)), ..hello(1) }, Reason::OtherCluster),
+        (Hello { node: NodeId(2), ..hello(1) }, Reason::OwnId),
+        (Hello { version_min: 2, version_max: 9, ..hello(1) }, Reason::NoCommonVersion),
+        (Hello { version_min: 0, version_max: 0, ..hello(1) }, Reason::NoCommonVersion),
+        (Hello { version_min: 1, version_max: 0, ..hello(1) }, Reason::NoCommonVersion),
+        (Hello { address: "x".repeat(256), ..hello(1) }, Reason::Malformed),
+    ];
+    for (claims, expected) in cases {
+        let (mut dialler, first) = dial(claims, cookie());
+        let (refused, answer) = accept(hello(2)).hear(&first);
+        assert_eq!(reason(refused), expected);
+        assert_eq!(told(dialler.hear(&answer).0), (Reason::Refused, Some(expected)));
+    }
+}
+
+#[test]
+fn a_node_without_a_cluster_may_meet_any() {
+    for cluster in [None, Some(ClusterId(7))] {
+        let (_, first) = dial(Hello { cluster: None, ..hello(1) }, cookie());
+        let (stepped, second) = accept(Hello { cluster, ..hello(2) }).hear(&first);
+        assert_eq!(stepped, Ok(None));
+        assert!(!second.is_empty());
+    }
+}
+
+#[test]
+fn versions_that_overlap_agree_on_the_newest() {
+    let (mut dialler, first) = dial(Hello { version_max: 4, ..hello(1) }, cookie());
+    let mut acceptor = accept(Hello { version_min: 2, version_max: 9, ..hello(2) });
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let (accepted, _) = acceptor.hear(&third);
+    assert_eq!(accepted.unwrap().unwrap().version, 4);
+}
+
+#[test]
+fn another_node_than_the_expected_one_gets_no_proof() {
+    let mut first = BytesMut::new();
+    let expects = Some(NodeId(5));
+    let mut dialler = Side(Handshake::dial(hello(1), cookie(), expects, &mut first));
+    let (_, second) = accept(hello(2)).hear(&first);
+    let (refused, answer) = dialler.hear(&second);
+    assert_eq!(reason(refused), Reason::WrongNode);
+    assert_eq!(answer.len(), 6, "a refusal, not a proof");
+}
+
+#[test]
+fn another_lane_than_the_dialled_one_is_refused() {
+    let (mut dialler, _) = dial(hello(1), cookie());
+    let mut other = BytesMut::new();
+    Frame::Hello(hello::encode(&Hello { lane: Some(Lane::Data), ..hello(2) })).encode(&mut other);
+    assert_eq!(reason(dialler.hear(&other).0), Reason::Malformed);
+}
+
+#[test]
+fn who_is_proven_but_not_wanted_is_told_so_by_a_proof() {
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = accept(hello(2));
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let old = |moment, accord: &Accord| {
+        assert_eq!(moment, Moment::Proven, "an acceptor judges nobody before the proof");
+        assert_eq!(accord.peer.boot, Boot(3));
+        Err(Reason::OldBoot)
+    };
+    let (refused, verdict) = acceptor.hear_and_judge(&third, old);
+    assert_eq!(reason(refused), Reason::OldBoot);
+    // A welcome cannot be made of it.
+    let mut forged = verdict.clone();
+    forged[5] = 0;
+    let (stepped, _) = dialler.hear(&verdict);
+    assert_eq!(told(stepped), (Reason::Refused, Some(Reason::OldBoot)));
+    let (mut dialler, _) = dial(hello(1), cookie());
+    let _ = dialler.hear(&second);
+    assert_eq!(reason(dialler.hear(&forged).0), Reason::BadProof);
+}
+
+#[test]
+fn a_dialler_that_no_longer_wants_keeps_its_proof() {
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let (_, second) = accept(hello(2)).hear(&first);
+    let (refused, answer) = dialler.hear_and_judge(&second, |moment, _| {
+        assert_eq!(moment, Moment::Claimed);
+        Err(Reason::Duplicate)
+    });
+    assert_eq!(reason(refused), Reason::Duplicate);
+    assert_eq!(answer.len(), 6, "a refusal, not a proof");
+}
+
+#[test]
+fn nothing_but_the_due_frame_is_heard_before_the_proof() {
+    let body = || Bytes::from_static(b"body");
+    let early = [
+        (Frame::Mail(body()), Reason::Unauthenticated),
+        (Frame::Call { call: 1, body: body() }, Reason::Unauthenticated),
+        (Frame::Answer { call: 1, body: body() }, Reason::Unauthenticated),
+        (Frame::Lost { call: 1 }, Reason::Unauthenticated),
+        (Frame::Ping, Reason::Unauthenticated),
+        (Frame::Adopted(ClusterId(1)), Reason::Unauthenticated),
+        (Frame::Proof(body()), Reason::Unexpected),
+        (Frame::Hello(body()), Reason::NotOurs),
+        (Frame::Refused(1), Reason::Refused),
+    ];
+    for (frame, expected) in early {
+        let mut wire = BytesMut::new();
+        frame.encode(&mut wire);
+        assert_eq!(reason(accept(hello(2)).hear(&wire).0), expected, "{frame:?} first");
+        let [first, ..] = recorded();
+        let mut acceptor = accept(hello(2));
+        let _ = acceptor.hear(&first);
+        let then = if expected == Reason::Unexpected { Reason::BadProof } else { expected };
+        let then = if then == Reason::NotOurs { Reason::Unexpected } else { then };
+        assert_eq!(reason(acceptor.hear(&wire).0), then, "{frame:?} after a hello");
+    }
+}
+
+#[test]
+fn an_oversize_hello_is_refused_at_its_length() {
+    let promise = (hello::BYTES_MAX as u32 + 1).to_le_bytes();
+    assert_eq!(reason(accept(hello(2)).hear(&promise).0), Reason::TooLong);
+    // And the largest that is allowed is looked at.
+    let mut largest = BytesMut::new();
+    Frame::Hello(vec![b'x'; hello::BYTES_MAX - 1].into()).encode(&mut largest);
+    assert_eq!(reason(accept(hello(2)).hear(&largest).0), Reason::NotOurs);
+}
+
+#[test]
+fn a_failed_handshake_stays_failed() {
+    let [first, _, third, _] = recorded();
+    let mut acceptor = accept(hello(2));
+    assert_eq!(reason(acceptor.hear(&third).0), Reason::Unexpected);
+    assert_eq!(reason(acceptor.hear(&first).0), Reason::Unexpected);
+}

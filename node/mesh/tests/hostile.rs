@@ -1,0 +1,225 @@
+//! Strangers at the door: each is closed with its reason, while a good link goes on.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use common::{PATIENCE, Tap, eventually, patient, start};
+use quorate_env::{Net, Stream, Tcp, sleep, timeout};
+use quorate_mesh::frame::Frame;
+use quorate_mesh::handshake::Handshake;
+use quorate_mesh::hello::{self, Hello};
+use quorate_mesh::{Cookie, Lane, Mesh, MeshConfig, Reason};
+use quorate_vocab::{Boot, ClusterId, NodeId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A node, and a friend that it is linked to.
+struct Town {
+    mesh: Mesh,
+    _tap: Arc<Tap>,
+    friend: Mesh,
+    friend_tap: Arc<Tap>,
+}
+
+impl Town {
+    async fn new(config_of_one: MeshConfig) -> Self {
+        let (mesh, tap) = start(config_of_one, Arc::new(Tcp)).await;
+        let (friend, friend_tap) = start(patient(2, 1), Arc::new(Tcp)).await;
+        friend.learn(NodeId(1), mesh.address());
+        tap.met(2, 1).await;
+        friend_tap.met(1, 1).await;
+        Self { mesh, _tap: tap, friend, friend_tap }
+    }
+
+    async fn stranger(&self) -> Stream {
+        Tcp.connect(self.mesh.address()).await.unwrap()
+    }
+
+    fn closed(&self, reason: Reason) -> u64 {
+        self.mesh.counters().closed_for(reason)
+    }
+
+    /// A stranger says something, and is closed for exactly one reason.
+    async fn says(&self, bytes: &[u8], reason: Reason) {
+        let before = self.closed(reason);
+        let mut stranger = self.stranger().await;
+        let _ = stranger.writer.write_all(bytes).await;
+        assert!(is_closed(&mut stranger).await, "for {reason}");
+        eventually(reason.as_str(), || self.closed(reason) == before + 1).await;
+        self.is_well().await;
+    }
+
+    async fn is_well(&self) {
+        for lane in Lane::ALL {
+            let answer =
+                self.friend.call(NodeId(1), lane, Bytes::from_static(b"x"), PATIENCE).await;
+            assert_eq!(answer.unwrap(), "echo x");
+        }
+        assert_eq!(self.friend_tap.seen().len(), 1, "met once, and never parted");
+    }
+}
+
+/// Reads until the other side closes.
+async fn is_closed(stranger: &mut Stream) -> bool {
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stranger.reader.read_to_end(&mut answer)).await.is_ok()
+}
+
+fn wire(frame: &Frame) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    frame.encode(&mut bytes);
+    bytes
+}
+
+fn claims() -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        cluster: Some(ClusterId(1)),
+        node: NodeId(66),
+        name: "stranger".try_into().unwrap(),
+        boot: Boot(1),
+        address: "nowhere:1".into(),
+        lane: Some(Lane::Data),
+        nonce: [6; 32],
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_stranger_says_first_ends_it_with_the_right_reason() {
+    let town = Town::new(patient(1, 1)).await;
+    town.says(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", Reason::TooLong).await;
+    town.says(&(1_u32 << 31).to_le_bytes(), Reason::TooLong).await;
+    town.says(&u32::MAX.to_le_bytes(), Reason::TooLong).await;
+    town.says(&(hello::BYTES_MAX as u32 + 1).to_le_bytes(), Reason::TooLong).await;
+    town.says(&[0; 64], Reason::Malformed).await;
+    town.says(&[1, 0, 0, 0, 200], Reason::UnknownKind).await;
+    town.says(&wire(&Frame::Hello(Bytes::from_static(b"garbage"))), Reason::NotOurs).await;
+    town.says(&wire(&Frame::Hello(Bytes::new())), Reason::NotOurs).await;
+    let mut hello = hello::encode(&claims()).to_vec();
+    hello.truncate(40);
+    town.says(&wire(&Frame::Hello(hello.into())), Reason::Malformed).await;
+    let other = Hello { cluster: Some(ClusterId(2)), ..claims() };
+    town.says(&wire(&Frame::Hello(hello::encode(&other))), Reason::OtherCluster).await;
+    let newer = Hello { version_min: 7, version_max: 9, ..claims() };
+    town.says(&wire(&Frame::Hello(hello::encode(&newer))), Reason::NoCommonVersion).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_frame_before_the_proof_is_refused() {
+    let town = Town::new(patient(1, 1)).await;
+    let body = || Bytes::from_static(b"body");
+    let early = [
+        Frame::Mail(body()),
+        Frame::Call { call: 1, body: body() },
+        Frame::Answer { call: 1, body: body() },
+        Frame::Lost { call: 1 },
+        Frame::Ping,
+        Frame::Adopted(ClusterId(9)),
+    ];
+    let hello = wire(&Frame::Hello(hello::encode(&claims())));
+    for frame in early {
+        town.says(&wire(&frame), Reason::Unauthenticated).await;
+        let after_hello = [&hello[..], &wire(&frame)].concat();
+        town.says(&after_hello, Reason::Unauthenticated).await;
+    }
+    town.says(&wire(&Frame::Proof(body())), Reason::Unexpected).await;
+    town.says(&[&hello[..], &hello].concat(), Reason::Unexpected).await;
+    town.says(&wire(&Frame::Refused(1)), Reason::Refused).await;
+    let guess = wire(&Frame::Proof(vec![0; 32].into()));
+    town.says(&[&hello[..], &guess].concat(), Reason::BadProof).await;
+}
+
+#[tokio::test]
+async fn who_is_slow_or_silent_before_the_proof_is_closed_at_the_deadline() {
+    let mut strict = patient(1, 1);
+    strict.limits.handshake = Duration::from_secs(1);
+    let town = Town::new(strict).await;
+    // On a busy machine the friend may have been late as well, before it came in.
+    let late = town.closed(Reason::Late);
+    let hello = wire(&Frame::Hello(hello::encode(&claims())));
+    let mut silent = town.stranger().await;
+    let mut slow = town.stranger().await;
+    let Stream { reader, writer } = &mut slow;
+    let dribbles = async {
+        for byte in &hello {
+            if writer.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        panic!("it was let to dribble to its end");
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        biased;
+        () = dribbles => {}
+        read = reader.read_to_end(&mut answer) => drop(read),
+    }
+    assert!(is_closed(&mut silent).await);
+    eventually("both", || town.closed(Reason::Late) == late + 2).await;
+    town.is_well().await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_only_sits_there_is_turned_out_and_an_honest_node_comes_in() {
+    let mut narrow = patient(1, 1);
+    narrow.limits.handshakes_max = 4;
+    narrow.limits.handshake = Duration::from_secs(600);
+    let town = Town::new(narrow).await;
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        crowd.push(town.stranger().await);
+    }
+    eventually("the oldest to go", || town.closed(Reason::Crowded) == 46).await;
+    let (third, third_tap) = start(patient(3, 1), Arc::new(Tcp)).await;
+    third.learn(NodeId(1), town.mesh.address());
+    third_tap.met(1, 1).await;
+    assert!(is_closed(&mut crowd[0]).await);
+    town.is_well().await;
+}
+
+#[tokio::test]
+async fn a_proven_peer_that_breaks_the_rules_loses_its_link() {
+    let town = Town::new(patient(1, 1)).await;
+    let body = || Bytes::from_static(b"body");
+    let cases: [(BytesMut, Reason); 6] = [
+        (wire(&Frame::Hello(body())), Reason::Unexpected),
+        (wire(&Frame::Proof(body())), Reason::Unexpected),
+        (wire(&Frame::Adopted(ClusterId(9))), Reason::OtherCluster),
+        ((&[1, 0, 0, 0, 99][..]).into(), Reason::UnknownKind),
+        ((&[2, 0, 0, 0, 17, 0][..]).into(), Reason::Malformed),
+        ((&(1_u32 << 31).to_le_bytes()[..]).into(), Reason::TooLong),
+    ];
+    for (bytes, reason) in cases {
+        let mut insider = town.stranger().await;
+        prove(&mut insider).await;
+        // An answer that nobody waits for, and a call that is lost, are no offence.
+        for harmless in [Frame::Answer { call: 7, body: body() }, Frame::Lost { call: 8 }] {
+            insider.writer.write_all(&wire(&harmless)).await.unwrap();
+        }
+        insider.writer.write_all(&bytes).await.unwrap();
+        assert!(is_closed(&mut insider).await);
+        eventually(reason.as_str(), || town.closed(reason) >= 1).await;
+        town.is_well().await;
+    }
+    assert_eq!(town.closed(Reason::Unexpected), 2);
+}
+
+/// Runs the handshake by hand, to its good end.
+async fn prove(insider: &mut Stream) {
+    let cookie = Cookie::new("the secret of these tests").unwrap();
+    let mut out = BytesMut::new();
+    let mut handshake = Handshake::dial(claims(), cookie, None, &mut out);
+    loop {
+        insider.writer.write_all(&out).await.unwrap();
+        out.clear();
+        assert!(insider.reader.read_buf(handshake.room()).await.unwrap() > 0);
+        if handshake.step(&mut |_, _| Ok(()), &mut out).unwrap().is_some() {
+            return;
+        }
+    }
+}
