@@ -1,0 +1,318 @@
+//! Letters: what the carrier takes from node to node.
+//!
+//! ```text
+//! mail    format 1 | kind 1 | node, boot, serial 8+8+8 | protocol 8 | version 2 | routes n 1 | body len 4 |
+//!         body | n × route
+//! answer  format 1 | kind 1 | route | outcome 1 | body, if the outcome is a reply
+//! route   node, boot, ref 8+8+8
+//! ```
+//!
+//! All numbers are little-endian and of fixed width. The routes of a mail name the calls that its body must
+//! answer. They stand outside of the body, so that a node that cannot or must not decode it can still tell
+//! the callers; within the body an answer is only the place of its route.
+
+use bytes::Bytes;
+use quorate_vocab::{Boot, NodeId, Pid, Ref};
+use serde::Serialize;
+
+use crate::codec::{self, BODY_BYTES_CEILING};
+use crate::{LetterError, SendError};
+
+const FORMAT: u8 = 1;
+const KIND_MAIL: u8 = 1;
+const KIND_ANSWER: u8 = 2;
+const OUTCOME_REPLY: u8 = 0;
+const ROUTE_BYTES: usize = 24;
+const MAIL_HEAD_BYTES: usize = 2 + 24 + 8 + 2 + 1 + 4;
+const ANSWER_HEAD_BYTES: usize = 2 + ROUTE_BYTES + 1;
+
+/// How many answers one message may ask for. A letter makes its receiver send at most that many.
+pub(crate) const ROUTES_MAX: usize = 16;
+
+/// Where an answer goes: which call, of which life of which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) node: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) call: Ref,
+}
+
+/// Why there will be no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// The process is not alive, or ended with the request in its hands.
+    NoProc = 1,
+    /// The request was dropped.
+    NoReply = 2,
+    /// The mailbox had no room; the process has not seen the request.
+    Full = 3,
+    /// The process does not understand the request and has not seen it.
+    Refused = 4,
+    /// There is an answer, but it cannot travel.
+    Answer = 5,
+}
+
+/// A letter that was read as far as it can be read without knowing its protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Letter {
+    Mail(Mail),
+    Answer { route: Route, outcome: Result<Bytes, Gone> },
+}
+
+/// A message under way to a process.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mail {
+    pub(crate) target: Pid,
+    pub(crate) protocol: u64,
+    pub(crate) version: u16,
+    pub(crate) body: Bytes,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// Writes a mail. `body` appends the message and says which answers it asks for.
+pub(crate) fn write_mail(
+    target: Pid,
+    protocol: u64,
+    version: u16,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Route>, SendError>,
+) -> Result<(Bytes, Vec<Route>), SendError> {
+    let mut letter = Vec::with_capacity(MAIL_HEAD_BYTES + 128);
+    letter.extend([FORMAT, KIND_MAIL]);
+    write_numbers(&mut letter, [target.node.0, target.boot.0, target.serial, protocol]);
+    letter.extend(version.to_le_bytes());
+    // What the routes and the body weigh is known only after them.
+    let open = letter.len();
+    letter.extend([0; 5]);
+    let routes = body(&mut letter)?;
+    assert!(routes.len() <= ROUTES_MAX, "encoding refuses more answers");
+    let body_bytes = letter.len() - MAIL_HEAD_BYTES;
+    assert!(body_bytes <= BODY_BYTES_CEILING, "the config is held to the ceiling");
+    letter[open] = routes.len() as u8;
+    letter[open + 1..open + 5].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+    for route in &routes {
+        write_numbers(&mut letter, [route.node.0, route.boot.0, route.call.0]);
+    }
+    Ok((letter.into(), routes))
+}
+
+/// Writes an answer. An answer that cannot be encoded becomes the news that it cannot.
+pub(crate) fn write_reply<R: Serialize>(route: Route, reply: &R, bytes_max: usize) -> Bytes {
+    let mut letter = answer_head(route, OUTCOME_REPLY);
+    match codec::encode(reply, &mut letter, bytes_max) {
+        Ok(()) => letter.into(),
+        Err(_) => write_gone(route, Gone::Answer),
+    }
+}
+
+/// Writes that there will be no answer.
+pub(crate) fn write_gone(route: Route, gone: Gone) -> Bytes {
+    answer_head(route, gone as u8).into()
+}
+
+/// Reads a letter whose body weighs at most `body_bytes_max`.
+pub(crate) fn read(letter: Bytes, body_bytes_max: usize) -> Result<Letter, LetterError> {
+    if letter.len() > MAIL_HEAD_BYTES + body_bytes_max + ROUTES_MAX * ROUTE_BYTES {
+        return Err(LetterError::TooLong);
+    }
+    let mut reader = Reader { letter, at: 0 };
+    match reader.byte()? {
+        FORMAT => {}
+        other => return Err(LetterError::Format(other)),
+    }
+    match reader.byte()? {
+        KIND_MAIL => read_mail(reader, body_bytes_max),
+        KIND_ANSWER => read_answer(reader, body_bytes_max),
+        _ => Err(LetterError::Malformed),
+    }
+}
+
+fn read_mail(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, LetterError> {
+    let node = NodeId(reader.number()?);
+    let boot = Boot(reader.number()?);
+    let target = Pid { node, boot, serial: reader.number()? };
+    let protocol = reader.number()?;
+    let version = u16::from_le_bytes(reader.array()?);
+    let routes_len = usize::from(reader.byte()?);
+    let body_bytes = u32::from_le_bytes(reader.array()?) as usize;
+    if body_bytes > body_bytes_max {
+        return Err(LetterError::TooLong);
+    }
+    if routes_len > ROUTES_MAX {
+        return Err(LetterError::Malformed);
+    }
+    let body = reader.bytes(body_bytes)?;
+    let mut routes = Vec::with_capacity(routes_len);
+    for _ in 0..routes_len {
+        routes.push(reader.route()?);
+    }
+    reader.end()?;
+    Ok(Letter::Mail(Mail { target, protocol, version, body, routes }))
+}
+
+fn read_answer(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, LetterError> {
+    let route = reader.route()?;
+    let gone = match reader.byte()? {
+        OUTCOME_REPLY => {
+            let body = reader.rest();
+            return match body.len() <= body_bytes_max {
+                true => Ok(Letter::Answer { route, outcome: Ok(body) }),
+                false => Err(LetterError::TooLong),
+            };
+        }
+        1 => Gone::NoProc,
+        2 => Gone::NoReply,
+        3 => Gone::Full,
+        4 => Gone::Refused,
+        5 => Gone::Answer,
+        _ => return Err(LetterError::Malformed),
+    };
+    reader.end()?;
+    Ok(Letter::Answer { route, outcome: Err(gone) })
+}
+
+fn answer_head(route: Route, outcome: u8) -> Vec<u8> {
+    let mut letter = Vec::with_capacity(ANSWER_HEAD_BYTES);
+    letter.extend([FORMAT, KIND_ANSWER]);
+    write_numbers(&mut letter, [route.node.0, route.boot.0, route.call.0]);
+    letter.push(outcome);
+    letter
+}
+
+fn write_numbers<const N: usize>(letter: &mut Vec<u8>, numbers: [u64; N]) {
+    for number in numbers {
+        letter.extend(number.to_le_bytes());
+    }
+}
+
+struct Reader {
+    letter: Bytes,
+    at: usize,
+}
+
+impl Reader {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], LetterError> {
+        let (array, _) =
+            self.letter[self.at..].split_first_chunk().ok_or(LetterError::Malformed)?;
+        self.at += N;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, LetterError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn number(&mut self) -> Result<u64, LetterError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn route(&mut self) -> Result<Route, LetterError> {
+        let node = NodeId(self.number()?);
+        let boot = Boot(self.number()?);
+        Ok(Route { node, boot, call: Ref(self.number()?) })
+    }
+
+    /// Shares the letter's memory.
+    fn bytes(&mut self, len: usize) -> Result<Bytes, LetterError> {
+        if len > self.letter.len() - self.at {
+            return Err(LetterError::Malformed);
+        }
+        let start = self.at;
+        self.at += len;
+        Ok(self.letter.slice(start..self.at))
+    }
+
+    fn rest(&self) -> Bytes {
+        self.letter.slice(self.at..)
+    }
+
+    fn end(&self) -> Result<(), LetterError> {
+        match self.at == self.letter.len() {
+            true => Ok(()),
+            false => Err(LetterError::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BODY_MAX: usize = 64;
+
+    fn route(call: u64) -> Route {
+        Route { node: NodeId(7), boot: Boot(2), call: Ref(call) }
+    }
+
+    fn mail(body: &[u8], routes: &[Route]) -> Bytes {
+        let target = Pid { node: NodeId(1), boot: Boot(2), serial: 3 };
+        let write = |letter: &mut Vec<u8>| {
+            letter.extend(body);
+            Ok(routes.to_vec())
+        };
+        write_mail(target, 0x1122, 4, write).unwrap().0
+    }
+
+    #[test]
+    fn the_format_is_what_it_was() {
+        let mut golden = vec![1, 1];
+        for number in [1_u64, 2, 3, 0x1122] {
+            golden.extend(number.to_le_bytes());
+        }
+        golden.extend([4, 0, 1, 2, 0, 0, 0, b'h', b'i']);
+        for number in [7_u64, 2, 9] {
+            golden.extend(number.to_le_bytes());
+        }
+        assert_eq!(mail(b"hi", &[route(9)]), golden);
+
+        let mut golden = vec![1, 2];
+        for number in [7_u64, 2, 9] {
+            golden.extend(number.to_le_bytes());
+        }
+        golden.push(1);
+        assert_eq!(write_gone(route(9), Gone::NoProc), golden);
+    }
+
+    #[test]
+    fn a_reply_that_is_too_long_becomes_the_news_of_it() {
+        let letter = write_reply(route(1), &"x".repeat(BODY_MAX), BODY_MAX);
+        assert_eq!(
+            read(letter, BODY_MAX),
+            Ok(Letter::Answer { route: route(1), outcome: Err(Gone::Answer) })
+        );
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused() {
+        let letter = mail(&[0; BODY_MAX + 1], &[]);
+        assert_eq!(read(letter.clone(), BODY_MAX), Err(LetterError::TooLong));
+        assert!(read(letter, BODY_MAX + 1).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_mail_comes_back_whole_and_never_cut(
+            body in proptest::collection::vec(any::<u8>(), 0..=BODY_MAX),
+            calls in proptest::collection::vec(any::<u64>(), 0..=ROUTES_MAX),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let routes: Vec<Route> = calls.into_iter().map(route).collect();
+            let letter = mail(&body, &routes);
+            let Ok(Letter::Mail(mail)) = read(letter.clone(), BODY_MAX) else { panic!("it was written") };
+            prop_assert_eq!(&mail.body[..], &body[..]);
+            prop_assert_eq!(mail.routes, routes);
+            prop_assert!(read(letter.slice(..cut.index(letter.len())), BODY_MAX).is_err());
+        }
+
+        #[test]
+        fn no_bytes_are_read_past_their_end(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let mut bytes = bytes;
+            for kind in [KIND_MAIL, KIND_ANSWER] {
+                if let [format, at, ..] = &mut bytes[..] {
+                    (*format, *at) = (FORMAT, kind);
+                }
+                let _ = read(bytes.clone().into(), BODY_MAX);
+            }
+        }
+    }
+}
