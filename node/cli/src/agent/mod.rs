@@ -1,0 +1,209 @@
+//! One node of a cluster, as a process: it starts what its settings say, serves until a signal or a fault,
+//! and closes in order.
+
+mod settings;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quorate::Node;
+use quorate_env::timeout;
+use quorate_http::{Face, FaceConfig, FaceError, code};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{self, SignalKind};
+
+use crate::fail::{Done, Fail};
+use crate::{args, secrets, span};
+use settings::Settings;
+
+/// How long a node may take to close before its process ends anyway.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The settings of a node. What is not said here is looked for in the config file.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// A TOML file with the same keys as these flags
+    #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// What the node is called; unique in the cluster [default: the host's name]
+    #[arg(long, env = "QUORATE_NAME")]
+    name: Option<String>,
+    /// Where the mesh listens [default: 127.0.0.1:4747]
+    #[arg(long, value_name = "ADDR", env = "QUORATE_LISTEN")]
+    listen: Option<String>,
+    /// Where other nodes dial it, if that is not where it listens
+    #[arg(long, value_name = "ADDR", env = "QUORATE_ADVERTISE")]
+    advertise: Option<String>,
+    /// Where API and metrics listen [default: 127.0.0.1:4748]
+    #[arg(long, value_name = "ADDR", env = "QUORATE_HTTP")]
+    http: Option<String>,
+    /// The data directory, made with mode 0700 [default: ./quorate-data]
+    #[arg(long, value_name = "DIR", env = "QUORATE_DATA")]
+    data: Option<PathBuf>,
+    /// Where to look for the others: addresses, or file://LIST with one in each line
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', env = "QUORATE_JOIN")]
+    join: Option<Vec<String>>,
+    /// Begin a new cluster once this many nodes see each other [default: 0, join one only]
+    #[arg(long, value_name = "N", env = "QUORATE_EXPECT")]
+    expect: Option<usize>,
+    /// How many voters the cluster keeps; odd [default: 3]
+    #[arg(long, value_name = "N", env = "QUORATE_VOTERS")]
+    voters: Option<usize>,
+    /// What placement knows of this node; repeatable
+    #[arg(long, value_name = "K=V", value_parser = args::pair, value_delimiter = ',', env = "QUORATE_LABEL")]
+    label: Option<Vec<(String, String)>>,
+    /// How long a node may be silent before the cluster takes it for dead [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = span::parse, env = "QUORATE_LEASE")]
+    lease: Option<Duration>,
+    /// The secret that all nodes share (mode 0600) [default, on loopback only: ~/.quorate/cookie]
+    #[arg(long, value_name = "FILE", env = "QUORATE_COOKIE_FILE")]
+    cookie_file: Option<PathBuf>,
+    /// The token that writes over HTTP need (mode 0600); required unless --http is loopback
+    #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
+    api_token_file: Option<PathBuf>,
+    /// What to log to stderr: error, warn, info, debug, trace, or a list such as warn,quorate_mesh=debug
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG")]
+    log: Option<String>,
+    /// End when this process is no longer the parent
+    #[arg(long, value_name = "PID", hide = true)]
+    die_with_parent: Option<i32>,
+    /// Write the addresses down here once they are known
+    #[arg(long, value_name = "FILE", hide = true)]
+    announce: Option<PathBuf>,
+}
+
+/// Where an agent can be reached, as it announces it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) pid: u32,
+    pub(crate) mesh: String,
+    pub(crate) http: String,
+}
+
+/// The signals that ask a process to end.
+pub(crate) struct Signals([unix::Signal; 3]);
+
+/// `quorate agent`
+pub(crate) fn run(args: Args) -> Done {
+    if let Some(parent) = args.die_with_parent {
+        die_with(parent)?;
+    }
+    let announce = args.announce.clone();
+    let settings = Settings::gather(args)?;
+    settings.log.start()?;
+    settings.tell();
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(Fail::io("starting the runtime"))?;
+    let done = runtime.block_on(live(settings, announce.as_deref()));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+async fn live(settings: Settings, announce: Option<&Path>) -> Done {
+    let mut signals = Signals::new()?;
+    let node = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(()),
+        started = Node::start(settings.config) => {
+            started.map_err(|e| Fail::new(code::NO_START, e.to_string()))?
+        }
+    };
+    let face = FaceConfig { listen: settings.http, token: settings.token };
+    let face = match Face::start(node.clone(), face).await {
+        Ok(face) => face,
+        Err(error) => {
+            close(&node, None, &mut signals).await;
+            return Err(match error {
+                FaceError::Open { .. } => Fail::new(code::NO_SECRET, error.to_string()),
+                _ => Fail::new(code::NO_FACE, error.to_string()),
+            });
+        }
+    };
+    let addresses = Addresses {
+        pid: std::process::id(),
+        mesh: node.address().to_owned(),
+        http: face.address().to_string(),
+    };
+    tracing::info!(
+        name = %node.name(), id = %node.id(), mesh = addresses.mesh, http = addresses.http,
+        "this node runs"
+    );
+    if let Some(file) = announce {
+        secrets::write_whole(file, &serde_json::json!(addresses).to_string())?;
+    }
+    let fault = tokio::select! {
+        biased;
+        name = signals.next() => {
+            tracing::info!(signal = name, "this node closes");
+            None
+        }
+        fault = node.stopped() => Some(fault),
+    };
+    close(&node, Some(face), &mut signals).await;
+    match fault {
+        Some(fault) => Err(Fail::new(code::NODE_STOPPED, fault)),
+        None => Ok(()),
+    }
+}
+
+/// Closes in bounded time; a second signal ends the wait.
+async fn close(node: &Node, face: Option<Face>, signals: &mut Signals) {
+    let closing = async {
+        if let Some(face) = face {
+            face.close().await;
+        }
+        node.shutdown().await;
+    };
+    tokio::select! {
+        biased;
+        _ = signals.next() => tracing::warn!("a second signal came; not waiting for the rest"),
+        closed = timeout(FAREWELL, closing) => {
+            if closed.is_err() {
+                tracing::warn!("the node did not close in time; what it acknowledged is on its disk");
+            }
+        }
+    }
+}
+
+/// Binds this process's life to its parent's.
+fn die_with(parent: i32) -> Done {
+    let bound = set_parent_process_death_signal(Some(Signal::KILL));
+    bound.map_err(|e| Fail::io("binding this process to its parent")(e.into()))?;
+    // The parent may have ended before it was bound to.
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
+        return Err(Fail::new(code::NO_START, "the process that started this one has ended"));
+    }
+    Ok(())
+}
+
+impl Signals {
+    /// Begins to take note of signals.
+    pub(crate) fn new() -> Result<Self, Fail> {
+        let listen = |kind| unix::signal(kind).map_err(Fail::io("listening for signals"));
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// A runtime for a command that mostly waits. Its tasks run on the calling thread.
+pub(crate) fn small_runtime() -> Result<Runtime, Fail> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Fail::io("starting the runtime"))
+}

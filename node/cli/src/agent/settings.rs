@@ -1,0 +1,372 @@
+//! The settings of an agent: flag over environment over file over default, checked before anything starts.
+
+use std::io::{IsTerminal, stderr};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use quorate::{Config, Cookie, NodeName};
+use quorate_http::code;
+use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
+
+use super::Args;
+use crate::fail::{Done, Fail};
+use crate::{args, secrets, span};
+
+/// What the config file may say; the same as the long flags.
+const KEYS: [&str; 13] = [
+    "name",
+    "listen",
+    "advertise",
+    "http",
+    "data",
+    "join",
+    "expect",
+    "voters",
+    "label",
+    "lease",
+    "cookie-file",
+    "api-token-file",
+    "log",
+];
+
+/// A list of addresses in a file is not longer.
+const LIST_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Everything that an agent starts from.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) http: String,
+    pub(crate) token: Option<String>,
+    pub(crate) log: Log,
+}
+
+/// What is logged.
+pub(crate) struct Log(EnvFilter);
+
+impl Settings {
+    /// Puts the settings together; clap has put flags over the environment.
+    pub(crate) fn gather(mut args: Args) -> Result<Self, Fail> {
+        if let Some(file) = args.config.take() {
+            read_file(&mut args, &file)?;
+        }
+        let listen = args.listen.unwrap_or_else(|| "127.0.0.1:4747".to_owned());
+        let http = args.http.unwrap_or_else(|| "127.0.0.1:4748".to_owned());
+        let cookie = match &args.cookie_file {
+            Some(file) => secrets::read(file)?,
+            None if is_loopback("listen", &listen)? => secrets::own_cookie()?.0,
+            None => {
+                let why =
+                    format!("--listen {listen} is not loopback, and there is no --cookie-file");
+                return Err(Fail::new(code::NO_SECRET, why));
+            }
+        };
+        let token = args.api_token_file.as_deref().map(secrets::read).transpose()?;
+        if token.is_none() && !is_loopback("http", &http)? {
+            let why = format!("--http {http} is not loopback, and there is no --api-token-file");
+            return Err(Fail::new(code::NO_SECRET, why));
+        }
+        let anywhere =
+            resolve("listen", &listen)?.iter().any(|address| address.ip().is_unspecified());
+        if anywhere && args.advertise.is_none() {
+            let why =
+                format!("--listen {listen} is every address of this machine, and none to dial");
+            return Err(
+                bad(why).next("add --advertise ADDR:PORT, the address that other nodes reach")
+            );
+        }
+        let cookie = Cookie::new(&cookie).map_err(|e| bad(e.to_string()))?;
+        let mut config = Config::new(node_name(args.name)?, cookie);
+        config.listen = listen;
+        config.advertise = args.advertise;
+        config.data = args.data.unwrap_or(config.data);
+        config.join = addresses(&args.join.unwrap_or_default())?;
+        config.expect = args.expect.unwrap_or(config.expect);
+        config.voters = args.voters.unwrap_or(config.voters);
+        config.labels = args.label.unwrap_or_default().into_iter().collect();
+        config.lease = args.lease.unwrap_or(config.lease);
+        config.validate().map_err(|e| bad(e.to_string()))?;
+        let log = Log::new(args.log.as_deref().unwrap_or("info"))?;
+        Ok(Self { config, http, token, log })
+    }
+
+    /// Says what follows from the settings.
+    pub(crate) fn tell(&self) {
+        let Config { lease, voters, expect, data, join, .. } = &self.config;
+        tracing::info!(
+            data = %data.display(), expect, voters, join = join.join(","), lease = ?lease,
+            renews_every = ?(*lease / 5), answers_within = ?(*lease + Duration::from_secs(1)),
+            "settings"
+        );
+        if *expect == 0 && join.is_empty() {
+            tracing::warn!(
+                "no --join and no --expect: unless its data knows a cluster, this node waits to be found; \
+                 a cluster of one begins with --expect 1"
+            );
+        }
+    }
+}
+
+impl Log {
+    fn new(level: &str) -> Result<Self, Fail> {
+        // A plain level is meant for quorate; what other crates say at it would drown that.
+        let plain = level.parse::<tracing::Level>().is_ok();
+        let text = if plain { format!("warn,quorate={level}") } else { level.to_owned() };
+        EnvFilter::try_new(&text).map(Self).map_err(|e| bad(format!("log is `{level}`: {e}")))
+    }
+
+    /// Begins to log to stderr.
+    pub(crate) fn start(&self) -> Done {
+        let colours =
+            stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(self.0.to_string()))
+            .with_writer(stderr)
+            .with_ansi(colours)
+            .try_init()
+            .map_err(|e| bad(format!("logging: {e}")))
+    }
+}
+
+/// Takes from the file what neither flag nor environment said.
+fn read_file(args: &mut Args, file: &Path) -> Done {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(Fail::io(format!("reading {shown}")))?;
+    let table: Table = text.parse().map_err(|e| bad(format!("{shown}: {e}")))?;
+    for (key, value) in table {
+        take(args, &key, &value).map_err(|why| match why {
+            Wrong::Key => Fail::new(
+                code::UNKNOWN_KEY,
+                format!("{shown}: `{key}` is no key; the nearest is `{}`", nearest(&key)),
+            ),
+            Wrong::Value(why) => bad(format!("{shown}: `{key}`: {why}")),
+        })?;
+    }
+    Ok(())
+}
+
+/// What does not fit about a key of the file.
+enum Wrong {
+    Key,
+    Value(String),
+}
+
+fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
+    match key {
+        "name" => put(&mut args.name, || text(value)),
+        "listen" => put(&mut args.listen, || text(value)),
+        "advertise" => put(&mut args.advertise, || text(value)),
+        "http" => put(&mut args.http, || text(value)),
+        "data" => put(&mut args.data, || text(value).map(Into::into)),
+        "join" => put(&mut args.join, || texts(value)),
+        "expect" => put(&mut args.expect, || number(value)),
+        "voters" => put(&mut args.voters, || number(value)),
+        "label" => put(&mut args.label, || labels(value)),
+        "lease" => put(&mut args.lease, || span::parse(&text(value)?)),
+        "cookie-file" => put(&mut args.cookie_file, || text(value).map(Into::into)),
+        "api-token-file" => put(&mut args.api_token_file, || text(value).map(Into::into)),
+        "log" => put(&mut args.log, || text(value)),
+        _ => return Err(Wrong::Key),
+    }
+    .map_err(Wrong::Value)
+}
+
+/// Understands the value in any case, so that a file with a mistake is not one only on some days.
+fn put<T>(place: &mut Option<T>, value: impl FnOnce() -> Result<T, String>) -> Result<(), String> {
+    let value = value()?;
+    place.get_or_insert(value);
+    Ok(())
+}
+
+fn text(value: &Value) -> Result<String, String> {
+    value.as_str().map(str::to_owned).ok_or_else(|| "it must be a string".to_owned())
+}
+
+fn number(value: &Value) -> Result<usize, String> {
+    let number = value.as_integer().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| "it must be a number, 0 or more".to_owned())
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::String(list) => Ok(list.split(',').map(str::to_owned).collect()),
+        Value::Array(list) => list.iter().map(text).collect(),
+        _ => Err("it must be a string or a list of strings".to_owned()),
+    }
+}
+
+fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
+    match value {
+        Value::Table(table) => {
+            table.iter().map(|(key, value)| Ok((key.clone(), text(value)?))).collect()
+        }
+        value => texts(value)?.iter().map(|label| args::pair(label)).collect(),
+    }
+}
+
+fn node_name(asked: Option<String>) -> Result<NodeName, Fail> {
+    let host = || {
+        let uname = rustix::system::uname();
+        let host = uname.nodename().to_string_lossy().into_owned();
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        host.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect()
+    };
+    let name: String = asked.unwrap_or_else(host);
+    NodeName::try_from(name.as_str()).map_err(|e| bad(format!("the name `{name}`: {e}")))
+}
+
+/// Where to look for the others, lists in files included.
+fn addresses(join: &[String]) -> Result<Vec<String>, Fail> {
+    let mut found = Vec::new();
+    for entry in join.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()) {
+        if let Some(file) = entry.strip_prefix("file://") {
+            let doing = || format!("reading the list of nodes {file}");
+            let long = std::fs::metadata(file).map_err(Fail::io(doing()))?.len() > LIST_BYTES_MAX;
+            if long {
+                return Err(bad(format!("{file} is too long for a list of nodes")));
+            }
+            let list = std::fs::read_to_string(file).map_err(Fail::io(doing()))?;
+            let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
+            let inside =
+                lines.flat_map(|line| line.split([',', ' ', '\t'])).filter(|one| !one.is_empty());
+            for one in inside {
+                found.push(address(one)?);
+            }
+        } else {
+            found.push(address(entry)?);
+        }
+    }
+    Ok(found)
+}
+
+fn address(entry: &str) -> Result<String, Fail> {
+    if entry.contains("://") {
+        let why = format!("join: `{entry}` is not understood by this release");
+        return Err(bad(why).next("name addresses (HOST:PORT) or file://LIST"));
+    }
+    match entry.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(entry.to_owned())
+        }
+        _ => Err(bad(format!("join: `{entry}` is not HOST:PORT"))),
+    }
+}
+
+fn is_loopback(what: &str, address: &str) -> Result<bool, Fail> {
+    Ok(resolve(what, address)?.iter().all(|address| address.ip().is_loopback()))
+}
+
+fn resolve(what: &str, address: &str) -> Result<Vec<SocketAddr>, Fail> {
+    let found: Vec<SocketAddr> = address
+        .to_socket_addrs()
+        .map_err(|e| {
+            bad(format!("{what} is `{address}`, which is no ADDR:PORT of this machine: {e}"))
+        })?
+        .collect();
+    match found.is_empty() {
+        true => Err(bad(format!("{what} is `{address}`, which means no address"))),
+        false => Ok(found),
+    }
+}
+
+fn bad(why: impl Into<String>) -> Fail {
+    Fail::new(code::BAD_SETTING, why)
+}
+
+fn nearest(key: &str) -> &'static str {
+    KEYS.iter().copied().min_by_key(|known| distance(key, known)).unwrap_or(KEYS[0])
+}
+
+/// How many letters must be put in, taken out or changed to make one text from another.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut costs: Vec<usize> = (0..=to.len()).collect();
+    for (row, letter) in from.chars().enumerate() {
+        let mut corner = costs[0];
+        costs[0] = row + 1;
+        for (column, other) in to.iter().enumerate() {
+            let change = corner + usize::from(letter != *other);
+            corner = costs[column + 1];
+            costs[column + 1] = change.min(corner + 1).min(costs[column] + 1);
+        }
+    }
+    costs[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Args, Fail> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("quorate.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut args = Args { name: Some("flag".into()), ..Args::default() };
+        read_file(&mut args, &path).map(|()| args)
+    }
+
+    #[test]
+    fn the_file_gives_way_to_flags_and_knows_every_key() {
+        let args = file(
+            "name = \"file\"\nlisten = \"127.0.0.1:1\"\njoin = [\"a:1\", \"b:2\"]\nexpect = 3\nvoters = 5\n\
+             lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
+             log = \"debug\"\n\
+             advertise = \"c:3\"\ncookie-file = \"/c\"\napi-token-file = \"/t\"\n",
+        )
+        .unwrap();
+        assert_eq!(args.name.as_deref(), Some("flag"));
+        assert_eq!(args.join, Some(vec!["a:1".to_owned(), "b:2".to_owned()]));
+        assert_eq!((args.expect, args.voters), (Some(3), Some(5)));
+        assert_eq!(args.lease, Some(Duration::from_secs(3)));
+        assert_eq!(args.label, Some(vec![("zone".to_owned(), "a".to_owned())]));
+    }
+
+    #[test]
+    fn what_the_file_says_wrongly_is_named() {
+        let Err(Fail::Told(told)) = file("lisen = \"x\"") else { panic!("it was taken") };
+        assert!(told.to_string().contains("the nearest is `listen`"), "{told}");
+        for wrong in
+            ["expect = -1", "expect = \"3\"", "lease = 2", "join = 7", "label = [\"zone\"]", "x ="]
+        {
+            assert!(file(wrong).is_err(), "{wrong}");
+        }
+        // Also where a flag makes the value moot.
+        assert!(file("name = 7").is_err());
+    }
+
+    #[test]
+    fn others_are_looked_for_at_addresses_and_in_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("nodes");
+        std::fs::write(&list, "# ours\n10.0.0.1:4747\n10.0.0.2:4747, n3:4747 # the third\n\n")
+            .unwrap();
+        let found =
+            addresses(&[format!("file://{}", list.display()), "n4:1".into(), String::new()]);
+        assert_eq!(found.unwrap(), ["10.0.0.1:4747", "10.0.0.2:4747", "n3:4747", "n4:1"]);
+        for wrong in ["dns+srv://x", "n1", ":1", "n1:99999"] {
+            assert!(addresses(&[wrong.into()]).unwrap_err().is(code::BAD_SETTING), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_secrets_are_needed() {
+        let gather = |listen: &str, http: &str, secret: Option<&Path>| {
+            let args = Args {
+                listen: Some(listen.into()),
+                http: Some(http.into()),
+                advertise: Some("10.0.0.1:4747".into()),
+                cookie_file: secret.map(Path::to_owned),
+                ..Args::default()
+            };
+            Settings::gather(args).map(|settings| settings.config)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let cookie = dir.path().join("cookie");
+        secrets::draw(&cookie).unwrap();
+        assert!(gather("0.0.0.0:0", "127.0.0.1:0", None).unwrap_err().is(code::NO_SECRET));
+        assert!(gather("127.0.0.1:0", "0.0.0.0:0", Some(&cookie)).unwrap_err().is(code::NO_SECRET));
+        let labels = gather("0.0.0.0:0", "127.0.0.1:0", Some(&cookie)).unwrap().labels;
+        assert!(labels.is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Format;
+use crate::span;
+use crate::{agent, bench, dev};
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate dev                                        three nodes on this machine, gone on Ctrl-C
+  quorate name register web/primary http://10.0.0.4
+  quorate name lookup web/primary -o json
+  quorate name watch web/ -o jsonl";
+
+/// One owner per name, across the whole cluster.
+#[derive(Parser)]
+#[command(name = "quorate", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a throw-away cluster on this machine
+    Dev(dev::Args),
+    /// Run one node of a cluster (the daemon)
+    Agent(Box<agent::Args>),
+    /// Show in one screen how the cluster is, and what to do about it
+    Status(View),
+    /// List the nodes that take part
+    Members(View),
+    /// Show who leads
+    Leader {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: Option<LeaderCommand>,
+    },
+    /// Register, look up, list, watch and release names
+    Name {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: NameCommand,
+    },
+    /// Say by exit code how the cluster is: 0 healthy, 1 degraded, 2 no quorum, 3 cannot tell
+    Check(View),
+    /// Measure
+    Bench {
+        #[command(subcommand)]
+        command: bench::Command,
+    },
+    /// Explain an error code, or list all of them
+    Explain {
+        /// Such as Q0107
+        code: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LeaderCommand {
+    /// Show who leads
+    Show,
+}
+
+/// How to reach a cluster, and how to show what it says.
+#[derive(Args)]
+pub(crate) struct View {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// How to reach a cluster.
+#[derive(Args)]
+pub(crate) struct Reach {
+    /// The agent to talk to [default: the cluster of `quorate dev`, else http://127.0.0.1:4748]
+    #[arg(long, value_name = "URL", env = "QUORATE_AGENT", global = true)]
+    pub(crate) agent: Option<String>,
+    /// A file with the token that writes need (mode 0600)
+    #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE", global = true)]
+    pub(crate) api_token_file: Option<PathBuf>,
+    /// No command waits longer for an answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse, global = true)]
+    pub(crate) timeout: Duration,
+}
+
+/// How to show data.
+#[derive(Args)]
+pub(crate) struct Output {
+    /// How to print data
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, global = true)]
+    pub(crate) format: Format,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NameCommand {
+    /// Take a name; fails if somebody holds it
+    Register(Register),
+    /// Say who holds a name; exit 1 and no output if nobody does
+    Lookup {
+        /// Which name
+        name: String,
+        /// Be content with what the asked node knows
+        #[arg(long)]
+        local: bool,
+        /// See everything that was acknowledged before (the default)
+        #[arg(long, conflicts_with = "local")]
+        linearizable: bool,
+    },
+    /// List the names that are held
+    List {
+        /// Only names that begin so
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Be content with what the asked node knows
+        #[arg(long)]
+        local: bool,
+    },
+    /// Print the names that are held, then every change
+    Watch {
+        /// Only names that begin so
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Print only what changed after this index
+        #[arg(long, value_name = "INDEX")]
+        from: Option<u64>,
+    },
+    /// Give a name back
+    Release {
+        /// Which name
+        name: String,
+        /// Only if it is held under exactly this epoch
+        #[arg(long, value_name = "E")]
+        epoch: Option<u64>,
+        /// Repeats under the same key are done once
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Register {
+    /// Which name: parts of letters, digits and . _ ~ : @ - joined by slashes
+    pub(crate) name: String,
+    /// What to be known under it
+    #[arg(default_value = "")]
+    pub(crate) value: String,
+    /// A label of the registration; repeatable
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub(crate) meta: Vec<(String, String)>,
+    /// Hold it until this command ends
+    #[arg(long, conflicts_with = "ttl")]
+    pub(crate) hold: bool,
+    /// Let it go after this long, unless its session is renewed over HTTP [default: it stays until released]
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    pub(crate) ttl: Option<Duration>,
+    /// Take it over from whoever holds it under exactly this epoch
+    #[arg(long, value_name = "E")]
+    pub(crate) replace_epoch: Option<u64>,
+    /// Repeats under the same key are done once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// Understands `key=value`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

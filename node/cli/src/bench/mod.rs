@@ -1,0 +1,26 @@
+//! Measurements that anyone can repeat: ours, and the same load on others that are installed here.
+//!
+//! Everything that a measurement starts is stopped and removed at its end, whatever that is.
+
+mod etcd;
+mod load;
+mod machine;
+mod ours;
+mod register;
+
+use clap::Subcommand;
+
+use crate::fail::Done;
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Registrations of fresh names on three nodes: from Rust, over HTTP, and on etcd if it is in PATH
+    Register(register::Args),
+}
+
+pub(crate) fn run(command: &Command) -> Done {
+    match command {
+        Command::Register(args) => register::run(args),
+    }
+}

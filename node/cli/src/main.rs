@@ -1,0 +1,62 @@
+//! The command `quorate`: a node of a cluster, a throw-away cluster, and a client of either.
+//!
+//! Data goes to stdout, talk to stderr. Every failure has a code, says what happened to the state, and ends
+//! with what to do next. A pipe that is closed ends a command quietly.
+//!
+//! Deliberately not here: anything that a node decides, and any word of the API that `quorate-http` does not
+//! speak. What is not built yet is not listed.
+
+mod agent;
+mod args;
+mod bench;
+mod check;
+mod client;
+mod context;
+mod dev;
+mod explain;
+mod fail;
+mod names;
+mod output;
+mod secrets;
+mod span;
+mod status;
+mod watch;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::fail::{Done, Fail};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) | Err(Fail::PipeClosed) => ExitCode::SUCCESS,
+        Err(Fail::Exit(code)) => ExitCode::from(code),
+        Err(Fail::Told(told)) => {
+            output::talk(&told.to_string());
+            ExitCode::from(told.exit())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Done {
+    match cli.command {
+        Command::Dev(args) => dev::run(&args),
+        Command::Agent(args) => agent::run(*args),
+        Command::Status(view) => status::status(&view),
+        Command::Members(view) => status::members(&view),
+        Command::Leader { view, .. } => status::leader(&view),
+        Command::Name { view, command } => names::run(&view, command),
+        Command::Check(view) => check::check(&view),
+        Command::Bench { command } => bench::run(&command),
+        Command::Explain { code, output } => explain::explain(code.as_deref(), output.format),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut script);
+            output::bytes(&script)
+        }
+    }
+}

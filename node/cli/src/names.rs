@@ -1,0 +1,218 @@
+//! Names: take, look up, list, give back.
+
+use std::time::Duration;
+
+use quorate_env::{now, sleep};
+use quorate_http::code;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::args::{NameCommand, Register, View};
+use crate::client::{Answer, Ask, Client, encoded, name_path};
+use crate::fail::{Done, Fail};
+use crate::output::{self, Column, Format, column, shown, wide};
+use crate::{agent, watch};
+
+/// How long a name that is held by this command outlives it, if it dies without a word.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// How many names are asked for at a time.
+const PAGE: usize = 1000;
+
+pub(crate) const NAMES: &[Column] = &[
+    column("NAME", |held| shown(&held["name"])),
+    column("EPOCH", |held| shown(&held["epoch"])),
+    column("VALUE", value),
+    column("HELD BY", holder),
+    wide("META", meta),
+    wide("INDEX", |held| shown(&held["index"])),
+];
+
+const TAKEN: &[Column] = &[
+    column("NAME", |held| shown(&held["name"])),
+    column("EPOCH", |held| shown(&held["epoch"])),
+    column("INDEX", |held| shown(&held["index"])),
+    wide("SESSION", |held| shown(&held["session"])),
+];
+
+pub(crate) fn run(view: &View, command: NameCommand) -> Done {
+    let client = Client::new(&view.reach)?;
+    let format = view.output.format;
+    match command {
+        NameCommand::Register(wish) => register(&client, format, &wish),
+        NameCommand::Lookup { name, local, .. } => {
+            let path = format!("{}?consistency={}", name_path(&name), consistency(local));
+            let found = client.ask(&Ask::get(path))?.with_age();
+            output::one(format, &found, NAMES)
+        }
+        NameCommand::List { prefix, local } => list(&client, format, &prefix, local),
+        NameCommand::Watch { prefix, from } => watch::watch(&client, format, &prefix, from),
+        NameCommand::Release { name, epoch, idempotency_key } => {
+            let query = epoch.map(|epoch| format!("?epoch={epoch}")).unwrap_or_default();
+            let path = format!("{}{query}", name_path(&name));
+            client.ask(&Ask::write(Method::DELETE, path, None, idempotency_key.as_deref()))?;
+            output::talk(&format!("{name} is free"));
+            Ok(())
+        }
+    }
+}
+
+fn register(client: &Client, format: Format, wish: &Register) -> Done {
+    let ttl = if wish.hold { Some(HOLD) } else { wish.ttl };
+    let session = ttl.map(|ttl| Session::open(client, ttl)).transpose()?;
+    let meta: serde_json::Map<String, Value> =
+        wish.meta.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let mut body = json!({ "value": wish.value, "meta": meta });
+    if let Some(session) = &session {
+        body["session"] = session.id.into();
+    }
+    if let Some(epoch) = wish.replace_epoch {
+        body["replace_epoch"] = epoch.into();
+    }
+    let key = wish.idempotency_key.as_deref();
+    let ask = Ask::write(Method::PUT, name_path(&wish.name), Some(&body), key);
+    let taken = client.ask(&ask).inspect_err(|fail| {
+        // Of a session that holds nothing nobody has any use; if it holds something after all, unknown to
+        // us, it must stay for its time.
+        if let Some(session) = session.as_ref().filter(|_| !fail.is_unknown()) {
+            let _ = session.end(client);
+        }
+    })?;
+    let mut shown = taken.with_age();
+    if let Some(session) = &session {
+        shown["session"] = session.id.into();
+        shown["ttl_ms"] = (session.ttl.as_millis() as u64).into();
+    }
+    output::one(format, &shown, TAKEN)?;
+    match session.filter(|_| wish.hold) {
+        Some(session) => hold(client, session, &wish.name),
+        None => Ok(()),
+    }
+}
+
+/// A session of this command's own.
+struct Session {
+    id: u64,
+    ttl: Duration,
+    /// When the renewal that was answered last had been sent.
+    sent: quorate::Time,
+}
+
+impl Session {
+    /// Opens a session and renews it once: it is the answer to a renewal that promises a time.
+    fn open(client: &Client, ttl: Duration) -> Result<Self, Fail> {
+        let body = json!({ "ttl_ms": ttl.as_millis() as u64 });
+        let opened = client.ask(&Ask::write(Method::POST, "/v1/sessions", Some(&body), None))?;
+        let id = opened.body["session"].as_u64();
+        let id = id.ok_or_else(|| Fail::new(code::FOREIGN_ANSWER, "a session without a number"))?;
+        let mut session = Self { id, ttl, sent: now() };
+        session.renew(client)?;
+        Ok(session)
+    }
+
+    fn renew(&mut self, client: &Client) -> Done {
+        let sent = now();
+        let path = format!("/v1/sessions/{}/renew", self.id);
+        let _: Answer = client.ask(&Ask::write(Method::POST, path, None, None))?;
+        self.sent = sent;
+        Ok(())
+    }
+
+    fn end(&self, client: &Client) -> Done {
+        let path = format!("/v1/sessions/{}", self.id);
+        client.ask(&Ask::write(Method::DELETE, path, None, None)).map(drop)
+    }
+}
+
+/// Renews until a signal comes or the session is lost.
+fn hold(client: &Client, mut session: Session, name: &str) -> Done {
+    output::talk(&format!("holding {name} under session {} until Ctrl-C", session.id));
+    let runtime = agent::small_runtime()?;
+    runtime.block_on(async {
+        let mut signals = agent::Signals::new()?;
+        loop {
+            tokio::select! {
+                biased;
+                _ = signals.next() => break,
+                () = sleep(session.ttl / 4) => {}
+            }
+            // Blocking is right here: there is nothing else to do, and the call is bounded.
+            match session.renew(client) {
+                Ok(()) => {}
+                Err(fail) if fail.is(code::SESSION_ENDED) => return Err(fail),
+                Err(fail) if now().since(session.sent) >= session.ttl => {
+                    let why = format!(
+                        "{name} is no longer held for certain: its session was not renewed in time"
+                    );
+                    output::talk(&why);
+                    return Err(fail);
+                }
+                Err(_) => {}
+            }
+        }
+        session.end(client)?;
+        output::talk(&format!("{name} is free"));
+        Ok(())
+    })
+}
+
+fn list(client: &Client, format: Format, prefix: &str, local: bool) -> Done {
+    let mut after: Option<String> = None;
+    let mut all: Vec<Value> = Vec::new();
+    let mut index = Value::Null;
+    let mut node = Value::Null;
+    loop {
+        let prefix = encoded(prefix);
+        let mut path =
+            format!("/v1/names?prefix={prefix}&limit={PAGE}&consistency={}", consistency(local));
+        if let Some(after) = &after {
+            path.push_str(&format!("&after={}", encoded(after)));
+        }
+        let mut page = client.ask(&Ask::get(path))?.with_age();
+        let more = page["more"] == true;
+        if index.is_null() {
+            // Everything that was so at this index is in the list, or was changed after it.
+            index = page["index"].take();
+            node = page["node"].take();
+        }
+        let Value::Array(names) = page["names"].take() else { break };
+        after = names.last().map(|last| shown(&last["name"]));
+        all.extend(names);
+        if !more || after.is_none() {
+            break;
+        }
+    }
+    let document = match format {
+        Format::Json => json!({ "node": node, "index": index, "names": all }),
+        _ => Value::Null,
+    };
+    output::many(format, &document, &all, NAMES)
+}
+
+fn consistency(local: bool) -> &'static str {
+    if local { "local" } else { "linearizable" }
+}
+
+/// What is registered under a name, as a cell.
+pub(crate) fn value(held: &Value) -> String {
+    match (&held["value"], held["value_hex"].as_str()) {
+        (_, Some(hex)) => format!("0x{hex}"),
+        (value, None) => shown(value),
+    }
+}
+
+/// Who holds a name, as a cell.
+pub(crate) fn holder(held: &Value) -> String {
+    match (held["session"].as_u64(), held["holder"].as_str()) {
+        (_, Some(process)) => process.to_owned(),
+        (Some(session), None) => format!("session {session}"),
+        (None, None) => "until released".to_owned(),
+    }
+}
+
+fn meta(held: &Value) -> String {
+    let labels = held["meta"].as_object().into_iter().flatten();
+    let labels: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", shown(value))).collect();
+    if labels.is_empty() { "-".to_owned() } else { labels.join(",") }
+}

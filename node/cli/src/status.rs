@@ -1,0 +1,109 @@
+//! How the cluster is, in one screen; who takes part; who leads.
+
+use quorate_http::code;
+use serde_json::{Value, json};
+
+use crate::args::View;
+use crate::check::judge;
+use crate::client::{Ask, Client};
+use crate::fail::{Done, Fail};
+use crate::output::{self, Column, Format, column, shown, wide};
+
+const MEMBERS: &[Column] = &[
+    column("NODE", |member| shown(&member["name"])),
+    column("ROLE", |member| shown(&member["role"])),
+    column("STATE", |member| shown(&member["state"])),
+    column("LINKED", |member| shown(&member["linked"])),
+    column("ADDRESS", |member| shown(&member["address"])),
+    wide("ID", |member| shown(&member["id"])),
+];
+
+/// `quorate status`
+pub(crate) fn status(view: &View) -> Done {
+    let status = ask(view)?;
+    match view.output.format {
+        Format::Table | Format::Wide => screen(&status, view.output.format == Format::Wide),
+        Format::Name => output::line(&shown(&status["node"])),
+        format => output::one(format, &status, &[]),
+    }
+}
+
+/// `quorate members`
+pub(crate) fn members(view: &View) -> Done {
+    let status = ask(view)?;
+    let none = Vec::new();
+    let members = status["members"].as_array().unwrap_or(&none);
+    let document = json!({
+        "node": status["node"],
+        "index": status["index"],
+        "stale_ms": status["stale_ms"],
+        "members": members,
+    });
+    output::many(view.output.format, &document, members, MEMBERS)
+}
+
+/// `quorate leader show`
+pub(crate) fn leader(view: &View) -> Done {
+    let status = ask(view)?;
+    let by = shown(&status["node"]);
+    // A node that no majority stands behind knows only who led last, be it itself.
+    if status["quorate"] != true || !status["leader"].is_string() {
+        let last = match status["leader"].as_str() {
+            Some(leader) => format!("the last was {leader} in term {}", shown(&status["term"])),
+            None => "it knows of none".to_owned(),
+        };
+        let heard = shown(&status["stale_ms"]);
+        let detail = format!("{by} has no majority behind it; {last}, heard {heard} ms ago");
+        return Err(Fail::new(code::NO_QUORUM, detail));
+    }
+    let body = json!({
+        "name": status["leader"],
+        "term": status["term"],
+        "node": status["node"],
+        "stale_ms": status["stale_ms"],
+    });
+    let columns = [
+        column("LEADER", |body| shown(&body["name"])),
+        column("TERM", |body| shown(&body["term"])),
+        column("SAID BY", |body| shown(&body["node"])),
+        column("MS OLD", |body| shown(&body["stale_ms"])),
+    ];
+    output::one(view.output.format, &body, &columns)
+}
+
+fn ask(view: &View) -> Result<Value, Fail> {
+    Ok(Client::new(&view.reach)?.ask(&Ask::get("/v1/status"))?.body)
+}
+
+fn screen(status: &Value, all: bool) -> Done {
+    let judgement = judge(status);
+    let cell = |member: &str| shown(&status[member]);
+    let voters = status["voters"].as_array().map_or(0, Vec::len);
+    let leader = if status["quorate"] == true { "leader" } else { "last leader" };
+    let mut text = format!(
+        "{} · {leader} {} (term {}) · {voters} voters, may lose {} · {} names, {} sessions · index {}\n",
+        judgement.health.word(),
+        cell("leader"),
+        cell("term"),
+        judgement.spare,
+        cell("names"),
+        cell("sessions"),
+        cell("index"),
+    );
+    text.push_str(&format!(
+        "said by {}, {} ms after it last heard from a majority\n",
+        cell("node"),
+        cell("stale_ms")
+    ));
+    if let Some(members) = status["members"].as_array().filter(|members| !members.is_empty()) {
+        text.push('\n');
+        text.push_str(&output::table(all, members, MEMBERS));
+    }
+    if !judgement.problems.is_empty() {
+        text.push_str("\nPROBLEMS\n");
+        for (problem, remedy) in &judgement.problems {
+            text.push_str(&format!("  {problem}: {remedy}\n"));
+        }
+    }
+    output::bytes(text.as_bytes())
+}

@@ -1,0 +1,265 @@
+//! Everything that can go wrong on a face of quorate, by code: what it is called, what happened to the
+//! state, and what to do. `quorate explain` prints this table; the HTTP face and the command line answer
+//! with it.
+//!
+//! A code is for ever: it is never given to another thing, and it is added to `docs/` with the release that
+//! brings it. Q01 is the cluster and the way to it, Q02 the request, Q03 the registry's answer, Q04 who may
+//! ask, Q05 the command line and the agent's start.
+
+use serde::Serialize;
+
+/// One thing that can go wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The number behind the Q.
+    pub number: u16,
+    /// The HTTP status that it comes with; 0 when it never comes over HTTP.
+    pub status: u16,
+    /// What became of what was asked.
+    pub outcome: Outcome,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// What happened to the state.
+    pub state: &'static str,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// What became of what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing changed, and nothing will. It may be tried again as it is.
+    NotDone,
+    /// It may have happened. It may be tried again under the same `Idempotency-Key`.
+    Unknown,
+    /// The answer is no. Nothing changed, and asking the same again gives the same.
+    Refused,
+}
+
+impl Code {
+    /// The code as it is shown: `Q0107`.
+    pub fn name(&self) -> String {
+        format!("Q{:04}", self.number)
+    }
+}
+
+/// The code of a name such as `Q0107` (or `q107`, or `107`).
+pub fn by_name(name: &str) -> Option<&'static Code> {
+    let digits = name.strip_prefix(['Q', 'q']).unwrap_or(name);
+    let number: u16 = digits.parse().ok()?;
+    ALL.iter().copied().find(|code| code.number == number)
+}
+
+macro_rules! codes {
+    ($(
+        $name:ident $number:literal $status:literal $outcome:ident:
+        $title:literal; $state:literal; $hint:literal
+    )+) => {
+        /// One constant for each code.
+        pub(crate) mod named {
+            use super::{Code, Outcome};
+            $(
+                #[doc = $title]
+                pub const $name: &Code = &Code {
+                    number: $number,
+                    status: $status,
+                    outcome: Outcome::$outcome,
+                    title: $title,
+                    state: $state,
+                    hint: $hint,
+                };
+            )+
+        }
+
+        /// All codes, in the order of their numbers.
+        pub const ALL: &[&Code] = &[$(named::$name),+];
+    };
+}
+
+codes! {
+    NO_AGENT 101 0 NotDone:
+        "no agent answers";
+        "Nothing changed.";
+        "Start one with `quorate dev` or `quorate agent`, or name another with --agent URL or QUORATE_AGENT."
+    NO_ANSWER 102 0 Unknown:
+        "the agent gave no answer";
+        "What was asked may have happened, or may yet.";
+        "Look first, or ask again with the same --idempotency-key; a longer --timeout may help."
+    FOREIGN_ANSWER 103 0 Unknown:
+        "what answered is no quorate agent of this version";
+        "Unknown; whatever answered did not say it in words of this release.";
+        "Check the address (--agent, QUORATE_AGENT), and whether a proxy stands between."
+    OUTCOME_UNKNOWN 106 503 Unknown:
+        "the outcome is unknown";
+        "It was proposed and no answer came in time. It may have happened, or may yet.";
+        "Look at the name first, or send the same request again with the same \
+         Idempotency-Key: it is then applied once."
+    NO_QUORUM 107 503 NotDone:
+        "no leader with a majority could be reached";
+        "Nothing changed. This node cannot reach a majority of the voters, or an election is under way.";
+        "Try again in a second. If it stays so, `quorate status` names the members that are \
+         missing; start them."
+    NO_SESSION_HERE 108 503 NotDone:
+        "this node has no valid session";
+        "Nothing changed. The node was cut off, or has just started.";
+        "Try again in a second, or ask another node; `quorate status` says whether this one is quorate."
+    CLOSING 109 503 NotDone:
+        "this node is being closed";
+        "Nothing changed.";
+        "Ask another node."
+    NOT_READY 110 503 NotDone:
+        "this node is not quorate";
+        "Nothing changed. The node lives, but holds no lease that a majority confirmed.";
+        "Wait, or look at `quorate status`; a cluster that is new begins when --expect nodes see each other."
+    STOPPED 111 503 NotDone:
+        "this node has stopped because of a fault";
+        "What was acknowledged is on its disk. It answers no more.";
+        "Read the agent's last line. Mend the cause, then start it again on the same data."
+    FAILED_INSIDE 112 500 Unknown:
+        "the answer could not be put together";
+        "Unknown; this is a defect of quorate.";
+        "Look at the state before trying again, and report the agent's log."
+    BAD_NAME 201 400 Refused:
+        "this is not a name";
+        "Nothing changed.";
+        "A name is parts of letters, digits and . _ ~ : @ - joined by single slashes, 512 bytes at most."
+    TOO_LARGE 202 400 Refused:
+        "value and meta are too large";
+        "Nothing changed.";
+        "Value and meta together may have 65536 bytes. Register an address of the data rather than the data."
+    BAD_BODY 203 400 Refused:
+        "the body is not what this route takes";
+        "Nothing changed.";
+        "Send one JSON object; the detail says which of its fields does not fit (docs/INTERFACE.md)."
+    BODY_TOO_LONG 204 400 Refused:
+        "the body is too long";
+        "Nothing changed.";
+        "A body may have 262144 bytes."
+    BAD_PARAMETER 205 400 Refused:
+        "a parameter or header is not understood";
+        "Nothing changed.";
+        "The detail says which, and what it may be."
+    NO_ROUTE 206 404 Refused:
+        "there is nothing under this path";
+        "Nothing changed.";
+        "The routes stand in docs/INTERFACE.md; a name goes behind /v1/names/."
+    NO_METHOD 207 405 Refused:
+        "this path does not take this method";
+        "Nothing changed.";
+        "The Allow header says which methods it takes."
+    TAKEN 301 409 Refused:
+        "the name is held";
+        "Nothing changed; the present holder keeps it.";
+        "Wait for its release (`quorate name watch NAME`), or take it over with --replace-epoch E, \
+         where E is the epoch that is shown."
+    STALE_EPOCH 302 409 Refused:
+        "the name is not held under that epoch";
+        "Nothing changed.";
+        "Somebody was faster. Look the name up and decide anew with the present epoch."
+    FREE 303 404 Refused:
+        "nobody holds the name";
+        "Nothing changed.";
+        "`quorate name list` shows the names that are held."
+    SESSION_ENDED 304 410 Refused:
+        "the session has ended, or never was";
+        "Every name that it held is released. Nothing else changed.";
+        "Stop what relied on it, open a new session, and register again."
+    FORGOTTEN 305 409 Refused:
+        "this was decided so long ago that the answer is forgotten";
+        "It was not applied again.";
+        "Look the name up to see what came of it."
+    INDEX_TOO_OLD 306 410 Refused:
+        "changes since that index are no longer kept";
+        "Nothing changed.";
+        "Watch without `from` and Last-Event-ID: a new snapshot comes first."
+    REFUSED 307 409 Refused:
+        "the registry refused";
+        "Nothing changed.";
+        "The detail says why."
+    NO_TOKEN 401 401 Refused:
+        "a token is needed";
+        "Nothing changed.";
+        "Send `Authorization: Bearer TOKEN`; on the command line --api-token-file FILE or \
+         QUORATE_API_TOKEN_FILE."
+    WRONG_TOKEN 402 401 Refused:
+        "the token is not the right one";
+        "Nothing changed.";
+        "Compare the file with the agent's own --api-token-file."
+    FROM_A_PAGE 403 403 Refused:
+        "a web page may not write";
+        "Nothing changed. The request carried an Origin header, so a browser sent it for a page.";
+        "Send writes from a program that is not a page."
+    WRONG_HOST 404 403 Refused:
+        "the Host header names neither an address nor localhost";
+        "Nothing changed. On loopback that is how a foreign web page would reach in.";
+        "Use the address itself, such as http://127.0.0.1:4748."
+    BAD_SETTING 501 0 NotDone:
+        "a setting is not understood";
+        "Nothing was started or sent.";
+        "The detail says which one and where it was set; flag goes over environment over file."
+    UNKNOWN_KEY 502 0 NotDone:
+        "the config file has an unknown key";
+        "Nothing was started.";
+        "The keys are the long flags of `quorate agent --help`."
+    OPEN_SECRET 503 0 NotDone:
+        "a secret lies open";
+        "Nothing was started or sent. Others on this machine can read the file.";
+        "chmod 600 the file, and draw the secret anew if somebody may have read it."
+    NO_SECRET 504 0 NotDone:
+        "a secret is missing";
+        "Nothing was started.";
+        "Beyond loopback --listen needs --cookie-file and --http needs --api-token-file. Make one with: \
+         (umask 077; head -c 32 /dev/urandom | base64 > FILE)"
+    NO_START 505 0 NotDone:
+        "the node did not start";
+        "What was acknowledged before is on its disk.";
+        "The detail says what is in the way."
+    NODE_STOPPED 506 0 NotDone:
+        "the node stopped because of a fault";
+        "What was acknowledged is on its disk; it answers no more.";
+        "Mend the cause (disk full, disk gone), then start it again on the same data."
+    NO_FACE 507 0 NotDone:
+        "the HTTP address cannot be used";
+        "The node was closed again.";
+        "Choose another with --http ADDR:PORT; port 0 lets the system choose."
+    DEV_FAILED 508 0 NotDone:
+        "the throw-away cluster did not come up";
+        "All its nodes were stopped and its directory was removed.";
+        "The detail ends with the last lines of the log of the node that failed."
+    NO_SUCH_CODE 509 0 NotDone:
+        "there is no such code";
+        "Nothing changed.";
+        "`quorate explain` without a code lists them all."
+    BENCH_FAILED 510 0 NotDone:
+        "the measurement did not finish";
+        "Everything that it started was stopped and removed.";
+        "The detail says which row failed."
+    IO 511 0 NotDone:
+        "the system refused";
+        "Nothing changed in the cluster.";
+        "The detail says what was being done."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_rise_are_complete_and_are_found_by_any_spelling() {
+        assert!(ALL.windows(2).all(|pair| pair[0].number < pair[1].number));
+        for code in ALL {
+            assert!(
+                !code.title.is_empty() && code.state.ends_with('.') && code.hint.len() > 10,
+                "{code:?}"
+            );
+            assert_eq!(by_name(&code.name()), Some(*code));
+            // Whoever reads only the status learns the same as whoever reads the outcome.
+            assert!(code.status != 503 || code.outcome != Outcome::Refused);
+            assert!(!(400..500).contains(&code.status) || code.outcome == Outcome::Refused);
+        }
+        assert_eq!(by_name("q107"), Some(named::NO_QUORUM));
+        assert_eq!(by_name("Q9999"), None);
+        assert_eq!(by_name("lookup"), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! Clients' sessions over HTTP: open, renew, end.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use quorate::{Renewed, SessionId};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::codes::named;
+use crate::face::Shared;
+use crate::parse;
+use crate::problem::Problem;
+use crate::shape;
+
+/// The shortest promise that a client can keep over HTTP, and the longest that is believed.
+const TTL_MS: std::ops::RangeInclusive<u64> = 100..=86_400_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    ttl_ms: u64,
+}
+
+type SessionPath = Result<Path<u64>, PathRejection>;
+
+/// `POST /v1/sessions`
+pub(crate) async fn open(
+    State(inside): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = parse::body(body).await?;
+    let Wish { ttl_ms } = parse::object(&body)?;
+    if !TTL_MS.contains(&ttl_ms) {
+        let (least, most) = (TTL_MS.start(), TTL_MS.end());
+        let detail = format!("ttl_ms is {ttl_ms}, and may be {least} to {most}");
+        return Err(Problem::new(named::BAD_BODY, detail));
+    }
+    let key = parse::idempotency(&headers, &method, &uri, &body)?;
+    // With a mark the node can try again by itself while the leader changes.
+    let key = key.unwrap_or_else(parse::draw_key);
+    let ttl = Duration::from_millis(ttl_ms);
+    let (session, index) = inside.node.sessions().open(ttl, Some(key)).await?;
+    let body = Json(json!({ "session": session.0, "ttl_ms": ttl_ms }));
+    let headers = [(shape::INDEX, HeaderValue::from(index.0))];
+    Ok((StatusCode::CREATED, headers, body).into_response())
+}
+
+/// `POST /v1/sessions/{id}/renew`
+pub(crate) async fn renew(
+    State(inside): State<Shared>,
+    path: SessionPath,
+) -> Result<Response, Problem> {
+    let session = id(path)?;
+    match inside.node.sessions().renew(session).await? {
+        Renewed::For(valid) => {
+            let valid_ms = shape::millis(valid);
+            Ok(Json(json!({ "session": session.0, "valid_ms": valid_ms })).into_response())
+        }
+        Renewed::Ended => {
+            Err(Problem::new(named::SESSION_ENDED, format!("session {session} is not there")))
+        }
+    }
+}
+
+/// `DELETE /v1/sessions/{id}`
+pub(crate) async fn end(
+    State(inside): State<Shared>,
+    path: SessionPath,
+) -> Result<StatusCode, Problem> {
+    inside.node.sessions().end(id(path)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn id(path: SessionPath) -> Result<SessionId, Problem> {
+    match path {
+        Ok(Path(id)) => Ok(SessionId(id)),
+        Err(e) => {
+            Err(Problem::new(named::BAD_PARAMETER, format!("no session id: {}", e.body_text())))
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What registrations and holders look like in JSON, and the headers that say how old an answer is.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use quorate::{Holding, Index, Registration};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+pub(crate) const NODE: HeaderName = HeaderName::from_static("quorate-node");
+pub(crate) const INDEX: HeaderName = HeaderName::from_static("quorate-index");
+pub(crate) const STALE_MS: HeaderName = HeaderName::from_static("quorate-stale-ms");
+pub(crate) const EPOCH: HeaderName = HeaderName::from_static("quorate-epoch");
+
+/// A registration. A value that is no text, which only a Rust program can have put there, is shown in
+/// hexadecimal under another member, so that nobody takes one for the other.
+pub(crate) fn registration(held: &Registration) -> Value {
+    let mut shown = json!({
+        "name": held.name.as_str(),
+        "epoch": held.epoch.get(),
+        "index": held.index.0,
+        "session": held.session.map(|session| session.0),
+        "holder": held.holder.map(|pid| pid.to_string()),
+        "meta": held.meta,
+    });
+    match std::str::from_utf8(&held.value) {
+        Ok(text) => shown["value"] = text.into(),
+        Err(_) => shown["value_hex"] = hex(&held.value).into(),
+    }
+    shown
+}
+
+/// Who holds a name, as a refusal says it.
+pub(crate) fn holding(holding: &Holding) -> Value {
+    json!({
+        "epoch": holding.epoch.get(),
+        "session": holding.session.map(|session| session.0),
+        "holder": holding.holder.map(|pid| pid.to_string()),
+    })
+}
+
+/// Says of an answer at which index the state was, and how long ago that was the newest.
+pub(crate) fn age(index: Index, stale: Duration) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(INDEX, HeaderValue::from(index.0));
+    headers.insert(STALE_MS, HeaderValue::from(millis(stale)));
+    headers
+}
+
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

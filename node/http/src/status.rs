@@ -1,0 +1,111 @@
+//! What the node says of itself: the view of one screen, and the two probes.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use quorate::{MemberState, Role, Status};
+use serde_json::{Value, json};
+
+use crate::codes::named;
+use crate::face::Shared;
+use crate::problem::Problem;
+use crate::shape;
+
+/// `GET /livez`: lives, with or without a quorum. Whoever restarts nodes must ask this and not the other.
+pub(crate) async fn livez(State(inside): State<Shared>) -> Result<&'static str, Problem> {
+    match inside.node.status().group.fault {
+        Some(fault) => Err(Problem::new(named::STOPPED, fault)),
+        None => Ok("live\n"),
+    }
+}
+
+/// `GET /readyz`: a majority confirmed this node's lease, so what it is asked can be done.
+pub(crate) async fn readyz(State(inside): State<Shared>) -> Result<&'static str, Problem> {
+    let status = inside.node.status();
+    match status.quorate {
+        true => Ok("ready\n"),
+        false => Err(Problem::new(named::NOT_READY, standing(&status))),
+    }
+}
+
+/// `GET /v1/status`
+pub(crate) async fn status(State(inside): State<Shared>) -> Response {
+    let status = inside.node.status();
+    let recovery = inside.node.recovery();
+    let mut known: Vec<&quorate::Member> = status.members.iter().collect();
+    known.sort_by(|one, other| one.name.cmp(&other.name));
+    let members: Vec<Value> = known.iter().map(|one| member(one)).collect();
+    let voters: Vec<&str> =
+        known.iter().filter(|one| one.votes).map(|one| one.name.as_str()).collect();
+    let body = json!({
+        "node": status.name.as_str(),
+        "id": status.node.to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "cluster": status.cluster.map(|cluster| cluster.to_string()),
+        "quorate": status.quorate,
+        "role": role(status.group.role),
+        "leader": status.leader.as_ref().map(|leader| leader.as_str()),
+        "term": status.term,
+        "index": status.index.0,
+        "stale_ms": shape::millis(status.stale),
+        "session": status.session.map(|session| session.0),
+        "names": status.names,
+        "sessions": status.sessions,
+        "voters": voters,
+        "members": members,
+        "fault": status.group.fault,
+        "log": {
+            "last": status.group.last_index.0,
+            "snapshot": status.group.snapshot.0,
+            "purged": status.group.purged.0,
+        },
+        "recovered_at": recovery.applied.0,
+        "repaired": recovery.repaired,
+    });
+    (shape::age(status.index, status.stale), Json(body)).into_response()
+}
+
+fn member(member: &quorate::Member) -> Value {
+    let role = match (member.leads, member.votes) {
+        (true, _) => "leader",
+        (false, true) => "voter",
+        (false, false) => "member",
+    };
+    let state = match member.state {
+        MemberState::Up => "up",
+        MemberState::Down => "down",
+    };
+    json!({
+        "name": member.name.as_str(),
+        "id": member.id.to_string(),
+        "role": role,
+        "state": state,
+        "linked": member.linked,
+        "address": member.address,
+    })
+}
+
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Learner => "member",
+        Role::Follower => "voter",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+        Role::Stopped => "stopped",
+    }
+}
+
+/// Why a node is not ready, as far as it can tell.
+fn standing(status: &Status) -> String {
+    let reached = status.members.iter().filter(|one| one.votes && one.linked).count();
+    let voters = status.members.iter().filter(|one| one.votes).count();
+    match (&status.cluster, &status.leader) {
+        (None, _) => "it belongs to no cluster yet".to_owned(),
+        (_, None) => format!("it knows no leader, and reaches {reached} of {voters} voters"),
+        (_, Some(leader)) => {
+            format!(
+                "it follows {leader}, and its lease is not confirmed; {reached} of {voters} voters reached"
+            )
+        }
+    }
+}

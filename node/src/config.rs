@@ -1,0 +1,106 @@
+//! What a node is told at its start.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate_consensus::GroupConfig;
+use quorate_mesh::{Cookie, Limits};
+use quorate_vocab::NodeName;
+
+/// How a node is to run. Begin with [`Config::new`] and change what differs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What people call the node; unique in the cluster.
+    pub name: NodeName,
+    /// Where its mesh accepts connections; port 0 lets the system choose.
+    pub listen: String,
+    /// Where others shall dial it, when that is not where it listens.
+    pub advertise: Option<String>,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Addresses of nodes to look for at the start.
+    pub join: Vec<String>,
+    /// Begin a new cluster once this many nodes see each other; 0 only ever joins one.
+    pub expect: usize,
+    /// How many voters the cluster keeps; odd. Further nodes follow without a vote.
+    pub voters: usize,
+    /// What placement knows of this node.
+    pub labels: BTreeMap<String, String>,
+    /// How long this node may be silent before the cluster takes it for dead.
+    pub lease: Duration,
+    /// The secret that all nodes share.
+    pub cookie: Cookie,
+    /// Raft's settings.
+    pub group: GroupConfig,
+    /// The mesh's bounds.
+    pub limits: Limits,
+    /// Acknowledge before the sync: a deliberate bug that the simulation must catch.
+    #[cfg(feature = "mutants")]
+    pub ack_before_sync: bool,
+}
+
+/// Why a config cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Voters are counted in odd numbers: an even one more only makes a majority harder.
+    #[error("voters is {0}; it must be 1, 3, 5 or 7")]
+    Voters(usize),
+    /// The lease leaves no room for an election.
+    #[error(
+        "lease is {lease:?}, but a change of leader alone may take {failover:?} \
+         (election_max twice and a heartbeat); every node would lose its session with its leader"
+    )]
+    Lease {
+        /// What was asked.
+        lease: Duration,
+        /// What a change of leader may take.
+        failover: Duration,
+    },
+}
+
+impl Config {
+    /// A node of this name that looks for nobody, with its data in `./quorate-data`.
+    pub fn new(name: NodeName, cookie: Cookie) -> Self {
+        Self {
+            name,
+            listen: "127.0.0.1:4747".to_owned(),
+            advertise: None,
+            data: PathBuf::from("quorate-data"),
+            join: Vec::new(),
+            expect: 0,
+            voters: 3,
+            labels: BTreeMap::new(),
+            lease: Duration::from_secs(2),
+            cookie,
+            group: GroupConfig::lan(),
+            limits: Limits::lan(),
+            #[cfg(feature = "mutants")]
+            ack_before_sync: false,
+        }
+    }
+
+    /// Checks what can be known before the start.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !matches!(self.voters, 1 | 3 | 5 | 7) {
+            return Err(ConfigError::Voters(self.voters));
+        }
+        let failover = self.group.election_max * 2 + self.group.heartbeat;
+        if self.lease < failover {
+            return Err(ConfigError::Lease { lease: self.lease, failover });
+        }
+        Ok(())
+    }
+
+    /// How often a node renews its session.
+    pub(crate) fn renew_every(&self) -> Duration {
+        self.lease / 5
+    }
+
+    /// How long a call may take when its caller did not say: a lease and a second, so that a node without a
+    /// quorum answers rather than hangs.
+    pub(crate) fn patience(&self) -> Duration {
+        self.lease + Duration::from_secs(1)
+    }
+}

@@ -1,0 +1,70 @@
+//! What a node stands on: its identity, its disk, its shelf and its net. The simulator brings its own.
+
+use std::sync::Arc;
+
+use quorate_env::{Net, Tcp};
+use quorate_storage::{Disk, Home, RealDisk, Shelf, StorageError, open_or_replace_shelf};
+use quorate_vocab::{Boot, ClusterId, NodeId};
+
+use crate::config::Config;
+use crate::error::StartError;
+
+/// Who a node is, remembered beyond its life.
+pub trait Identity: Send + Sync + 'static {
+    /// Which node.
+    fn node(&self) -> NodeId;
+    /// Which life of it.
+    fn boot(&self) -> Boot;
+    /// Which cluster it belongs to, if it does.
+    fn cluster(&self) -> Option<ClusterId>;
+    /// Belongs to a cluster from now on, durably. Another one than before is refused.
+    fn adopt(&self, cluster: ClusterId) -> Result<(), StorageError>;
+}
+
+/// The doors of one node.
+pub struct Ground {
+    /// Who it is.
+    pub identity: Arc<dyn Identity>,
+    /// Where the journal and the snapshots lie.
+    pub disk: Arc<dyn Disk>,
+    /// Where rows of the applied state lie.
+    pub shelf: Arc<dyn Shelf>,
+    /// What was wrong with the shelf, if it had to be replaced.
+    pub shelf_replaced: Option<String>,
+    /// The way to the other nodes.
+    pub net: Arc<dyn Net>,
+}
+
+impl Ground {
+    /// The system's own: the data directory of the config, and TCP.
+    pub fn real(config: &Config) -> Result<Self, StartError> {
+        let home = Home::open(&config.data)?;
+        let disk = RealDisk::open(&home.raft_dir())?;
+        let (shelf, shelf_replaced) = open_or_replace_shelf(&home.state_dir())?;
+        Ok(Self {
+            identity: Arc::new(home),
+            disk: Arc::new(disk),
+            shelf: Arc::new(shelf),
+            shelf_replaced,
+            net: Arc::new(Tcp),
+        })
+    }
+}
+
+impl Identity for Home {
+    fn node(&self) -> NodeId {
+        Self::node(self)
+    }
+
+    fn boot(&self) -> Boot {
+        Self::boot(self)
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        Self::cluster(self)
+    }
+
+    fn adopt(&self, cluster: ClusterId) -> Result<(), StorageError> {
+        Self::adopt(self, cluster)
+    }
+}

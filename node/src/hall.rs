@@ -1,0 +1,340 @@
+//! The hall: how a proposal or a read finds whoever leads, from wherever it begins.
+//!
+//! Nothing here waits longer than its caller's bound. What a lost answer means is decided in one place: a
+//! command that carries a mark is sent again under the same mark until the bound runs out, since it is
+//! applied once; one that carries none ends as unknown at the first doubt.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_actor::{Actors, Carrier, NotSent};
+use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError};
+use quorate_env::BoxFuture;
+use quorate_mesh::{CallError, Lane, Mesh};
+use quorate_registry::{Command, Once, Refusal, Verdict};
+use quorate_vocab::{Index, NodeId};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::error::{Error, NotDone};
+use crate::ground::Identity;
+use crate::keeper::Keeper;
+use crate::post::{self, Ask, Newcomer, Renewal, Told};
+use crate::sessions::Renewed;
+use crate::steward::Steward;
+use crate::tenancy::Tenancy;
+
+/// How long to wait before a leader is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+pub(crate) struct Hall {
+    config: Config,
+    identity: Arc<dyn Identity>,
+    wires: Arc<Wires>,
+    group: Group,
+    actors: Actors,
+    tenancy: Tenancy,
+    steward: Steward,
+    keeper: Keeper,
+    closing: watch::Sender<bool>,
+}
+
+/// The rooms' way out, before the mesh stands.
+#[derive(Default)]
+pub(crate) struct Wires(OnceLock<Mesh>);
+
+/// Why one attempt came to nothing.
+enum Miss {
+    NotDone(NotDone),
+    Unknown,
+}
+
+/// What may have happened before an attempt was answered.
+#[derive(Clone, Copy)]
+enum Doubt {
+    /// Nothing: every attempt before it certainly came to nothing.
+    None,
+    /// An attempt before it was not answered, and may have been applied.
+    AnEarlierCopy,
+}
+
+impl Hall {
+    pub(crate) fn new(
+        config: Config,
+        identity: Arc<dyn Identity>,
+        wires: Arc<Wires>,
+        group: Group,
+        actors: Actors,
+    ) -> Self {
+        let tenancy = Tenancy::new(config.lease);
+        Self {
+            config,
+            identity,
+            wires,
+            group,
+            actors,
+            tenancy,
+            steward: Steward::default(),
+            keeper: Keeper::new(),
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn identity(&self) -> &dyn Identity {
+        &*self.identity
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.node()
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn actors(&self) -> &Actors {
+        &self.actors
+    }
+
+    pub(crate) fn mesh(&self) -> &Mesh {
+        self.wires.0.get().expect("the mesh stands before anything runs that asks for it")
+    }
+
+    pub(crate) fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
+    }
+
+    pub(crate) fn steward(&self) -> &Steward {
+        &self.steward
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(crate) fn newcomer(&self) -> Newcomer {
+        Newcomer {
+            id: self.id(),
+            name: self.config.name.clone(),
+            address: self.mesh().address().to_owned(),
+            labels: self.config.labels.clone(),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Runs something until the node closes.
+    pub(crate) fn run<F>(&self, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut closing = self.closing.subscribe();
+        quorate_env::spawn(async move {
+            tokio::select! {
+                biased;
+                // An error means that the hall is gone, and then there is nothing to run for.
+                _ = closing.wait_for(|closing| *closing) => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Proposes a command to whoever leads.
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        within: Duration,
+    ) -> Result<(Index, Verdict), Error> {
+        let repeatable = command.once != Once::Free;
+        let attempts = self.pursue(within, repeatable, || self.try_propose(&command));
+        match attempts.await? {
+            // The marks of a session are forgotten with it, so this may be said of a copy whose first one was
+            // applied while the session lived.
+            (
+                (_, Verdict::Refused(Refusal::NoSession(_) | Refusal::Forgotten)),
+                Doubt::AnEarlierCopy,
+            ) => Err(Error::Unknown),
+            (decided, _) => Ok(decided),
+        }
+    }
+
+    /// Returns when a majority has confirmed a leader since the call, and everything that was acknowledged
+    /// before the call is applied here.
+    pub(crate) async fn confirm(&self, within: Duration) -> Result<Index, Error> {
+        self.pursue(within, true, || self.try_confirm()).await.map(|(index, _)| index).map_err(
+            |error| match error {
+                // A read has changed nothing, whatever became of it.
+                Error::Unknown => Error::NotDone(NotDone::NoQuorum),
+                error => error,
+            },
+        )
+    }
+
+    /// Renews a session at whoever leads.
+    pub(crate) async fn renew(&self, renewal: Renewal, within: Duration) -> Result<Renewed, Error> {
+        self.pursue(within, true, || self.try_renew(renewal))
+            .await
+            .map(|(renewed, _)| renewed)
+            .map_err(|error| match error {
+                Error::Unknown => Error::NotDone(NotDone::NoQuorum),
+                error => error,
+            })
+    }
+
+    /// Asks another node.
+    pub(crate) async fn ask(
+        &self,
+        to: NodeId,
+        ask: &Ask,
+        within: Duration,
+    ) -> Result<Told, CallError> {
+        let lane = match ask {
+            Ask::Confirm | Ask::Renew(_) => Lane::Control,
+            _ => Lane::Data,
+        };
+        let answer = self.mesh().call(to, lane, post::wrap_ask(ask), within).await?;
+        post::unwrap_told(&answer).ok_or(CallError::Unknown)
+    }
+
+    /// Tries until it is decided, or the time is up. Tells whether what was decided may have been a copy.
+    async fn pursue<T, F>(
+        &self,
+        within: Duration,
+        repeatable: bool,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<(T, Doubt), Error>
+    where
+        F: Future<Output = Result<T, Miss>>,
+    {
+        let until = quorate_env::now() + within;
+        let mut doubt = Doubt::None;
+        loop {
+            let left = until.since(quorate_env::now());
+            let why = match quorate_env::timeout(left, attempt()).await {
+                Ok(Ok(answer)) => return Ok((answer, doubt)),
+                Ok(Err(Miss::NotDone(why))) => why,
+                Ok(Err(Miss::Unknown)) if repeatable => {
+                    doubt = Doubt::AnEarlierCopy;
+                    NotDone::NoLeader
+                }
+                Ok(Err(Miss::Unknown)) | Err(_) => return Err(Error::Unknown),
+            };
+            if until.since(quorate_env::now()) <= LOOK_AGAIN {
+                return Err(match doubt {
+                    Doubt::None => Error::NotDone(why),
+                    Doubt::AnEarlierCopy => Error::Unknown,
+                });
+            }
+            quorate_env::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Who leads, if that is another node.
+    fn other_leader(&self) -> Option<NodeId> {
+        self.group.leader().filter(|leader| *leader != self.id())
+    }
+
+    async fn try_propose(&self, command: &Command) -> Result<(Index, Verdict), Miss> {
+        let Some(leader) = self.other_leader() else {
+            return self.group.propose(command.clone()).await.map_err(|error| match error {
+                ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
+                _ => Miss::Unknown,
+            });
+        };
+        match self.ask_leader(leader, &Ask::Propose(command.clone())).await? {
+            Told::Decided(index, verdict) => Ok((index, verdict)),
+            Told::NotLeader { .. } | Told::Declined => Err(Miss::NotDone(NotDone::NoLeader)),
+            _ => Err(Miss::Unknown),
+        }
+    }
+
+    async fn try_confirm(&self) -> Result<Index, Miss> {
+        let Some(leader) = self.other_leader() else {
+            return self.group.confirm().await.map_err(|error| missed_read(&error));
+        };
+        match self.ask_leader(leader, &Ask::Confirm).await? {
+            Told::Confirmed(index) => {
+                self.group.reached(index).await;
+                Ok(index)
+            }
+            Told::NoQuorum => Err(Miss::NotDone(NotDone::NoQuorum)),
+            _ => Err(Miss::NotDone(NotDone::NoLeader)),
+        }
+    }
+
+    async fn try_renew(&self, renewal: Renewal) -> Result<Renewed, Miss> {
+        let told = match self.other_leader() {
+            Some(leader) => self.ask_leader(leader, &Ask::Renew(renewal)).await?,
+            None => self.keeper.renew(self, renewal).await,
+        };
+        match told {
+            Told::Renewed { ttl_ms } => Ok(Renewed::For(Duration::from_millis(ttl_ms))),
+            Told::SessionEnded => Ok(Renewed::Ended),
+            Told::NoQuorum => Err(Miss::NotDone(NotDone::NoQuorum)),
+            _ => Err(Miss::NotDone(NotDone::NoLeader)),
+        }
+    }
+
+    /// One attempt waits no longer for a leader than a lease: a leader that is silent for longer is one no
+    /// more, and the next attempt looks for its successor.
+    async fn ask_leader(&self, leader: NodeId, ask: &Ask) -> Result<Told, Miss> {
+        let within = match ask {
+            // A leader that cannot be reached must not cost this node its lease.
+            Ask::Renew(_) => self.config.renew_every(),
+            _ => self.config.lease / 2,
+        };
+        match self.ask(leader, ask, within).await {
+            Ok(told) => Ok(told),
+            Err(CallError::NotSent(_)) => Err(Miss::NotDone(NotDone::NoLeader)),
+            Err(_) => Err(Miss::Unknown),
+        }
+    }
+}
+
+fn missed_read(error: &ReadError) -> Miss {
+    Miss::NotDone(match error {
+        ReadError::NoQuorum => NotDone::NoQuorum,
+        _ => NotDone::NoLeader,
+    })
+}
+
+impl Wires {
+    pub(crate) fn connect(&self, mesh: Mesh) {
+        assert!(self.0.set(mesh).is_ok(), "a hall has one mesh");
+    }
+}
+
+impl Peers for Wires {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let Some(mesh) = self.0.get().cloned() else {
+            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
+        };
+        let body = post::wrap_raft(&request);
+        Box::pin(async move {
+            mesh.call(to, Lane::Control, body, within).await.map_err(|error| match error {
+                CallError::NotSent(_) => PeerError::NoLink,
+                _ => PeerError::NoAnswer,
+            })
+        })
+    }
+}
+
+impl Carrier for Wires {
+    fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
+        let mesh = self.0.get().ok_or(NotSent)?;
+        mesh.send(to, Lane::Data, letter).map_err(|_| NotSent)
+    }
+}

@@ -1,0 +1,58 @@
+//! quorate: a Raft-backed global registry and singleton manager. It answers one question for distributed
+//! programs: *who is the one?*
+//!
+//! This crate is the hall where the rooms meet, and the public API. The rooms do not know each other; the
+//! hall joins them through the small traits that they own: `Peers` (consensus to the other voters), `Carrier`
+//! (actors to the outside), `Inbound` (the mesh to the inside).
+//!
+//! ```text
+//!            names ── sessions ── status                 what users hold
+//!               │        │
+//!   steward ── hall (propose, confirm, route) ── keeper  what runs by itself
+//!      │         │          │           │          │
+//!    actors     mesh     consensus   registry    leases
+//! ```
+//!
+//! Read `node.rs` for the assembly, `hall.rs` for how a proposal finds the leader, `router.rs` for what other
+//! nodes may ask, `tenancy.rs` for a node's own session and `keeper.rs` for what a leader does.
+//!
+//! Deliberately not here: JSON and HTTP (`quorate-http`), and any type of openraft, sled, bincode or
+//! hashring in a public signature.
+
+mod config;
+mod error;
+mod formation;
+mod ground;
+mod hall;
+mod keeper;
+mod names;
+mod node;
+mod post;
+mod router;
+mod sessions;
+mod status;
+mod steward;
+mod tenancy;
+
+pub use config::{Config, ConfigError};
+pub use error::{Error, NotDone, StartError};
+pub use ground::{Ground, Identity};
+pub use names::{Claiming, Found, Held, Listing, NameWatch, Names};
+pub use node::Node;
+pub use sessions::{Renewed, Sessions};
+pub use status::{Member, MemberState, Status};
+
+pub use quorate_actor::{Addr, CallError, Exit, Mailbox, Message, ReplyTo, SendError};
+pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
+pub use quorate_mesh::{Cookie, Counters, Limits, Reason};
+pub use quorate_registry::{Effect, Holding, Refusal, Registration, ReleaseCause, Verdict};
+pub use quorate_vocab::{
+    Boot, ClusterId, Epoch, Index, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,
+};
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{
+        Addr, Config, Error, Exit, Mailbox, Message, Name, Names, Node, ReplyTo, SendError,
+    };
+}

@@ -1,0 +1,233 @@
+//! A node: the rooms put together, and taken apart again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_actor::{Actors, ActorsConfig, Addr, Exit, Mailbox, Message};
+use quorate_consensus::{Doors, Group, Recovery, Role, Watch};
+use quorate_env::BoxFuture;
+use quorate_mesh::{Counters, Me, Mesh, MeshConfig};
+use quorate_storage::{Log, LogConfig, Snapshots};
+use quorate_vocab::{Index, NodeId, NodeName};
+
+use crate::config::Config;
+use crate::error::StartError;
+use crate::ground::Ground;
+use crate::hall::{Hall, Wires};
+use crate::names::Names;
+use crate::router::Router;
+use crate::sessions::Sessions;
+use crate::status::{Member, MemberState, Status};
+use crate::{formation, keeper, steward, tenancy};
+
+/// One node of a cluster. Cheap to clone; all clones are the same node.
+#[derive(Clone)]
+pub struct Node {
+    hall: Arc<Hall>,
+    recovery: Arc<Recovery>,
+}
+
+impl Node {
+    /// Starts a node on this machine: its data directory and TCP.
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(async move {
+            config.validate()?;
+            let ground = Ground::real(&config)?;
+            Self::assemble(config, ground).await
+        })
+    }
+
+    /// Starts a node on other doors, as the simulator does.
+    pub fn start_on(
+        config: Config,
+        ground: Ground,
+    ) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that a node is compiled here once, and not again into each program that awaits this.
+        Box::pin(Self::assemble(config, ground))
+    }
+
+    async fn assemble(config: Config, ground: Ground) -> Result<Self, StartError> {
+        config.validate()?;
+        let Ground { identity, disk, shelf, shelf_replaced, net } = ground;
+        let (id, boot) = (identity.node(), identity.boot());
+        let log_config = LogConfig {
+            journal: id.0,
+            #[cfg(feature = "mutants")]
+            ack_before_sync: config.ack_before_sync,
+            ..LogConfig::default()
+        };
+        let (log, scribe) = Log::open(disk.clone(), log_config).await?;
+        // Nobody waits for the scribe's end: it ends when the last handle on the log is gone.
+        let _ended = quorate_env::aside("quorate-scribe", scribe.run())?;
+        let snapshots = Arc::new(Snapshots::open(disk)?);
+        let wires = Arc::new(Wires::default());
+        let doors = Doors { log, snapshots, shelf };
+        let (group, mut recovery) = Group::open(id, &config.group, doors, wires.clone()).await?;
+        recovery.repaired = shelf_replaced.or(recovery.repaired);
+        if let Some(why) = &recovery.repaired {
+            tracing::warn!(why, "the shelf was rebuilt; nothing is lost");
+        }
+        let actors = Actors::new(id, boot, wires.clone(), ActorsConfig::default());
+        let mesh_config = MeshConfig {
+            me: Me { id, name: config.name.clone(), boot },
+            cluster: identity.cluster(),
+            listen: config.listen.clone(),
+            advertise: config.advertise.clone(),
+            cookie: config.cookie.clone(),
+            limits: config.limits.clone(),
+        };
+        let hall = Arc::new(Hall::new(config, identity, wires.clone(), group, actors));
+        let inbound = Arc::new(Router(Arc::downgrade(&hall)));
+        wires.connect(Mesh::start(mesh_config, net, inbound).await?);
+        for address in &hall.config().join {
+            hall.mesh().greet(address);
+        }
+        if hall.config().expect > 0 {
+            hall.run(formation::form(hall.clone()));
+        }
+        hall.run(steward::attend(hall.clone()));
+        hall.run(keeper::keep(hall.clone()));
+        hall.run(tenancy::reside(hall.clone()));
+        Ok(Self { hall, recovery: Arc::new(recovery) })
+    }
+
+    /// Which node this is.
+    pub fn id(&self) -> NodeId {
+        self.hall.id()
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &NodeName {
+        &self.hall.config().name
+    }
+
+    /// Where other nodes can dial it.
+    pub fn address(&self) -> &str {
+        self.hall.mesh().address()
+    }
+
+    /// What its start found on the disk.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The cluster's names.
+    pub fn names(&self) -> Names {
+        Names::new(self.hall.clone())
+    }
+
+    /// The clients' sessions.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.hall.clone())
+    }
+
+    /// Spawns a process on this node.
+    pub fn spawn<M, F, Fut>(&self, body: F) -> Addr<M>
+    where
+        M: Message,
+        F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        self.hall.actors().spawn(body)
+    }
+
+    /// This node's processes.
+    pub fn actors(&self) -> &Actors {
+        self.hall.actors()
+    }
+
+    /// What went over its links.
+    pub fn counters(&self) -> Counters {
+        self.hall.mesh().counters()
+    }
+
+    /// What it sees at the moment.
+    pub fn status(&self) -> Status {
+        let hall = &self.hall;
+        let group = hall.group().status();
+        let session = hall.tenancy().session();
+        let peers = hall.mesh().peers();
+        let linked = |node: NodeId| {
+            node == hall.id() || peers.iter().any(|peer| peer.id == node && peer.control_up)
+        };
+        let (members, names, sessions) = hall.group().read(|machine, _| {
+            let member = |node: &quorate_registry::Node| Member {
+                id: node.id,
+                name: node.name.clone(),
+                address: node.address.clone(),
+                votes: group.voters.contains(&node.id),
+                leads: group.leader == Some(node.id),
+                state: match machine.session_of(node.id) {
+                    Some(_) => MemberState::Up,
+                    None => MemberState::Down,
+                },
+                linked: linked(node.id),
+            };
+            let members: Vec<Member> = machine.nodes().map(member).collect();
+            (members, machine.names_held() as u64, machine.sessions().count() as u64)
+        });
+        let leader = members.iter().find(|member| member.leads).map(|member| member.name.clone());
+        Status {
+            node: hall.id(),
+            name: hall.config().name.clone(),
+            cluster: hall.identity().cluster(),
+            quorate: session.is_some(),
+            session,
+            leader,
+            term: group.term,
+            index: group.applied,
+            stale: hall.group().silence(),
+            names,
+            sessions,
+            members,
+            group,
+        }
+    }
+
+    /// The applied state as it is here and now, with its index: for tools and tests, which know the registry.
+    pub fn inspect<R>(&self, inspect: impl FnOnce(&quorate_registry::Machine, Index) -> R) -> R {
+        self.hall.group().read(inspect)
+    }
+
+    /// Every change after an index, sessions and nodes included.
+    pub fn changes(&self, from: Index) -> Watch {
+        self.hall.group().watch(from)
+    }
+
+    /// Returns once this node holds a valid lease, or the time is up; whether it does.
+    pub async fn quorate_within(&self, within: Duration) -> bool {
+        let until = quorate_env::now() + within;
+        while self.hall.tenancy().session().is_none() {
+            if quorate_env::now() >= until {
+                return false;
+            }
+            quorate_env::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// Resolves if this node stops by itself, with the reason: its disk failed, or it disproved itself.
+    pub async fn stopped(&self) -> String {
+        loop {
+            let status = self.hall.group().status();
+            if status.role == Role::Stopped || status.fault.is_some() {
+                return status.fault.unwrap_or_else(|| "raft has stopped".to_owned());
+            }
+            self.hall.group().status_changed(&status).await;
+        }
+    }
+
+    /// Ends the processes, gives up the session, stops taking part and writes down what makes the next
+    /// start short.
+    pub async fn shutdown(&self) {
+        let hall = &self.hall;
+        hall.close();
+        hall.actors().close().await;
+        if let Some(session) = hall.tenancy().session() {
+            tenancy::leave(hall, session).await;
+        }
+        hall.group().close().await;
+        hall.mesh().close().await;
+    }
+}

@@ -1,0 +1,143 @@
+//! What nodes say to each other over the mesh, apart from actors' letters.
+//!
+//! A body begins with one byte that says whose it is: Raft's own bytes go through unopened, everything else
+//! is an [`Ask`] in our format, version first.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_registry::{Command, Op, Verdict};
+use quorate_vocab::{ClusterId, Index, NodeId, NodeName, SessionId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+const RAFT: u8 = 0;
+const ASK: u8 = 1;
+const VERSION: u8 = 1;
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// What one node asks of another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Propose this, if you lead.
+    Propose(Command),
+    /// Confirm with a majority that you lead, and say up to where I must have applied before I read.
+    Confirm,
+    /// This session is still there. Answered only after a majority confirmed the leader.
+    Renew(Renewal),
+    /// I would like to take part.
+    Admit(Newcomer),
+    /// Shall we begin this cluster together?
+    Found(Founding),
+}
+
+/// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Renewal {
+    pub(crate) session: SessionId,
+    /// The node that renews its own; none for a client.
+    pub(crate) node: Option<NodeId>,
+}
+
+/// What the other answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    Decided(Index, Verdict),
+    Confirmed(Index),
+    Renewed {
+        ttl_ms: u64,
+    },
+    SessionEnded,
+    /// You take part; these are the others, so that you can reach whoever leads.
+    Admitted {
+        nodes: Vec<(NodeId, String)>,
+    },
+    /// Yes; I will never begin another.
+    Agreed,
+    NotLeader {
+        leader: Option<NodeId>,
+    },
+    NoQuorum,
+    /// It may have been done.
+    Unknown,
+    /// Not understood, or not now.
+    Declined,
+}
+
+/// Who would like to take part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Newcomer {
+    pub(crate) id: NodeId,
+    pub(crate) name: NodeName,
+    pub(crate) address: String,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Newcomer {
+    /// What is proposed so that it takes part.
+    pub(crate) fn into_op(self) -> Op {
+        let Self { id, name, address, labels } = self;
+        Op::Join { node: id, name, address, labels }
+    }
+}
+
+/// A cluster that is about to begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Founding {
+    pub(crate) cluster: ClusterId,
+    pub(crate) founders: Vec<(NodeId, String)>,
+}
+
+/// A body that came.
+pub(crate) enum Post {
+    Raft(Bytes),
+    Ask(Box<Ask>),
+}
+
+pub(crate) fn wrap_raft(request: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(request.len() + 1);
+    body.push(RAFT);
+    body.extend_from_slice(request);
+    body.into()
+}
+
+pub(crate) fn wrap_ask(ask: &Ask) -> Bytes {
+    let mut body = vec![ASK];
+    append(&mut body, ask);
+    body.into()
+}
+
+pub(crate) fn unwrap(body: &Bytes) -> Option<Post> {
+    match *body.first()? {
+        RAFT => Some(Post::Raft(body.slice(1..))),
+        ASK => Some(Post::Ask(Box::new(read(&body[1..])?))),
+        _ => None,
+    }
+}
+
+pub(crate) fn wrap_told(told: &Told) -> Bytes {
+    let mut body = Vec::new();
+    append(&mut body, told);
+    body.into()
+}
+
+/// `None` for bytes that are no answer; whoever asked treats that as no answer at all.
+pub(crate) fn unwrap_told(body: &[u8]) -> Option<Told> {
+    read(body)
+}
+
+fn append<T: Serialize>(body: &mut Vec<u8>, item: &T) {
+    body.push(VERSION);
+    bincode::serde::encode_into_std_write(item, body, bincode::config::standard())
+        .expect("a vector takes all bytes, and our items have no shape that bincode refuses");
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (version, body) = body.split_first()?;
+    if *version != VERSION {
+        return None;
+    }
+    let config = bincode::config::standard().with_limit::<BYTES_MAX>();
+    let (item, used) = bincode::serde::decode_from_slice(body, config).ok()?;
+    (used == body.len()).then_some(item)
+}

@@ -1,0 +1,96 @@
+//! What other nodes may ask of this one. The mesh has proven who they are; what they ask is still only asked.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use quorate_consensus::{ProposeError, ReadError};
+use quorate_env::BoxFuture;
+use quorate_mesh::{Inbound, Lane, Peer};
+use quorate_registry::{Command, Once, Verdict};
+use quorate_vocab::NodeId;
+
+use crate::formation;
+use crate::hall::Hall;
+use crate::post::{self, Ask, Newcomer, Post, Told};
+
+/// Joins the mesh to the inside.
+pub(crate) struct Router(pub(crate) Weak<Hall>);
+
+impl Inbound for Router {
+    fn mail(&self, from: &Peer, _lane: Lane, body: Bytes) {
+        if let Some(hall) = self.0.upgrade()
+            && let Err(error) = hall.actors().deliver(from.id, body)
+        {
+            tracing::debug!(from = %from.name, %error, "a letter was not delivered");
+        }
+    }
+
+    fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
+        let Some(hall) = self.0.upgrade() else {
+            return Box::pin(std::future::ready(post::wrap_told(&Told::Declined)));
+        };
+        match post::unwrap(&body) {
+            Some(Post::Raft(request)) => hall.group().serve(from.id, &request),
+            Some(Post::Ask(ask)) => {
+                let from = from.id;
+                Box::pin(async move { post::wrap_told(&answer(&hall, from, *ask).await) })
+            }
+            None => {
+                tracing::warn!(from = %from.name, "a request was not understood");
+                Box::pin(std::future::ready(post::wrap_told(&Told::Declined)))
+            }
+        }
+    }
+
+    fn met(&self, peer: &Peer) {
+        if let Some(hall) = self.0.upgrade() {
+            tracing::info!(peer = %peer.name, "linked");
+            formation::met(&hall, peer);
+        }
+    }
+
+    fn parted(&self, peer: NodeId) {
+        if let Some(hall) = self.0.upgrade() {
+            tracing::info!(%peer, "link lost");
+            hall.actors().lost(peer);
+        }
+    }
+}
+
+async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
+    match ask {
+        // One hop only: whoever asked looks for the leader itself, with its own bound.
+        Ask::Propose(command) => match hall.group().propose(command).await {
+            Ok((index, verdict)) => Told::Decided(index, verdict),
+            Err(ProposeError::NotDone { leader }) => Told::NotLeader { leader },
+            Err(_) => Told::Unknown,
+        },
+        Ask::Confirm => match hall.group().confirm().await {
+            Ok(index) => Told::Confirmed(index),
+            Err(ReadError::NotLeader { leader }) => Told::NotLeader { leader },
+            Err(_) => Told::NoQuorum,
+        },
+        Ask::Renew(renewal) if renewal.node.is_none_or(|node| node == from) => {
+            hall.keeper().renew(hall, renewal).await
+        }
+        Ask::Renew(_) => Told::Declined,
+        Ask::Admit(newcomer) if newcomer.id == from => admit(hall, newcomer).await,
+        Ask::Admit(_) => Told::Declined,
+        Ask::Found(founding) => formation::agree(hall, from, &founding),
+    }
+}
+
+/// Any member lets a newcomer in, by proposing it.
+async fn admit(hall: &Arc<Hall>, newcomer: Newcomer) -> Told {
+    let command = Command { once: Once::Free, op: newcomer.into_op() };
+    match hall.propose(command, hall.config().lease).await {
+        Ok((_, Verdict::Joined)) => {
+            let nodes = hall.group().read(|machine, _| {
+                machine.nodes().map(|node| (node.id, node.address.clone())).collect()
+            });
+            Told::Admitted { nodes }
+        }
+        Ok((index, refused)) => Told::Decided(index, refused),
+        Err(_) => Told::Declined,
+    }
+}

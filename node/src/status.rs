@@ -1,0 +1,65 @@
+//! What a node says of itself and of the cluster, as it sees it.
+
+use std::time::Duration;
+
+use quorate_consensus::GroupStatus;
+use quorate_vocab::{ClusterId, Index, NodeId, NodeName, SessionId};
+
+/// One node's view.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whose view.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: NodeName,
+    /// Which cluster it belongs to; none while it waits for one.
+    pub cluster: Option<ClusterId>,
+    /// Whether it holds a valid lease, confirmed by a majority.
+    pub quorate: bool,
+    /// Its present session.
+    pub session: Option<SessionId>,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeName>,
+    /// Raft's term.
+    pub term: u64,
+    /// The index that is applied here.
+    pub index: Index,
+    /// How long ago it last heard from a leader (or, as one, from a majority).
+    pub stale: Duration,
+    /// How many names are registered here.
+    pub names: u64,
+    /// How many sessions live here.
+    pub sessions: u64,
+    /// Everybody who takes part.
+    pub members: Vec<Member>,
+    /// The group in detail.
+    pub group: GroupStatus,
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Which node.
+    pub id: NodeId,
+    /// What people call it.
+    pub name: NodeName,
+    /// Where its mesh can be dialled.
+    pub address: String,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Whether it leads.
+    pub leads: bool,
+    /// How it is.
+    pub state: MemberState,
+    /// Whether this node has a link to it (itself: always).
+    pub linked: bool,
+}
+
+/// How a member is, by the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// It has a session.
+    Up,
+    /// Its session ended, or it never opened one.
+    Down,
+}

@@ -1,0 +1,233 @@
+//! This node's own session: taking part, staying alive in the eyes of the others, and knowing when it is not.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use quorate_registry::lease::{Holder, holder};
+use quorate_registry::{Command, Evidence, Once, Op, SessionOwner, Verdict};
+use quorate_vocab::{SessionId, Time};
+
+use crate::hall::Hall;
+use crate::post::{Ask, Renewal, Told};
+use crate::sessions::Renewed;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The node's present session, if it has one.
+pub(crate) struct Tenancy {
+    ttl: Duration,
+    seat: Mutex<Option<Seat>>,
+}
+
+struct Seat {
+    session: SessionId,
+    holder: Holder,
+    /// The number of the newest renew.
+    renew: u64,
+    /// The number of the newest command that carries this session's mark.
+    seq: u64,
+}
+
+impl Tenancy {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { ttl, seat: Mutex::new(None) }
+    }
+
+    /// The session, while its lease is valid by this node's own clock.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        let seat = self.lock();
+        seat.as_ref()
+            .filter(|seat| seat.holder.is_valid(quorate_env::now()))
+            .map(|seat| seat.session)
+    }
+
+    /// The session and the number for its next command.
+    pub(crate) fn next_mark(&self) -> Option<(SessionId, u64)> {
+        let mut seat = self.lock();
+        let seat = seat.as_mut().filter(|seat| seat.holder.is_valid(quorate_env::now()))?;
+        seat.seq += 1;
+        Some((seat.session, seat.seq))
+    }
+
+    /// Holds a session from the time on at which a renewal was sent that is now answered.
+    fn sit(&self, session: SessionId, sent: Time) {
+        let mut holder = Holder::new(self.ttl);
+        let mut out = Vec::new();
+        holder.step(sent, holder::Input::Sent { seq: 0 }, &mut out);
+        holder.step(quorate_env::now(), holder::Input::Confirmed { seq: 0 }, &mut out);
+        *self.lock() = Some(Seat { session, holder, renew: 0, seq: 0 });
+    }
+
+    fn rise(&self) {
+        *self.lock() = None;
+    }
+
+    /// Gives one input to the holder; `None` when it has lost its lease, or has none.
+    fn step(&self, input: impl FnOnce(&mut Seat) -> holder::Input) -> Option<u64> {
+        let mut seat = self.lock();
+        let seat = seat.as_mut()?;
+        let input = input(seat);
+        let mut out = Vec::new();
+        seat.holder.step(quorate_env::now(), input, &mut out);
+        seat.holder.check();
+        out.is_empty().then_some(seat.renew)
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.lock().as_ref()?.holder.deadline()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Seat>> {
+        self.seat.lock().expect("nothing panics while it holds the seat")
+    }
+}
+
+/// Takes part for as long as the node lives.
+pub(crate) async fn reside(hall: Arc<Hall>) {
+    loop {
+        take_part(&hall).await;
+        let session = open(&hall).await;
+        tracing::info!(%session, "this node takes part");
+        let why = stay(&hall, session).await;
+        tracing::warn!(%session, why, "this node lost its session; processes that held names under it end");
+        hall.tenancy().rise();
+        hall.steward().fence(hall.actors(), session);
+        // What was held is given up explicitly: nobody has to wait for the expiry.
+        let op = Op::End { session, evidence: Evidence::Stopped };
+        // Until it is certain: as long as the old session may live, `Open` answers with it, and its numbers
+        // and names with it.
+        while hall
+            .propose(Command { once: Once::Free, op: op.clone() }, hall.config().lease)
+            .await
+            .is_err()
+        {
+            quorate_env::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Gets this node into the registry, with its present address.
+async fn take_part(hall: &Arc<Hall>) {
+    loop {
+        if hall.identity().cluster().is_some() {
+            if hall.group().leader().is_some() && join(hall).await {
+                return;
+            }
+            if ask_to_be_let_in(hall).await {
+                return;
+            }
+        }
+        quorate_env::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn join(hall: &Arc<Hall>) -> bool {
+    let op = hall.newcomer().into_op();
+    match hall.propose(Command { once: Once::Free, op }, hall.config().lease).await {
+        Ok((_, Verdict::Joined)) => true,
+        Ok((_, verdict)) => {
+            tracing::error!(?verdict, "the cluster does not let this node take part; trying again");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+async fn ask_to_be_let_in(hall: &Arc<Hall>) -> bool {
+    let ask = Ask::Admit(hall.newcomer());
+    for peer in hall.mesh().peers().into_iter().filter(|peer| peer.data_up) {
+        match hall.ask(peer.id, &ask, hall.config().lease).await {
+            Ok(Told::Admitted { nodes }) => {
+                for (node, address) in nodes.into_iter().filter(|(node, _)| *node != hall.id()) {
+                    hall.mesh().learn(node, &address);
+                }
+                return true;
+            }
+            Ok(Told::Decided(_, verdict)) => {
+                tracing::error!(
+                    ?verdict,
+                    "the cluster does not let this node take part; trying again"
+                );
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+async fn open(hall: &Arc<Hall>) -> SessionId {
+    let owner = SessionOwner::Node { node: hall.id(), boot: hall.identity().boot() };
+    let ttl_ms = u64::try_from(hall.config().lease.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        let command = Command { once: Once::Free, op: Op::Open { owner, ttl_ms } };
+        match hall.propose(command, hall.config().lease).await {
+            Ok((_, Verdict::Opened { session })) => {
+                if take_seat(hall, session).await {
+                    return session;
+                }
+            }
+            Ok((_, verdict)) => {
+                tracing::error!(?verdict, "this node gets no session; trying again");
+            }
+            Err(_) => {}
+        }
+        quorate_env::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Renews a session for the first time, and holds it from then on; false if it has ended meanwhile.
+///
+/// The opening itself promises nothing: its answer may be to a copy that came after the session had begun,
+/// and whoever grants counts from the beginning.
+async fn take_seat(hall: &Arc<Hall>, session: SessionId) -> bool {
+    let renewal = Renewal { session, node: Some(hall.id()) };
+    loop {
+        let sent = quorate_env::now();
+        match hall.renew(renewal, hall.config().lease).await {
+            Ok(Renewed::For(_)) => {
+                hall.tenancy().sit(session, sent);
+                return true;
+            }
+            Ok(Renewed::Ended) => return false,
+            Err(_) => quorate_env::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Renews until the session is lost, and says why it was.
+async fn stay(hall: &Arc<Hall>, session: SessionId) -> &'static str {
+    let every = hall.config().renew_every();
+    loop {
+        let Some(deadline) = hall.tenancy().deadline() else {
+            return "its lease ran out";
+        };
+        let left = deadline.since(quorate_env::now());
+        quorate_env::sleep(every.min(left)).await;
+        let send = |seat: &mut Seat| {
+            seat.renew += 1;
+            holder::Input::Sent { seq: seat.renew }
+        };
+        let Some(seq) = hall.tenancy().step(send) else {
+            return "its lease ran out";
+        };
+        let left = deadline.since(quorate_env::now());
+        match hall.renew(Renewal { session, node: Some(hall.id()) }, left).await {
+            Ok(Renewed::For(_)) => {
+                if hall.tenancy().step(|_| holder::Input::Confirmed { seq }).is_none() {
+                    return "its lease ran out before the leader's answer came";
+                }
+            }
+            Ok(Renewed::Ended) => return "the cluster had ended it",
+            Err(_) => {}
+        }
+    }
+}
+
+/// Ends the session at a planned stop, so that nobody has to wait for its expiry.
+pub(crate) async fn leave(hall: &Arc<Hall>, session: SessionId) {
+    hall.tenancy().rise();
+    let op = Op::End { session, evidence: Evidence::Stopped };
+    let within = hall.config().renew_every();
+    // Without a quorum it expires instead.
+    let _ = hall.propose(Command { once: Once::Free, op }, within).await;
+}
