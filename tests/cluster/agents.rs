@@ -1,0 +1,85 @@
+//! Daemons that are killed.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::host::{Agent, eventually, get, register};
+
+fn start_all(agents: &mut [Agent], cookie: &std::path::Path) {
+    let expect = agents.len();
+    let mut join = Vec::new();
+    for agent in agents.iter_mut() {
+        agent.start(cookie, expect, &join);
+        join.push(agent.mesh());
+    }
+    for agent in agents.iter() {
+        let status = format!("{}/v1/status", agent.http());
+        eventually("every agent is quorate", || {
+            get(&status).is_some_and(|status| status["quorate"] == true)
+        });
+    }
+}
+
+#[test]
+fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let cookie = dir.path().join("cookie");
+    std::fs::write(&cookie, "a secret for this test only").unwrap();
+    std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut agents: Vec<Agent> =
+        (1..=5).map(|n| Agent::new(&format!("n{n}"), dir.path())).collect();
+    let acknowledged = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
+    // Twice, so that the second round also kills what a recovery left behind.
+    for round in 0..2 {
+        start_all(&mut agents, &cookie);
+        let known = acknowledged.lock().unwrap().clone();
+        all_are_held(&agents, &known);
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = agents
+            .iter()
+            .map(|agent| {
+                let (http, by) = (agent.http(), agent.name.clone());
+                let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
+                std::thread::Builder::new().spawn(move || {
+                    for n in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let name = format!("load/{round}/{by}/{n}");
+                        if let Some(epoch) = register(&http, &name, "v") {
+                            acknowledged.lock().unwrap().insert(name, epoch);
+                        }
+                    }
+                })
+            })
+            .collect::<Result<_, _>>()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1_500));
+        let pids: Vec<u32> = agents.iter().map(Agent::pid).collect();
+        crate::host::kill_at_once(&pids);
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        for agent in &mut agents {
+            agent.kill();
+        }
+        assert!(acknowledged.lock().unwrap().len() > known.len() + 100, "there was a load");
+    }
+    start_all(&mut agents, &cookie);
+    let known = acknowledged.lock().unwrap().clone();
+    all_are_held(&agents, &known);
+    println!("{} acknowledged names, all there with their epochs", known.len());
+}
+
+fn all_are_held(agents: &[Agent], known: &BTreeMap<String, u64>) {
+    for (n, (name, epoch)) in known.iter().enumerate() {
+        let http = agents[n % agents.len()].http();
+        let found = get(&format!("{http}/v1/names/{name}?consistency=linearizable"));
+        let found = found.unwrap_or_else(|| panic!("{name} is lost, it had epoch {epoch}"));
+        assert_eq!(found["epoch"].as_u64(), Some(*epoch), "{name}");
+    }
+}

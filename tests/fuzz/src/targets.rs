@@ -1,0 +1,23 @@
+//! The targets: every place where bytes of others are read.
+
+mod frame;
+mod journal;
+mod snapshot;
+mod wire;
+
+pub use frame::Frames;
+pub use journal::Journals;
+pub use snapshot::Snapshots;
+pub use wire::Wire;
+
+use crate::Target;
+
+/// All of them.
+pub fn all() -> Vec<Box<dyn Target>> {
+    vec![
+        Box::new(Frames::new()),
+        Box::new(Snapshots::new()),
+        Box::new(Wire::new()),
+        Box::new(Journals::new()),
+    ]
+}

@@ -1,0 +1,421 @@
+//! The nemesis: a seeded schedule of everything that goes wrong in a cluster, and heals again.
+//!
+//! It is a pure generator. It looks at the world and answers with a plan, a list of actions; somebody else
+//! performs them. Every plan names what it does, and leaves the world whole: no cut, no slow cable, no node
+//! down. What is not in it are faults that a node may answer by stopping for good (a failing or full disk,
+//! rotten bits, lying syncs); those belong to tests of their own, which then expect the stop.
+//!
+//! The faults are those that found bugs elsewhere: Jepsen's grudges (halves, bridge, majorities ring, one-way
+//! cuts), FoundationDB's swizzle (links heal one by one, in any order), power cuts of all nodes at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+
+use crate::disk::Loss;
+
+/// What the nemesis sees of the world.
+#[derive(Clone, Debug, Default)]
+pub struct WorldView {
+    /// All nodes.
+    pub nodes: Vec<NodeView>,
+    /// Which of them leads, if any seems to.
+    pub leader: Option<usize>,
+}
+
+/// What the nemesis sees of a node.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// The host that it runs on.
+    pub host: String,
+    /// Whether it runs.
+    pub up: bool,
+}
+
+/// One thing to do to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Note it in the trace.
+    Say(String),
+    /// Let time pass.
+    Wait(Duration),
+    /// Hold what `from` sends to `to`.
+    Cut {
+        /// Who is not heard.
+        from: String,
+        /// Who does not hear.
+        to: String,
+    },
+    /// Let it flow again.
+    Heal {
+        /// Who is heard again.
+        from: String,
+        /// Who hears again.
+        to: String,
+    },
+    /// Make a direction slower by so much; zero ends it.
+    Slow {
+        /// Whose bytes take longer.
+        from: String,
+        /// To whom.
+        to: String,
+        /// How much longer.
+        extra: Duration,
+    },
+    /// Break all connections between two hosts.
+    Reset {
+        /// One of them.
+        a: String,
+        /// The other one.
+        b: String,
+    },
+    /// Kill a node's process.
+    Crash {
+        /// Which.
+        host: String,
+    },
+    /// Take a node's power.
+    PowerLoss {
+        /// Whose.
+        host: String,
+        /// What its disk loses.
+        loss: Loss,
+    },
+    /// Start a node that is down.
+    Start {
+        /// Which.
+        host: String,
+    },
+    /// Hold all syncs of a node's disk.
+    StallDisk {
+        /// Whose.
+        host: String,
+        /// For how long.
+        span: Duration,
+    },
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Two groups that do not hear each other.
+    Halves,
+    /// Nobody hears the leader, and it hears nobody.
+    LeaderAlone,
+    /// The leader hears nobody, and is heard.
+    LeaderDeaf,
+    /// Nobody hears the leader, and it hears everybody.
+    LeaderMute,
+    /// One direction between two nodes.
+    OneWay,
+    /// Two groups that do not hear each other, and one node that both hear.
+    Bridge,
+    /// Everybody hears a majority, and no two the same one.
+    MajoritiesRing,
+    /// A process dies.
+    Crash,
+    /// One machine loses its power.
+    PowerLossOfOne,
+    /// All machines lose their power at once.
+    PowerLossOfAll,
+    /// The leader comes and goes.
+    Flapping,
+    /// Some cables become slow.
+    SlowLinks,
+    /// Connections break.
+    Resets,
+    /// A disk does not answer for a while.
+    DiskStall,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Halves,
+        Self::LeaderAlone,
+        Self::LeaderDeaf,
+        Self::LeaderMute,
+        Self::OneWay,
+        Self::Bridge,
+        Self::MajoritiesRing,
+        Self::Crash,
+        Self::PowerLossOfOne,
+        Self::PowerLossOfAll,
+        Self::Flapping,
+        Self::SlowLinks,
+        Self::Resets,
+        Self::DiskStall,
+    ];
+
+    /// Whether it stops nodes; such a fault is never joined with another of its kind.
+    fn stops_nodes(self) -> bool {
+        matches!(self, Self::Crash | Self::PowerLossOfOne | Self::PowerLossOfAll)
+    }
+
+    /// Whether it cuts cables.
+    fn cuts(self) -> bool {
+        matches!(
+            self,
+            Self::Halves
+                | Self::LeaderAlone
+                | Self::LeaderDeaf
+                | Self::LeaderMute
+                | Self::OneWay
+                | Self::Bridge
+                | Self::MajoritiesRing
+        )
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// How long things last.
+#[derive(Clone, Debug)]
+pub struct Tempo {
+    /// A fault, at least and at most.
+    pub fault: (Duration, Duration),
+    /// The peace after it.
+    pub peace: (Duration, Duration),
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Self { fault: (millis(500), millis(6_000)), peace: (millis(300), millis(4_000)) }
+    }
+}
+
+/// The generator of plans.
+#[derive(Clone, Debug)]
+pub struct Nemesis {
+    faults: Vec<Fault>,
+    tempo: Tempo,
+    told: BTreeMap<Fault, u64>,
+}
+
+/// One fault, and how it ends.
+#[derive(Default)]
+struct Blow {
+    inject: Vec<Action>,
+    heal: Vec<Action>,
+}
+
+impl Nemesis {
+    /// A nemesis that knows these faults.
+    pub fn new(faults: impl IntoIterator<Item = Fault>, tempo: Tempo) -> Self {
+        Self { faults: faults.into_iter().collect(), tempo, told: BTreeMap::new() }
+    }
+
+    /// How often each fault was planned.
+    pub fn told(&self) -> &BTreeMap<Fault, u64> {
+        &self.told
+    }
+
+    /// The next plan. One plan in four joins two faults of different kinds.
+    pub fn next(&mut self, rng: &mut SmallRng, view: &WorldView) -> Vec<Action> {
+        let mut plan = Vec::new();
+        let Some(first) = self.choose(rng, |_| true) else {
+            return vec![Action::Wait(span(rng, self.tempo.peace))];
+        };
+        let mut heal = self.strike(first, rng, view, &mut plan);
+        let differs = |other: Fault| {
+            !(other.stops_nodes() && first.stops_nodes() || other.cuts() && first.cuts())
+                && other != first
+                && other != Fault::Flapping
+        };
+        if rng.random_range(0..4) == 0
+            && let Some(second) = self.choose(rng, differs)
+        {
+            plan.push(Action::Wait(span(rng, self.tempo.fault) / 2));
+            heal.extend(self.strike(second, rng, view, &mut plan));
+        }
+        plan.push(Action::Wait(span(rng, self.tempo.fault)));
+        // Half of the plans heal at once, half one thing after the other in any order.
+        if rng.random_bool(0.5) {
+            plan.extend(heal);
+        } else {
+            heal.shuffle(rng);
+            for action in heal {
+                plan.push(action);
+                plan.push(Action::Wait(span(rng, (Duration::ZERO, Duration::from_millis(300)))));
+            }
+        }
+        plan.push(Action::Say("whole".to_owned()));
+        plan.push(Action::Wait(span(rng, self.tempo.peace)));
+        plan
+    }
+
+    fn choose(&self, rng: &mut SmallRng, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
+        let fitting: Vec<_> = self.faults.iter().copied().filter(|fault| fits(*fault)).collect();
+        (!fitting.is_empty()).then(|| fitting[rng.random_range(0..fitting.len())])
+    }
+
+    /// Appends a fault to a plan; tells how it ends.
+    fn strike(
+        &mut self,
+        fault: Fault,
+        rng: &mut SmallRng,
+        view: &WorldView,
+        plan: &mut Vec<Action>,
+    ) -> Vec<Action> {
+        *self.told.entry(fault).or_default() += 1;
+        let blow = blow(fault, rng, view);
+        plan.push(Action::Say(format!("{fault}")));
+        plan.extend(blow.inject);
+        blow.heal
+    }
+}
+
+fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
+    let hosts: Vec<&str> = view.nodes.iter().map(|node| node.host.as_str()).collect();
+    if hosts.len() < 2 && fault.cuts() || hosts.is_empty() {
+        return Blow::default();
+    }
+    // When nobody leads, whom it hits is left to chance.
+    let leader = view.leader.filter(|leader| *leader < hosts.len());
+    let leader = hosts[leader.unwrap_or_else(|| rng.random_range(0..hosts.len()))];
+    let others = || hosts.iter().copied().filter(|host| *host != leader);
+    let mut shuffled = hosts.clone();
+    shuffled.shuffle(rng);
+    match fault {
+        Fault::Halves => {
+            let (one, other) = shuffled.split_at(rng.random_range(1..shuffled.len()));
+            cuts(between(one, other))
+        }
+        Fault::LeaderAlone => cuts(between(&[leader], &others().collect::<Vec<_>>())),
+        Fault::LeaderDeaf => cuts(others().map(|other| (other, leader)).collect()),
+        Fault::LeaderMute => cuts(others().map(|other| (leader, other)).collect()),
+        Fault::OneWay => cuts(vec![(shuffled[0], shuffled[1])]),
+        Fault::Bridge => {
+            let (_, rest) = shuffled.split_at(1);
+            let (one, other) = rest.split_at(rest.len() / 2);
+            cuts(between(one, other))
+        }
+        Fault::MajoritiesRing => cuts(ring(&shuffled)),
+        Fault::Crash => stop(view, rng, 1, |host, _| Action::Crash { host }),
+        Fault::PowerLossOfOne => stop(view, rng, 1, |host, loss| Action::PowerLoss { host, loss }),
+        Fault::PowerLossOfAll => {
+            stop(view, rng, usize::MAX, |host, loss| Action::PowerLoss { host, loss })
+        }
+        Fault::Flapping => flapping(rng, leader, &others().collect::<Vec<_>>()),
+        Fault::SlowLinks => slow(rng, &hosts),
+        Fault::Resets => resets(rng, &hosts),
+        Fault::DiskStall => {
+            let host = if rng.random_bool(0.5) { leader } else { shuffled[0] };
+            let span = span(rng, (Duration::from_millis(500), Duration::from_secs(10)));
+            let inject = vec![Action::StallDisk { host: host.to_owned(), span }];
+            Blow { inject, heal: vec![] }
+        }
+    }
+}
+
+fn between<'a>(one: &[&'a str], other: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let pairs = one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b)));
+    pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect()
+}
+
+/// Everybody keeps its neighbours on a ring, as many on each side as make a majority with itself.
+fn ring<'a>(hosts: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let count = hosts.len();
+    let reach = (count / 2).div_ceil(2);
+    let mut links = Vec::new();
+    for from in 0..count {
+        for to in 0..count {
+            let apart = (to + count - from) % count;
+            if apart.min(count - apart) > reach {
+                links.push((hosts[from], hosts[to]));
+            }
+        }
+    }
+    links
+}
+
+fn cuts(links: Vec<(&str, &str)>) -> Blow {
+    let mut blow = Blow::default();
+    for (from, to) in links {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        blow.inject.push(Action::Cut { from: from.clone(), to: to.clone() });
+        blow.heal.push(Action::Heal { from, to });
+    }
+    blow
+}
+
+/// Stops so many nodes of those that run, at most.
+fn stop(
+    view: &WorldView,
+    rng: &mut SmallRng,
+    count: usize,
+    how: impl Fn(String, Loss) -> Action,
+) -> Blow {
+    let mut running: Vec<_> = view.nodes.iter().filter(|node| node.up).collect();
+    running.shuffle(rng);
+    // Half of the time it is the leader that goes first.
+    if let Some(leader) = view.leader.and_then(|leader| view.nodes.get(leader))
+        && rng.random_bool(0.5)
+    {
+        running.sort_by_key(|node| node.host != leader.host);
+    }
+    let mut blow = Blow::default();
+    for node in running.into_iter().take(count) {
+        let loss = if rng.random_bool(0.5) { Loss::Torn } else { Loss::Unsynced };
+        blow.inject.push(how(node.host.clone(), loss));
+        blow.heal.push(Action::Start { host: node.host.clone() });
+    }
+    blow
+}
+
+fn flapping(rng: &mut SmallRng, leader: &str, others: &[&str]) -> Blow {
+    let mut inject = Vec::new();
+    for _ in 0..rng.random_range(3..9) {
+        for part in [cuts(between(&[leader], others)).inject, cuts(between(&[leader], others)).heal]
+        {
+            inject.extend(part);
+            let short = (Duration::from_millis(50), Duration::from_millis(700));
+            inject.push(Action::Wait(span(rng, short)));
+        }
+    }
+    Blow { inject, heal: vec![] }
+}
+
+fn slow(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
+    let mut blow = Blow::default();
+    for from in hosts {
+        for to in hosts.iter().filter(|to| *to != from) {
+            if !rng.random_bool(0.4) {
+                continue;
+            }
+            let extra = span(rng, (Duration::from_millis(20), Duration::from_millis(1500)));
+            let (from, to) = ((*from).to_owned(), (*to).to_owned());
+            blow.inject.push(Action::Slow { from: from.clone(), to: to.clone(), extra });
+            blow.heal.push(Action::Slow { from, to, extra: Duration::ZERO });
+        }
+    }
+    blow
+}
+
+fn resets(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
+    let mut inject = Vec::new();
+    for _ in 0..rng.random_range(1..6) {
+        for (nth, a) in hosts.iter().enumerate() {
+            for b in &hosts[nth + 1..] {
+                if rng.random_bool(0.5) {
+                    inject.push(Action::Reset { a: (*a).to_owned(), b: (*b).to_owned() });
+                }
+            }
+        }
+        inject.push(Action::Wait(span(rng, (Duration::ZERO, Duration::from_millis(400)))));
+    }
+    Blow { inject, heal: vec![] }
+}
+
+fn span(rng: &mut SmallRng, (least, most): (Duration, Duration)) -> Duration {
+    rng.random_range(least..=most)
+}

@@ -1,0 +1,390 @@
+//! A whole world: nodes, clients, faults and witnesses in one paused runtime, decided by one seed.
+//!
+//! ```text
+//!   peace ──▶ faults, clients and processes, so many seconds ──▶ heal ──▶ serve ──▶ converge ──▶ judge
+//! ```
+//!
+//! A node lives in its seat, which is its machine; a crash ends the life and leaves the seat. Clients are
+//! outside of all nodes: they hold a node as a browser holds a server, lose it without being told why, and
+//! count what they were not answered as unknown. What they ask and are told goes to the history; what nodes
+//! apply goes to the witness; both are judged at the end.
+//!
+//! Not here: what a fault is (`nemesis`), and what is right (`check`).
+//!
+//! I1, I2, I3, I4, I8, I10, I11, I12 and linearizability are checked; that a healed cluster serves again
+//! within ten seconds is, too (L1, as far as names go).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate::Node;
+use quorate_vocab::Name;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::runtime::RngSeed;
+use tokio::time::Instant;
+
+use crate::check::Violation;
+use crate::clock;
+use crate::history::History;
+use crate::nemesis::{Fault, Tempo};
+use crate::net::{SimNet, Weather};
+use crate::trace::{Keep, Trace, hash_of};
+
+mod client;
+mod end;
+mod fate;
+mod panics;
+mod processes;
+mod seat;
+mod witness;
+
+use seat::{Alive, Seat, Start};
+use witness::Witness;
+
+/// How long a client waits for a node, in true time: longer than a node's own patience.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a new cluster may take to begin.
+const BEGINNING: Duration = Duration::from_secs(30);
+
+/// A deliberate bug.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The journal acknowledges before its sync.
+    AckBeforeSync,
+    /// A restarted leader goes on without an election.
+    LeaderRestore,
+}
+
+/// No deliberate bug is built in.
+#[cfg(not(feature = "mutants"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {}
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// Reads a word of the command line.
+    pub fn from_word(word: &str) -> Result<Self, String> {
+        let all = [Self::AckBeforeSync, Self::LeaderRestore];
+        let found = all.into_iter().find(|mutant| mutant.word() == word);
+        found.ok_or_else(|| "it is ack-before-sync or leader-restore".to_owned())
+    }
+
+    /// The word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync => "ack-before-sync",
+            Self::LeaderRestore => "leader-restore",
+        }
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+impl Mutant {
+    /// Reads a word of the command line: there is none.
+    pub fn from_word(_word: &str) -> Result<Self, String> {
+        Err("this build has no bug to choose; build with --features mutants".to_owned())
+    }
+
+    /// The word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {}
+    }
+}
+
+/// What kind of trouble a world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Every fault that there is, some seconds apart.
+    Everything,
+    /// Power cuts of all machines in quick succession, stalled disks and slow cables: what a restart
+    /// believes matters often.
+    PowerCuts,
+}
+
+impl Plan {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Everything, Self::PowerCuts];
+
+    /// Reads a word of the command line.
+    pub fn from_word(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|plan| plan.word() == word);
+        found.ok_or_else(|| "it is everything or power-cuts".to_owned())
+    }
+
+    /// The word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::PowerCuts => "power-cuts",
+        }
+    }
+
+    fn faults(self) -> Vec<Fault> {
+        match self {
+            Self::Everything => Fault::ALL.to_vec(),
+            Self::PowerCuts => vec![Fault::PowerLossOfAll, Fault::DiskStall, Fault::SlowLinks],
+        }
+    }
+
+    fn tempo(self) -> Tempo {
+        let millis = Duration::from_millis;
+        match self {
+            Self::Everything => Tempo::default(),
+            Self::PowerCuts => {
+                Tempo { fault: (millis(100), millis(600)), peace: (millis(1_000), millis(3_000)) }
+            }
+        }
+    }
+}
+
+/// What a run is like. The seed decides the rest.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// What kind of trouble there is; from it come the faults and the tempo.
+    pub plan: Plan,
+    /// How many nodes, all of them voters: 1, 3 or 5.
+    pub nodes: usize,
+    /// For how long there are faults.
+    pub seconds: u64,
+    /// How many clients.
+    pub clients: usize,
+    /// Which faults there are.
+    pub faults: Vec<Fault>,
+    /// How long faults last.
+    pub tempo: Tempo,
+    /// Whether the nodes' clocks run at different rates.
+    pub drifts: bool,
+    /// How often in a thousand polls a ready task is put behind the others.
+    pub deferrals_per_mille: u32,
+    /// The deliberate bug, if there is to be one.
+    pub mutant: Option<Mutant>,
+    /// How much of the trace is kept.
+    pub keep: Keep,
+}
+
+impl Settings {
+    /// A minute of trouble; how many clients there are, and how clocks and schedules are, the seed says.
+    pub fn new(seed: u64, nodes: usize, plan: Plan) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed_of(seed, "settings"));
+        Self {
+            seed,
+            plan,
+            nodes,
+            seconds: 60,
+            clients: rng.random_range(3..=6),
+            faults: plan.faults(),
+            tempo: plan.tempo(),
+            drifts: rng.random_bool(0.7),
+            deferrals_per_mille: [0, 5, 20, 80][rng.random_range(0..4)],
+            mutant: None,
+            keep: Keep::Nothing,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The hash of all that happened.
+    pub hash: u64,
+    /// How much happened.
+    pub events: u64,
+    /// What must not have been.
+    pub violations: Vec<Violation>,
+    /// How the clients' operations ended.
+    pub operations: Operations,
+    /// How many letters were sent to names, and how many arrived.
+    pub letters: (u64, u64),
+    /// How often each fault was done.
+    pub faults: BTreeMap<Fault, u64>,
+    /// How many lives the nodes had together.
+    pub lives: u64,
+    /// Up to which index the log was applied.
+    pub entries: u64,
+    /// How many names' histories were too hard to judge.
+    pub undecided: usize,
+    /// How much time passed in the world.
+    pub simulated: Duration,
+    /// The trace, as far as it was kept.
+    pub lines: Vec<String>,
+}
+
+/// How operations ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations {
+    /// With an answer that did or found something.
+    pub answered: u64,
+    /// With a refusal by the registry.
+    pub refused: u64,
+    /// Certainly without effect.
+    pub not_done: u64,
+    /// Nobody knows.
+    pub unknown: u64,
+}
+
+/// Runs one world from its beginning to its judgement.
+pub fn run(settings: Settings) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(RngSeed::from_bytes(&settings.seed.to_le_bytes()))
+        .build()
+        .expect("a runtime without drivers needs nothing from the system");
+    let panics = panics::watch();
+    let mut outcome = runtime.block_on(World::live(settings));
+    // What is left of the nodes goes with the runtime, and must not panic either.
+    drop(runtime);
+    for what in panics.seen() {
+        let violation = Violation::new("panic", format_args!("{what}"));
+        outcome.violations.push(violation);
+    }
+    outcome
+}
+
+/// Everything that all parts of a world share.
+struct World {
+    settings: Settings,
+    origin: Instant,
+    trace: Trace,
+    history: History,
+    net: SimNet,
+    seats: Vec<Arc<Seat>>,
+    witness: Witness,
+    /// Clients and processes come to an end.
+    closing: AtomicBool,
+    lives: AtomicU64,
+}
+
+impl World {
+    fn new(settings: Settings) -> Arc<Self> {
+        let trace = Trace::new(settings.keep);
+        let history = History::new(trace.clone());
+        let weather = Weather::default();
+        let net = SimNet::new(seed_of(settings.seed, "net"), weather, trace.clone());
+        let seats: Vec<_> =
+            (1..=settings.nodes).map(|nth| Arc::new(Seat::new(nth, &settings, &trace))).collect();
+        let hosts: BTreeSet<String> = seats.iter().map(|seat| seat.host.clone()).collect();
+        let witness = Witness::new(trace.clone(), history.clone(), hosts);
+        let origin = clock::now();
+        Arc::new(Self {
+            settings,
+            origin,
+            trace,
+            history,
+            net,
+            seats,
+            witness,
+            closing: AtomicBool::new(false),
+            lives: AtomicU64::new(0),
+        })
+    }
+
+    async fn live(settings: Settings) -> Outcome {
+        let world = Self::new(settings);
+        for nth in 0..world.seats.len() {
+            world.start(nth);
+        }
+        let mut outcome = Outcome::default();
+        if world.serves_within(BEGINNING).await {
+            let clients = client::begin(&world);
+            let processes = processes::begin(&world);
+            outcome.faults = fate::rule(&world).await;
+            world.closing.store(true, Ordering::Relaxed);
+            for task in clients.into_iter().chain(processes) {
+                if let Err(error) = task.await {
+                    world.witness.violate("world", format_args!("a client ended with {error}"));
+                }
+            }
+            end::settle(&world).await;
+        } else {
+            world.witness.violate("L1", format_args!("the cluster did not begin"));
+        }
+        end::judge(&world, &mut outcome);
+        outcome
+    }
+
+    /// Begins a life in a seat.
+    fn start(self: &Arc<Self>, nth: usize) {
+        let seat = self.seats[nth].clone();
+        let door = self.net.host(&seat.host);
+        let Start { life, number, config, ground } = seat.begin(&self.settings, self.origin, door);
+        self.lives.fetch_add(1, Ordering::Relaxed);
+        self.trace.note(format_args!("life {} {number} begins", seat.host));
+        self.look_at_cables();
+        let world = self.clone();
+        quorate_env::spawn(life.scope(async move {
+            match Node::start_on(config, ground).await {
+                Ok(node) => world.started(nth, number, node),
+                Err(error) => {
+                    let host = &world.seats[nth].host;
+                    let what = format_args!("life {number} of {host} did not start: {error}");
+                    world.witness.violate("start", what);
+                }
+            }
+        }));
+    }
+
+    fn started(self: &Arc<Self>, nth: usize, number: u64, node: Node) {
+        let seat = &self.seats[nth];
+        let recovery = node.recovery();
+        self.trace.note(format_args!("life {} {number} runs from {recovery:?}", seat.host));
+        if !seat.started(number, node) {
+            return;
+        }
+        let Some(alive) = seat.alive() else { return };
+        alive.run(witness::follow(self.clone(), alive.clone()));
+        alive.run(witness::feel_pulse(self.clone(), alive.clone()));
+    }
+
+    /// A node is stopped, and with `power` its whole machine.
+    fn stop(&self, nth: usize, loss: crate::disk::Loss) {
+        let seat = &self.seats[nth];
+        if !seat.is_up() {
+            return;
+        }
+        self.trace.note(format_args!("life {} ends by {loss:?}", seat.host));
+        if loss == crate::disk::Loss::Process {
+            self.net.crash(&seat.host);
+        } else {
+            self.net.vanish(&seat.host);
+        }
+        seat.crash(loss);
+        self.look_at_cables();
+    }
+
+    /// Tells the witness who can speak to whom now.
+    fn look_at_cables(&self) {
+        let down = |seat: &&Arc<Seat>| !seat.is_up();
+        let down = self.seats.iter().filter(down);
+        let down = down.map(|seat| seat.host.clone()).collect();
+        let cuts = self.net.cuts().into_iter().collect();
+        self.witness.connected(&down, &cuts);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    fn alive(&self, nth: usize) -> Option<Alive> {
+        self.seats[nth].alive()
+    }
+
+    /// A generator of its own for each part of the world, so that one drawing more changes no other.
+    fn dice(&self, part: &str) -> SmallRng {
+        SmallRng::seed_from_u64(seed_of(self.settings.seed, part))
+    }
+}
+
+fn seed_of(seed: u64, part: &str) -> u64 {
+    hash_of(format!("{seed}/{part}").as_bytes())
+}
+
+fn name(text: impl AsRef<str>) -> Name {
+    Name::new(text).expect("the world's own names are names")
+}

@@ -1,0 +1,142 @@
+//! The end of a world: it must serve again, come to one state, and stand before the checkers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::Claiming;
+use quorate_registry::snapshot;
+use quorate_vocab::Index;
+
+use super::client::outcome_of;
+use super::seat::Alive;
+use super::{Outcome, PATIENCE, World, name};
+use crate::check::linear;
+use crate::clock;
+use crate::history::{self, Answer, Ask, Mark};
+use crate::trace::hash_of;
+
+/// Within this time a healed cluster serves through every node, and comes to one state.
+const SOON: Duration = Duration::from_secs(10);
+/// How long to wait before something is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How many steps the search for a legal order may take for one name.
+const STEPS_MAX: u64 = 2_000_000;
+
+impl World {
+    /// Whether every node answers a registration within so long.
+    pub(super) async fn serves_within(self: &Arc<Self>, span: Duration) -> bool {
+        let until = clock::now() + span;
+        let mut tasks = Vec::new();
+        for nth in 0..self.seats.len() {
+            let world = self.clone();
+            tasks.push(quorate_env::spawn(async move {
+                while clock::now() < until {
+                    if let Some(alive) = world.alive(nth)
+                        && world.registers(&alive).await
+                    {
+                        return true;
+                    }
+                    clock::pause(LOOK_AGAIN).await;
+                }
+                false
+            }));
+        }
+        let mut all = true;
+        for (nth, task) in tasks.into_iter().enumerate() {
+            if !matches!(task.await, Ok(true)) {
+                let host = &self.seats[nth].host;
+                self.witness.violate("L1", format_args!("{host} did not serve within {span:?}"));
+                all = false;
+            }
+        }
+        all
+    }
+
+    async fn registers(&self, alive: &Alive) -> bool {
+        let nth = self.history.moment().nth;
+        let wanted = name(format!("probe/{}/{nth}", alive.host));
+        let value = format!("probe {nth}").into_bytes();
+        let ask = Ask::Register { value: Mark::of(&value), session: None, replace: None };
+        let ticket = self.history.invoke("probe", &alive.host, &wanted, ask);
+        let claiming = Claiming { value, ..Claiming::default() };
+        let names = alive.node.names();
+        let held = alive.ask(PATIENCE, names.claim(&wanted, claiming)).await;
+        let read = |held: quorate::Held| Answer::Registered { epoch: held.epoch };
+        let outcome = outcome_of(held.map(|held| held.map(read)));
+        let served = matches!(outcome, history::Outcome::Done(_));
+        self.history.end(ticket, outcome);
+        served
+    }
+
+    /// Where each node stands, and the hash of its state. `None` while one is not there.
+    fn standings(&self) -> Option<Vec<(Index, u64)>> {
+        let standing = |alive: Alive| {
+            alive.node.inspect(|machine, index| (index, hash_of(&snapshot::encode(machine))))
+        };
+        self.seats.iter().map(|seat| seat.alive().map(standing)).collect()
+    }
+}
+
+/// After the heal the world serves through every node, and all nodes come to the same state.
+pub(super) async fn settle(world: &Arc<World>) {
+    world.serves_within(SOON).await;
+    let until = clock::now() + SOON;
+    let mut standings = None;
+    while clock::now() < until {
+        clock::pause(LOOK_AGAIN).await;
+        standings = world.standings();
+        if let Some(standings) = &standings
+            && standings.iter().all(|standing| *standing == standings[0])
+        {
+            return;
+        }
+    }
+    let what = format_args!("the nodes did not come to one state: {standings:?}");
+    world.witness.violate("L1", what);
+}
+
+/// Lets every checker speak.
+pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
+    for seat in &world.seats {
+        if let Some(alive) = seat.alive() {
+            let shown = |machine: &_, index| world.witness.shown(&alive, machine, index);
+            alive.node.inspect(shown);
+            let index = alive.node.inspect(|_, index| index.0);
+            outcome.entries = outcome.entries.max(index);
+        }
+    }
+    let seen = world.witness.take();
+    let records = world.history.records();
+    outcome.letters = seen.mail.counts();
+    let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
+    outcome.undecided = linear.undecided.len();
+    outcome.violations = seen.violations;
+    for found in [
+        seen.epochs.finish(&records),
+        seen.holders.finish(),
+        seen.bodies.finish(),
+        seen.renewals.finish(),
+        seen.minority.finish(&records),
+        seen.lost.finish(&records),
+        seen.same.finish(),
+        seen.mail.finish(),
+        linear.violations,
+    ] {
+        outcome.violations.extend(found);
+    }
+    for record in &records {
+        let count = match &record.outcome {
+            history::Outcome::Done(Answer::Registered { .. } | Answer::Released { .. })
+            | history::Outcome::Done(Answer::Found(_)) => &mut outcome.operations.answered,
+            history::Outcome::Done(_) => &mut outcome.operations.refused,
+            history::Outcome::NotDone => &mut outcome.operations.not_done,
+            history::Outcome::Unknown => &mut outcome.operations.unknown,
+        };
+        *count += 1;
+    }
+    outcome.lives = world.lives.load(std::sync::atomic::Ordering::Relaxed);
+    outcome.simulated = clock::now().duration_since(world.origin);
+    outcome.hash = world.trace.hash();
+    outcome.events = world.trace.count();
+    outcome.lines = world.trace.lines();
+}

@@ -1,0 +1,91 @@
+//! Fate: performs what the nemesis plans.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::Role;
+
+use super::World;
+use crate::clock;
+use crate::disk::Loss;
+use crate::nemesis::{Action, Fault, Nemesis, NodeView, WorldView};
+
+/// Lets the nemesis rule for as long as the settings say; then everything is whole again.
+pub(super) async fn rule(world: &Arc<World>) -> BTreeMap<Fault, u64> {
+    let until = clock::now() + Duration::from_secs(world.settings.seconds);
+    let settings = &world.settings;
+    let mut nemesis = Nemesis::new(settings.faults.iter().copied(), settings.tempo.clone());
+    let mut dice = world.dice("nemesis");
+    'plans: loop {
+        let view = view(world).await;
+        for action in nemesis.next(&mut dice, &view) {
+            if let Action::Wait(span) = action {
+                let left = until.duration_since(clock::now());
+                clock::pause(span.min(left)).await;
+            } else {
+                perform(world, action);
+            }
+            if clock::now() >= until {
+                break 'plans;
+            }
+        }
+    }
+    heal(world);
+    nemesis.told().clone()
+}
+
+async fn view(world: &Arc<World>) -> WorldView {
+    let mut nodes = Vec::new();
+    let mut leader: Option<(u64, usize)> = None;
+    for (nth, seat) in world.seats.iter().enumerate() {
+        nodes.push(NodeView { host: seat.host.clone(), up: seat.is_up() });
+        let Some(alive) = seat.alive() else { continue };
+        let asked = async { alive.node.status().group };
+        let Some(group) = alive.ask(Duration::from_secs(1), asked).await else {
+            continue;
+        };
+        if group.role == Role::Leader {
+            // A deposed leader may not know it yet; its term is older.
+            leader = leader.max(Some((group.term, nth)));
+        }
+    }
+    WorldView { nodes, leader: leader.map(|(_, nth)| nth) }
+}
+
+fn perform(world: &Arc<World>, action: Action) {
+    let nth = |host: &str| {
+        let place = world.seats.iter().position(|seat| seat.host == *host);
+        place.expect("the nemesis knows only our hosts")
+    };
+    match action {
+        Action::Say(what) => world.trace.note(format_args!("nemesis {what}")),
+        Action::Wait(_) => {}
+        Action::Cut { from, to } => {
+            world.net.cut(&from, &to);
+            world.look_at_cables();
+        }
+        Action::Heal { from, to } => {
+            world.net.heal(&from, &to);
+            world.look_at_cables();
+        }
+        Action::Slow { from, to, extra } => world.net.slow(&from, &to, extra),
+        Action::Reset { a, b } => world.net.reset(&a, &b),
+        Action::Crash { host } => world.stop(nth(&host), Loss::Process),
+        Action::PowerLoss { host, loss } => world.stop(nth(&host), loss),
+        Action::Start { host } => world.start(nth(&host)),
+        Action::StallDisk { host, span } => world.seats[nth(&host)].disk.stall(span),
+    }
+}
+
+/// Heals everything and starts whoever is down.
+fn heal(world: &Arc<World>) {
+    world.trace.note(format_args!("fate heals everything"));
+    world.net.heal_all();
+    world.look_at_cables();
+    for (nth, seat) in world.seats.iter().enumerate() {
+        if !seat.is_up() {
+            world.start(nth);
+        }
+    }
+}

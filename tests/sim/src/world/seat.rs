@@ -1,0 +1,280 @@
+//! A seat: where one node lives, life after life. The machine, not the process.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use quorate::{Config, Cookie, Ground, Identity, Node};
+use quorate_env::{Life, LifeConfig, Net};
+use quorate_storage::StorageError;
+use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Mutant, Settings, seed_of};
+use crate::clock;
+use crate::disk::{DiskFaults, Loss, SimDisk};
+use crate::shelf::SimShelf;
+use crate::trace::Trace;
+
+/// Where every node's mesh listens.
+const PORT: u16 = 4747;
+
+/// One node's machine: what outlives its process.
+pub(super) struct Seat {
+    pub(super) host: String,
+    pub(super) id: NodeId,
+    pub(super) disk: SimDisk,
+    pub(super) shelf: SimShelf,
+    clock_rate: f64,
+    cluster: Arc<Mutex<Option<ClusterId>>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rng: SmallRng,
+    boot: u64,
+    present: Option<Present>,
+    /// The last crash may have damaged the shelf.
+    lost_power: bool,
+}
+
+/// The present life, whose node may still be starting.
+struct Present {
+    life: Life,
+    node: Option<Node>,
+    gone: watch::Sender<bool>,
+}
+
+/// A node that runs, as a client holds it.
+#[derive(Clone)]
+pub(super) struct Alive {
+    pub(super) host: String,
+    /// Which life of its machine.
+    pub(super) number: u64,
+    pub(super) node: Node,
+    life: Life,
+    gone: watch::Receiver<bool>,
+}
+
+/// What a start needs.
+pub(super) struct Start {
+    pub(super) life: Life,
+    pub(super) number: u64,
+    pub(super) config: Config,
+    pub(super) ground: Ground,
+}
+
+impl Seat {
+    pub(super) fn new(nth: usize, settings: &Settings, trace: &Trace) -> Self {
+        let host = format!("n{nth}");
+        let seed = |what: &str| seed_of(settings.seed, &format!("{what} {host}"));
+        let mut rng = SmallRng::seed_from_u64(seed("seat"));
+        let disk = SimDisk::new(&host, seed("disk"), trace.clone());
+        // Some machines sync in a moment, some take their time.
+        let slowest = [1, 4, 15][rng.random_range(0..3)];
+        disk.set_faults(DiskFaults {
+            sync_takes: Duration::ZERO..=Duration::from_millis(slowest),
+            ..DiskFaults::default()
+        });
+        let clock_rate = match settings.drifts {
+            true => 1.0 + rng.random_range(-0.0095..=0.0095),
+            false => 1.0,
+        };
+        Self {
+            id: NodeId(seed("id") | 1),
+            shelf: SimShelf::new(&host, seed("shelf"), trace.clone()),
+            disk,
+            clock_rate,
+            cluster: Arc::default(),
+            state: Mutex::new(State { rng, boot: 0, present: None, lost_power: false }),
+            host,
+        }
+    }
+
+    /// Begins a life. Whoever calls lets the node start in it.
+    pub(super) fn begin(&self, settings: &Settings, origin: Instant, net: Arc<dyn Net>) -> Start {
+        let mut state = self.state();
+        state.boot += 1;
+        let life = Life::begin(LifeConfig {
+            seed: state.rng.random(),
+            clock_rate: self.clock_rate,
+            deferrals_per_mille: settings.deferrals_per_mille,
+            origin,
+        });
+        let shelf_replaced = self.visit_shelf(&mut state);
+        let shelf = self.shelf.mount();
+        let shelf = shelf.expect("the world never keeps a shelf from opening");
+        state.present =
+            Some(Present { life: life.clone(), node: None, gone: watch::Sender::new(false) });
+        let identity =
+            SimIdentity { node: self.id, boot: Boot(state.boot), cluster: self.cluster.clone() };
+        let ground = Ground {
+            identity: Arc::new(identity),
+            disk: Arc::new(self.disk.mount()),
+            shelf: Arc::new(shelf),
+            shelf_replaced,
+            net,
+        };
+        Start { life, number: state.boot, config: config(&self.host, settings), ground }
+    }
+
+    /// After a power cut the shelf has sometimes forgotten everything, and only sometimes says so.
+    fn visit_shelf(&self, state: &mut State) -> Option<String> {
+        let lost_power = std::mem::take(&mut state.lost_power);
+        if !lost_power || state.rng.random_range(0..6) > 0 {
+            return None;
+        }
+        self.shelf.forget_all();
+        let says_so = state.rng.random_bool(0.5);
+        says_so.then(|| "it could not be opened (simulated)".to_owned())
+    }
+
+    /// The node of a life has started. Tells whether that life still lasts.
+    pub(super) fn started(&self, number: u64, node: Node) -> bool {
+        let mut state = self.state();
+        let fits = state.boot == number;
+        if let Some(present) = state.present.as_mut().filter(|_| fits) {
+            present.node = Some(node);
+            return true;
+        }
+        false
+    }
+
+    /// Ends the present life, as far as the machine is concerned; its cables are the net's.
+    pub(super) fn crash(&self, loss: Loss) {
+        let mut state = self.state();
+        let present = state.present.take();
+        state.lost_power |= loss != Loss::Process;
+        drop(state);
+        if let Some(present) = present {
+            present.life.end();
+            self.disk.crash(loss);
+            self.shelf.crash(loss);
+            // Whoever waits for this node learns it now, as from a broken connection.
+            present.gone.send_replace(true);
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state().present.is_some()
+    }
+
+    /// The node, if it runs and has started.
+    pub(super) fn alive(&self) -> Option<Alive> {
+        let state = self.state();
+        let present = state.present.as_ref()?;
+        Some(Alive {
+            host: self.host.clone(),
+            number: state.boot,
+            node: present.node.clone()?,
+            life: present.life.clone(),
+            gone: present.gone.subscribe(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a seat")
+    }
+}
+
+impl Alive {
+    /// Does something as part of the node's life. `None` if the node died meanwhile, or so much true time
+    /// has passed.
+    pub(super) async fn ask<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
+        let mut gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            // An error means that the seat has begun another life.
+            _ = gone.wait_for(|gone| *gone) => None,
+            answer = self.life.scope(future) => Some(answer),
+            () = clock::pause(within) => None,
+        }
+    }
+
+    /// Whether the node has died.
+    pub(super) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Lets something run as part of the node's life, to its end or the node's.
+    pub(super) fn run(&self, future: impl Future<Output = ()> + Send + 'static) {
+        quorate_env::spawn(self.life.scope(future));
+    }
+}
+
+fn config(host: &str, settings: &Settings) -> Config {
+    let name = NodeName::try_from(host).expect("a host's name is a node's name");
+    let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
+    let mut config = Config::new(name, cookie);
+    config.listen = format!("{host}:{PORT}");
+    config.join = (1..=settings.nodes)
+        .map(|nth| format!("n{nth}:{PORT}"))
+        .filter(|address| *address != config.listen)
+        .collect();
+    config.expect = settings.nodes;
+    config.voters = settings.nodes;
+    // Small, so that a minute sees many snapshots, purges and visits to the shelf.
+    config.group.snapshot_every = 200;
+    config.group.log_kept = 50;
+    config.group.shelve_every = 32;
+    config.group.changes_kept = 512;
+    apply(settings.mutant, &mut config);
+    config
+}
+
+#[cfg(feature = "mutants")]
+fn apply(mutant: Option<Mutant>, config: &mut Config) {
+    match mutant {
+        None => {}
+        Some(Mutant::AckBeforeSync) => config.ack_before_sync = true,
+        Some(Mutant::LeaderRestore) => config.group.leader_restore = true,
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+fn apply(mutant: Option<Mutant>, _config: &mut Config) {
+    if let Some(never) = mutant {
+        match never {}
+    }
+}
+
+/// What a data directory says about whose it is.
+struct SimIdentity {
+    node: NodeId,
+    boot: Boot,
+    cluster: Arc<Mutex<Option<ClusterId>>>,
+}
+
+impl SimIdentity {
+    fn kept(&self) -> MutexGuard<'_, Option<ClusterId>> {
+        self.cluster.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Identity for SimIdentity {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        *self.kept()
+    }
+
+    fn adopt(&self, theirs: ClusterId) -> Result<(), StorageError> {
+        let mut kept = self.kept();
+        match *kept {
+            Some(ours) if ours != theirs => Err(StorageError::OtherCluster { ours, theirs }),
+            _ => {
+                *kept = Some(theirs);
+                Ok(())
+            }
+        }
+    }
+}
