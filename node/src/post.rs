@@ -48,8 +48,9 @@ pub(crate) enum Told {
         ttl_ms: u64,
     },
     SessionEnded,
-    /// You take part; these are the others, so that you can reach whoever leads.
+    /// You take part; these are the others at an index, so that you can reach whoever leads.
     Admitted {
+        at: Index,
         nodes: Vec<(NodeId, String)>,
     },
     /// Yes; I will never begin another.

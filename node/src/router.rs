@@ -84,12 +84,10 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
 async fn admit(hall: &Arc<Hall>, newcomer: Newcomer) -> Told {
     let command = Command { once: Once::Free, op: newcomer.into_op() };
     match hall.propose(command, hall.config().lease).await {
-        Ok((_, Verdict::Joined)) => {
-            let nodes = hall.group().read(|machine, _| {
-                machine.nodes().map(|node| (node.id, node.address.clone())).collect()
-            });
-            Told::Admitted { nodes }
-        }
+        Ok((_, Verdict::Joined)) => hall.group().read(|machine, at| {
+            let nodes = machine.nodes().map(|node| (node.id, node.address.clone()));
+            Told::Admitted { at, nodes: nodes.collect() }
+        }),
         Ok((index, refused)) => Told::Decided(index, refused),
         Err(_) => Told::Declined,
     }

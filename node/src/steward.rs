@@ -29,7 +29,7 @@ impl Steward {
             .collect();
         for pid in lost {
             let why = "its node lost the session that held its name";
-            actors.exit(pid, Exit::Because(why.to_owned()));
+            actors.end(pid, Exit::because(why));
         }
     }
 

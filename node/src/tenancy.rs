@@ -110,7 +110,7 @@ pub(crate) async fn reside(hall: Arc<Hall>) {
 async fn take_part(hall: &Arc<Hall>) {
     loop {
         if hall.identity().cluster().is_some() {
-            if hall.group().leader().is_some() && join(hall).await {
+            if reaches_leader(hall) && join(hall).await {
                 return;
             }
             if ask_to_be_let_in(hall).await {
@@ -119,6 +119,14 @@ async fn take_part(hall: &Arc<Hall>) {
         }
         quorate_env::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Whether there is a leader to ask. One that this node only remembers may listen elsewhere by now, and the
+/// others know where; to wait for its link would cost a lease.
+fn reaches_leader(hall: &Hall) -> bool {
+    let is_linked =
+        |leader| hall.mesh().peers().into_iter().any(|peer| peer.id == leader && peer.data_up);
+    hall.group().leader().is_some_and(|leader| leader == hall.id() || is_linked(leader))
 }
 
 async fn join(hall: &Arc<Hall>) -> bool {
@@ -137,10 +145,16 @@ async fn ask_to_be_let_in(hall: &Arc<Hall>) -> bool {
     let ask = Ask::Admit(hall.newcomer());
     for peer in hall.mesh().peers().into_iter().filter(|peer| peer.data_up) {
         match hall.ask(peer.id, &ask, hall.config().lease).await {
-            Ok(Told::Admitted { nodes }) => {
-                for (node, address) in nodes.into_iter().filter(|(node, _)| *node != hall.id()) {
-                    hall.mesh().learn(node, &address);
-                }
+            Ok(Told::Admitted { at, nodes }) => {
+                // Only what is newer than this node's own state, or it would go back to an address that
+                // another has left; and nothing is applied between the look and the learning.
+                hall.group().read(|_, applied| {
+                    let others =
+                        nodes.iter().filter(|(node, _)| *node != hall.id() && applied < at);
+                    for (node, address) in others {
+                        hall.mesh().learn(*node, address);
+                    }
+                });
                 return true;
             }
             Ok(Told::Decided(_, verdict)) => {

@@ -39,9 +39,8 @@ async fn three(dir: &Path) -> Vec<Node> {
 
 async fn three_with(dir: &Path, lease: Duration) -> Vec<Node> {
     talk();
-    let start = |name: &str, join: &[String]| {
-        Node::start(Config { lease, ..config(name, dir, join, 3) })
-    };
+    let start =
+        |name: &str, join: &[String]| Node::start(Config { lease, ..config(name, dir, join, 3) });
     let first = start("n1", &[]).await.unwrap();
     let join = [first.address().to_owned()];
     let mut nodes = vec![first];
@@ -97,7 +96,7 @@ enum Till {
 }
 
 impl Message for Till {
-    const PROTOCOL: &'static str = "test.till";
+    const WIRE: Option<quorate::Wire<Self>> = Some(quorate::Wire::new("test.till", 1));
 }
 
 async fn till(mut mail: quorate::Mailbox<Till>) -> Exit {

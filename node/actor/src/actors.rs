@@ -5,44 +5,92 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_vocab::{Boot, NodeId, Pid, Ref};
-use serde::Serialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::coop::unconstrained;
 
 use crate::addr::Way;
-use crate::call::{Calls, Outcome, Waiting};
-use crate::codec::{self, BODY_BYTES_CEILING};
+use crate::call::{Busy, Calls, Slot};
+use crate::codec::BODY_BYTES_CEILING;
 use crate::letter::{self, Gone, Letter, Mail, Route};
-use crate::mailbox::Queue;
-use crate::process::{self, Contained, Departure};
-use crate::reply;
-use crate::table::{Entry, Inlet, Table};
-use crate::{Addr, CallError, Carrier, Exit, LetterError, Mailbox, Message, SendError};
+use crate::names::Names;
+use crate::process::{AnyProcess, News, Process, sent};
+use crate::room::Room;
+use crate::scheduler::{Scheduler, Sitter};
+use crate::signal::{Signal, Why};
+use crate::table::Table;
+use crate::timers::{Fire, Timers};
+use crate::watchdog::{self, Kennel};
+use crate::{
+    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Mailbox, Message,
+    NameError, NotSent, SendError, Timer, Wire, reply,
+};
 
 /// The processes of one life of a node. Clones are the same runtime.
 #[derive(Clone)]
-pub struct Actors(Arc<Inner>);
+pub struct Actors(pub(crate) Arc<Inner>);
 
 /// The bounds of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActorsConfig {
-    /// How many messages a mailbox holds; 0 counts as 1.
+    /// How many messages a mailbox holds if its process does not say otherwise; 0 counts as 1.
     pub mailbox_max: usize,
     /// The most that the body of a letter may weigh, sent or received; at most 16 MiB, and a greater number
     /// counts as that. Nodes that talk to each other should agree on it.
     pub message_bytes_max: usize,
-    /// How many calls of this node may wait for their answers at once.
+    /// How many calls of this node may wait for answers from other nodes at once.
     pub calls_max: usize,
+    /// How many workers run processes; 0 means as many as tokio has.
+    pub workers: usize,
+    /// How long a process may hold its worker before the watchdog names it.
+    pub hog_after: Duration,
 }
 
 impl Default for ActorsConfig {
     fn default() -> Self {
-        Self { mailbox_max: 65_536, message_bytes_max: 1 << 20, calls_max: 262_144 }
+        Self {
+            mailbox_max: 65_536,
+            message_bytes_max: 1 << 20,
+            calls_max: 262_144,
+            workers: 0,
+            hog_after: Duration::from_millis(200),
+        }
     }
+}
+
+/// How a process is to be spawned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spawn {
+    /// What it is called in listings and logs.
+    pub label: Option<&'static str>,
+    /// How much mail it holds; the runtime's bound, rejecting, when nothing is said.
+    pub mailbox: Option<Capacity>,
+}
+
+impl Spawn {
+    /// A process with a label.
+    pub fn labelled(label: &'static str) -> Self {
+        Self { label: Some(label), ..Self::default() }
+    }
+
+    /// The same with a mailbox of its own kind.
+    pub fn mailbox(self, capacity: Capacity) -> Self {
+        Self { mailbox: Some(capacity), ..self }
+    }
+}
+
+/// How a process starts.
+#[derive(Default)]
+pub(crate) struct Start {
+    pub(crate) how: Spawn,
+    pub(crate) linked: Option<Pid>,
+    pub(crate) watched: Option<(Pid, Ref)>,
 }
 
 /// What a runtime counts.
@@ -50,121 +98,200 @@ impl Default for ActorsConfig {
 pub struct Counts {
     /// Processes that live now.
     pub processes: usize,
-    /// Calls that wait now.
+    /// Calls that wait for other nodes now.
     pub calls: usize,
+    /// Timers that are set.
+    pub timers: usize,
     /// Letters that were refused since the start.
     pub letters_refused: u64,
-    /// Answers whose caller did not wait any more, since the start.
+    /// Answers from other nodes whose caller did not wait any more, since the start.
     pub answers_late: u64,
     /// Answers that the carrier did not take, since the start.
     pub answers_unsent: u64,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     node: NodeId,
     boot: Boot,
     carrier: Arc<dyn Carrier>,
     config: ActorsConfig,
-    table: Mutex<Table>,
+    table: Table,
+    scheduler: Scheduler,
+    names: Names,
+    timers: Arc<Timers>,
     calls: Mutex<Calls>,
+    kennel: Mutex<Kennel>,
+    /// Who is asked to end before all others are ended, the last one first, and how long each may take.
+    first_to_close: Mutex<Vec<(Pid, Duration)>>,
+    /// Told when the last process has ended.
+    emptied: Notify,
+    last_ref: AtomicU64,
     letters_refused: AtomicU64,
     answers_late: AtomicU64,
     answers_unsent: AtomicU64,
 }
 
+/// A carrier for a node that has no others.
+struct Nowhere;
+
+impl Carrier for Nowhere {
+    fn post(&self, _to: NodeId, _letter: Bytes) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
+}
+
 impl Actors {
-    /// The runtime of a node's life. Letters to other nodes go to `carrier`.
+    /// The runtime of a node's life. Letters to other nodes go to `carrier`. Its processes run on the workers of the
+    /// tokio runtime that this is called in.
     pub fn new(node: NodeId, boot: Boot, carrier: Arc<dyn Carrier>, config: ActorsConfig) -> Self {
         let config = ActorsConfig {
             mailbox_max: config.mailbox_max.max(1),
             message_bytes_max: config.message_bytes_max.min(BODY_BYTES_CEILING),
             ..config
         };
-        Self(Arc::new(Inner {
+        let workers = match (quorate_env::is_simulated(), config.workers) {
+            (true, _) => 1,
+            (_, 0) => tokio::runtime::Handle::current().metrics().num_workers(),
+            (_, workers) => workers,
+        };
+        let (scheduler, queues) = Scheduler::new(workers);
+        let actors = Self(Arc::new(Inner {
             node,
             boot,
             carrier,
             config,
-            table: Mutex::default(),
+            table: Table::new(),
+            scheduler,
+            names: Names::default(),
+            timers: Arc::default(),
             calls: Mutex::default(),
+            kennel: Mutex::default(),
+            first_to_close: Mutex::default(),
+            emptied: Notify::new(),
+            last_ref: AtomicU64::new(0),
             letters_refused: AtomicU64::new(0),
             answers_late: AtomicU64::new(0),
             answers_unsent: AtomicU64::new(0),
-        }))
+        }));
+        for (number, turns) in queues.into_iter().enumerate() {
+            // tokio's own budget counts for one task; a seat is many processes, and has budgets of its own.
+            quorate_env::spawn(unconstrained(Sitter::new(actors.clone(), number, turns)));
+        }
+        if !quorate_env::is_simulated() {
+            let watch = watchdog::watch(Arc::downgrade(&actors.0), config.hog_after);
+            if let Err(error) = quorate_env::aside("quorate-watchdog", watch) {
+                tracing::warn!(%error, "the watchdog did not start; processes that hold a worker go unnamed");
+            }
+        }
+        actors
     }
 
-    /// Starts a process. In a runtime that was closed it never runs, and its address is a dead one.
+    /// A runtime that has no other nodes around it.
+    pub fn alone() -> Self {
+        Self::new(NodeId(0), Boot(0), Arc::new(Nowhere), ActorsConfig::default())
+    }
+
+    /// Starts a process: `body` is called at once, and the future that it returns is what runs. In a runtime that was
+    /// closed it never runs, and its address is a dead one.
     pub fn spawn<M, F, Fut>(&self, body: F) -> Addr<M>
     where
         M: Message,
         F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
         Fut: Future<Output = Exit> + Send + 'static,
     {
-        let queue = Arc::new(Queue::<M>::new(self.0.config.mailbox_max));
-        let (kill, killed) = oneshot::channel();
-        let (ended, seen) = watch::channel(None);
-        let entry = Entry { inlet: queue.clone(), kill: Some(kill), ended: seen };
-        let mut table = self.table();
-        let serial = table.next_serial();
-        let entered = table.enter(serial, entry);
-        drop(table);
+        self.start(Start::default(), body, |_| {})
+    }
 
-        let pid = Pid { node: self.0.node, boot: self.0.boot, serial };
-        if entered.is_err() {
-            return Addr::new(pid, self.clone(), Way::Dead);
+    /// Starts a process that is not like all others.
+    pub fn spawn_with<M, F, Fut>(&self, how: Spawn, body: F) -> Addr<M>
+    where
+        M: Message,
+        F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        self.start(Start { how, ..Start::default() }, body, |_| {})
+    }
+
+    /// Starts a process; `known` is told its pid before its first step.
+    pub(crate) fn start<M, F, Fut>(&self, start: Start, body: F, known: impl FnOnce(Pid)) -> Addr<M>
+    where
+        M: Message,
+        F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        let Start { how: Spawn { label, mailbox }, linked, watched } = start;
+        let bound = || Capacity::Reject(u32::try_from(self.0.config.mailbox_max).unwrap_or(u32::MAX));
+        let room = Room::new(mailbox.unwrap_or_else(bound));
+        let make = |serial| Arc::new(Process::new(serial, self.clone(), room, label));
+        let Some(process) = self.0.table.enter(self.0.scheduler.seat_here(), make) else {
+            return Addr::new(self.pid_of(0), Way::Dead(self.clone()));
+        };
+        let pid = process.pid();
+        known(pid);
+        let mailbox = Mailbox::new(process.clone());
+        let addr = Addr::new(pid, Way::Near(process.clone()));
+        match catch_unwind(AssertUnwindSafe(|| body(mailbox))) {
+            Ok(body) => process.begin(Box::pin(body), linked, watched),
+            Err(words) => {
+                let exit = Exit::from_panic(&*words);
+                process.begin(Box::pin(async { exit }), linked, watched);
+            }
         }
-        let addr = Addr::new(pid, self.clone(), Way::Near(queue.clone()));
-        let departure = Departure { actors: self.clone(), pid, ended, exit: Exit::Killed };
-        let mailbox = Mailbox::new(addr.clone(), queue);
-        let body = Contained::new(async move { body(mailbox).await });
-        quorate_env::spawn(process::live(departure, killed, body));
         addr
     }
 
     /// The address of a process that speaks `M`, near or far. Whether it lives shows when it is sent to.
     pub fn addr<M: Message>(&self, pid: Pid) -> Addr<M> {
-        let way = match self.inlet(pid) {
-            _ if pid.node != self.0.node => Way::Far,
-            None => Way::Dead,
-            Some(inlet) => {
-                let inlet: Arc<dyn std::any::Any + Send + Sync> = inlet;
-                inlet.downcast().map_or(Way::Wrong, Way::Near)
+        let way = match self.find(pid) {
+            _ if pid.node != self.0.node => match M::WIRE {
+                Some(wire) => Way::Far(self.clone(), wire),
+                None => Way::Wrong(self.clone()),
+            },
+            None => Way::Dead(self.clone()),
+            Some(process) => {
+                let process: Arc<dyn std::any::Any + Send + Sync> = process;
+                process.downcast().map_or_else(|_| Way::Wrong(self.clone()), Way::Near)
             }
         };
-        Addr::new(pid, self.clone(), way)
+        Addr::new(pid, way)
     }
 
-    /// Ends a process of this node: its task is dropped at its next await, and `exit` is how it ended.
-    /// Whether this call is the one that ends it.
+    /// Sends an exit signal to a process of this node, as from outside of all processes: one that traps exits finds it
+    /// in its mailbox, another ends by it, unless it says `Normal`. Whether there was a process to get it.
     pub fn exit(&self, pid: Pid, exit: Exit) -> bool {
-        self.is_mine(pid) && self.table().end(pid, exit)
+        self.signal(pid, sent(self.pid_of(0), exit, false)).is_ok()
+    }
+
+    /// Kills a process of this node: it cannot trap this. Whether there was one.
+    pub fn kill(&self, pid: Pid) -> bool {
+        self.signal(pid, sent(self.pid_of(0), Exit::Killed, true)).is_ok()
+    }
+
+    /// Ends a process of this node, whether it traps exits or not, and its links learn this reason. Whether there
+    /// was one.
+    pub fn end(&self, pid: Pid, exit: Exit) -> bool {
+        self.signal(pid, Signal::Exit { from: self.pid_of(0), exit, why: Why::End }).is_ok()
     }
 
     /// How a process of this node ends, once it does. It is watched from the moment of this call; of one that
     /// had ended before only [`Exit::NoProc`] is known. Other nodes' processes cannot be watched yet, and the
-    /// answer for them says so at once; it says nothing about their lives.
+    /// answer for them is [`Exit::NoConnection`] at once; it says nothing about their lives.
     pub fn ended(&self, pid: Pid) -> impl Future<Output = Exit> + Send + use<> {
-        let watched = match self.is_mine(pid) {
-            true => self.table().find(pid).map(|entry| entry.ended.clone()).ok_or(Exit::NoProc),
-            false if pid.node == self.0.node => Err(Exit::NoProc),
-            false => Err(Exit::Because("another node's process cannot be watched".into())),
-        };
-        async move {
-            match watched {
-                Ok(ended) => exit_of(ended).await,
-                Err(exit) => exit,
-            }
+        let (tell, told) = oneshot::channel();
+        if let Err(signal) = self.signal(pid, Signal::Watch(tell)) {
+            self.undelivered(pid, Box::new(signal));
         }
+        async move { told.await.unwrap_or(Exit::NoProc) }
     }
 
     /// Whether a process lives on this node. Of other nodes' processes it knows nothing and says no.
     pub fn is_alive(&self, pid: Pid) -> bool {
-        self.is_mine(pid) && self.table().find(pid).is_some()
+        self.find(pid).is_some()
     }
 
     /// How many processes live.
     pub fn count(&self) -> usize {
-        self.table().len()
+        self.0.table.len()
     }
 
     /// What is counted.
@@ -172,10 +299,65 @@ impl Actors {
         Counts {
             processes: self.count(),
             calls: self.calls().len(),
+            timers: self.0.timers.len(),
             letters_refused: self.0.letters_refused.load(Ordering::Relaxed),
             answers_late: self.0.answers_late.load(Ordering::Relaxed),
             answers_unsent: self.0.answers_unsent.load(Ordering::Relaxed),
         }
+    }
+
+    /// All processes that live. The world goes on meanwhile.
+    pub fn list(&self) -> Vec<Brief> {
+        self.0.table.list().into_iter().map(|process| process.brief()).collect()
+    }
+
+    /// What a process of this node says of itself; `None` when it does not live. A process that holds its worker
+    /// answers late.
+    pub async fn info(&self, pid: Pid) -> Option<Info> {
+        let (tell, told) = oneshot::channel();
+        self.signal(pid, Signal::Info(tell)).ok()?;
+        told.await.ok()
+    }
+
+    /// Processes that held their worker for too long, as far as they are remembered.
+    pub fn hogs(&self) -> Vec<Hog> {
+        self.kennel().hogs()
+    }
+
+    /// Gives a process of this node a local name, which it has until it ends or gives it up.
+    pub fn register(&self, name: &str, pid: Pid) -> Result<(), NameError> {
+        let process = self.find(pid).ok_or(NameError::NoProc)?;
+        process.has_names();
+        self.0.names.register(name, pid)?;
+        // Had it ended before it was known to have names, nobody would free this one.
+        if self.find(pid).is_none() {
+            self.0.names.forget(pid);
+            return Err(NameError::NoProc);
+        }
+        Ok(())
+    }
+
+    /// Frees a local name; whether it was held.
+    pub fn unregister(&self, name: &str) -> bool {
+        self.0.names.unregister(name)
+    }
+
+    /// Who holds a local name.
+    pub fn whereis(&self, name: &str) -> Option<Pid> {
+        self.0.names.find(name)
+    }
+
+    /// All local names.
+    pub fn registered(&self) -> Vec<(String, Pid)> {
+        self.0.names.all()
+    }
+
+    /// Has a process asked to end, by `Shutdown`, before [`close`](Self::close) ends all others, and gives it so much
+    /// time. The last one that this was called for goes first.
+    pub fn close_first(&self, pid: Pid, within: Duration) {
+        let mut first = self.first_to_close();
+        first.retain(|(pid, _)| self.find(*pid).is_some());
+        first.push((pid, within));
     }
 
     /// Takes in a letter that another node's carrier was given. A letter that is refused is counted, and
@@ -199,13 +381,33 @@ impl Actors {
         self.settle_as_lost(Some(node));
     }
 
-    /// Lets no process start any more, ends all of them, waits until they have ended, and ends the calls that
-    /// still wait. A body that never awaits is waited for.
+    /// Lets no process start any more, asks those to end that are to [go first](Self::close_first), ends all others
+    /// by `Shutdown` whether they trap exits or not, waits until they have ended, and ends the calls that still wait.
+    /// A body that never awaits is waited for.
     pub async fn close(&self) {
-        let endings = self.table().close();
-        for ended in endings {
-            exit_of(ended).await;
+        self.0.table.close();
+        let first = std::mem::take(&mut *self.first_to_close());
+        for (pid, within) in first.into_iter().rev() {
+            let ended = self.ended(pid);
+            self.exit(pid, Exit::Shutdown);
+            if quorate_env::timeout(within, ended).await.is_err() {
+                tracing::warn!(%pid, "a process did not end in its time and is ended with the others");
+            }
         }
+        for process in self.0.table.list() {
+            let end = Signal::Exit { from: self.pid_of(0), exit: Exit::Shutdown, why: Why::End };
+            // One that ends at this moment needs no telling.
+            let _ = process.signal(Box::new(end));
+        }
+        loop {
+            let mut emptied = std::pin::pin!(self.0.emptied.notified());
+            emptied.as_mut().enable();
+            if self.count() == 0 {
+                break;
+            }
+            emptied.await;
+        }
+        self.0.scheduler.rouse_all();
         self.settle_as_lost(None);
     }
 
@@ -213,17 +415,13 @@ impl Actors {
         if mail.target.node != self.0.node {
             return Err(LetterError::NotMine);
         }
-        let (error, gone) = match self.inlet(mail.target) {
-            Some(inlet) if inlet.protocol() == (mail.protocol, mail.version) => {
-                return inlet.accept(self, mail);
+        match self.find(mail.target) {
+            Some(process) => process.accept(mail),
+            None => {
+                self.dismiss_all(mail.routes, Gone::NoProc);
+                Err(LetterError::NoProc)
             }
-            Some(_) => (LetterError::Protocol, Gone::Refused),
-            None => (LetterError::NoProc, Gone::NoProc),
-        };
-        for route in mail.routes {
-            self.dismiss(route, gone);
         }
-        Err(error)
     }
 
     fn deliver_answer(
@@ -234,127 +432,191 @@ impl Actors {
         if route.node != self.0.node {
             return Err(LetterError::NotMine);
         }
-        self.settle(route, outcome.map_or_else(Outcome::Gone, Outcome::Far));
+        self.settle(route, outcome.map_err(CallError::from));
         Ok(())
-    }
-
-    fn is_mine(&self, pid: Pid) -> bool {
-        pid.node == self.0.node && pid.boot == self.0.boot
-    }
-
-    fn inlet(&self, pid: Pid) -> Option<Arc<dyn Inlet>> {
-        match self.is_mine(pid) {
-            true => self.table().find(pid).map(|entry| entry.inlet.clone()),
-            false => None,
-        }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.table.lock().expect("nothing panics while it holds the table")
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.0.calls.lock().expect("nothing panics while it holds the calls")
     }
 }
 
-/// What processes, addresses and answers ask of their runtime.
+/// What the parts of the runtime ask of it.
 impl Actors {
-    /// Sends a message to a process of another node.
-    pub(crate) fn post<M: Message>(&self, to: Pid, message: &M) -> Result<(), SendError> {
-        let bytes_max = self.0.config.message_bytes_max;
-        let protocol = const { codec::protocol_id(M::PROTOCOL) };
-        let (letter, routes) = letter::write_mail(to, protocol, M::VERSION, |letter| {
-            reply::encode_message(self, message, letter, bytes_max)
-        })?;
-        self.0.carrier.post(to.node, letter).map_err(|_| {
-            // The answers that it asks for are in the letter, and only there.
-            routes.into_iter().for_each(|route| self.dismiss(route, Gone::NoReply));
-            SendError::NotSent
-        })
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.0.scheduler
     }
 
-    /// Answers a call of any node.
-    pub(crate) fn answer<R: Serialize + Send + 'static>(&self, route: Route, answer: R) {
-        if route.node == self.0.node {
-            self.settle(route, Outcome::Near(Box::new(answer)));
-        } else {
-            let bytes_max = self.0.config.message_bytes_max;
-            self.post_answer(route, letter::write_reply(route, &answer, bytes_max));
+    pub(crate) fn pid_of(&self, serial: u64) -> Pid {
+        Pid { node: self.0.node, boot: self.0.boot, serial }
+    }
+
+    pub(crate) fn label_of(&self, pid: Pid) -> Option<&'static str> {
+        self.find(pid).and_then(|process| process.brief().label)
+    }
+
+    pub(crate) fn next_ref(&self) -> Ref {
+        Ref(self.0.last_ref.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.0.config.message_bytes_max
+    }
+
+    pub(crate) fn set_timer(&self, id: Ref, after: Duration, fire: Fire) -> Timer {
+        self.0.timers.set(id, after, fire)
+    }
+
+    /// Signals a process; gives the signal back when there is none on this node.
+    pub(crate) fn signal(&self, to: Pid, signal: Signal) -> Result<(), Signal> {
+        match self.find(to) {
+            Some(process) => process.signal(Box::new(signal)).map_err(|signal| *signal),
+            None => Err(signal),
         }
+    }
+
+    pub(crate) fn news(&self, to: Pid, news: News) {
+        if let Some(process) = self.find(to) {
+            process.news(news);
+        }
+    }
+
+    /// Answers a signal to a process that is not there: who asked to be told of its end is told now.
+    pub(crate) fn undelivered(&self, to: Pid, signal: Box<Signal>) {
+        let exit = match to.node == self.0.node {
+            true => Exit::NoProc,
+            false => Exit::NoConnection,
+        };
+        match *signal {
+            Signal::Link { from } => {
+                let _ = self.signal(from, Signal::Exit { from: to, exit, why: Why::Linked });
+            }
+            Signal::Unlink { from, id } => {
+                let _ = self.signal(from, Signal::Unlinked { from: to, id });
+            }
+            Signal::Monitor { from, monitor } => {
+                self.news(from, News::Down(Box::new(Down { monitor, pid: to, exit })));
+            }
+            // Who asked may have gone.
+            Signal::Watch(tell) => drop(tell.send(exit)),
+            Signal::Exit { .. }
+            | Signal::Unlinked { .. }
+            | Signal::Demonitor { .. }
+            | Signal::Info(_) => {}
+        }
+    }
+
+    /// Takes a process that ended off the table and its names.
+    pub(crate) fn depart(&self, serial: u64, named: bool) {
+        let entry = self.0.table.remove(serial);
+        drop(entry);
+        if named {
+            self.0.names.forget(self.pid_of(serial));
+        }
+        if self.0.table.is_closed() && self.count() == 0 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+
+    /// Whether it was closed and all its processes have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.table.is_closed() && self.count() == 0
+    }
+
+    /// Ends all processes, where nobody runs them any more.
+    #[expect(unsafe_code, reason = "nobody has their turns; docs/adr/0007")]
+    pub(crate) fn desert(&self) {
+        self.0.table.close();
+        for process in self.0.table.list() {
+            // SAFETY: whoever had a seat has left it, so nobody runs a process of this runtime.
+            unsafe { process.abandon() };
+        }
+    }
+
+    pub(crate) fn kennel(&self) -> MutexGuard<'_, Kennel> {
+        self.0.kennel.lock().expect("nothing panics while it holds the kennel")
+    }
+
+    /// Sends a message to a process of another node.
+    pub(crate) fn post<M: Message>(
+        &self,
+        to: Pid,
+        wire: Wire<M>,
+        message: &M,
+    ) -> Result<(), SendError> {
+        let (protocol, version) = wire.id;
+        let (letter, routes) = letter::write_mail(to, protocol, version, |letter| {
+            reply::encode_message(self, to.node, wire, message, letter)
+        })?;
+        self.0.carrier.post(to.node, letter).map_err(|_| {
+            // The rights to answer are in the letter, and only there.
+            self.dismiss_all(routes, Gone::NoReply);
+            SendError::NotSent
+        })
     }
 
     /// Tells a caller of any node that there will be no answer.
     pub(crate) fn dismiss(&self, route: Route, gone: Gone) {
         if route.node == self.0.node {
-            self.settle(route, Outcome::Gone(gone));
+            self.settle(route, Err(gone.into()));
         } else {
             self.post_answer(route, letter::write_gone(route, gone));
         }
     }
 
-    pub(crate) fn open_call(&self, to: NodeId) -> Result<Waiting, CallError> {
-        let (call, told) = self.calls().open(to, self.0.config.calls_max).ok_or(CallError::Busy)?;
-        Ok(Waiting { actors: self.clone(), call, told })
+    pub(crate) fn dismiss_all(&self, routes: impl IntoIterator<Item = Route>, gone: Gone) {
+        routes.into_iter().for_each(|route| self.dismiss(route, gone));
     }
 
-    pub(crate) fn forget_call(&self, call: Ref) {
-        let slot = self.calls().take(call);
-        drop(slot);
+    /// Makes a slot for an answer from another node, and says where the answer is to go.
+    pub(crate) fn open_call(&self, to: NodeId, slot: Box<dyn Slot>) -> Result<Route, Busy> {
+        let call = self.next_ref();
+        self.calls().open(call, to, slot, self.0.config.calls_max)?;
+        Ok(Route { node: self.0.node, boot: self.0.boot, call })
     }
 
-    /// Where answers to a call of this node go.
-    pub(crate) fn route(&self, call: Ref) -> Route {
-        Route { node: self.0.node, boot: self.0.boot, call }
-    }
-
-    /// Takes a process that ended off the table.
-    pub(crate) fn depart(&self, pid: Pid) {
-        let inlet = self.inlet(pid);
-        if let Some(inlet) = inlet {
-            // Its mailbox may still live, if the body gave it away.
-            inlet.close();
-        }
-        let entry = self.table().remove(pid);
-        drop(entry);
-    }
-
-    fn post_answer(&self, route: Route, letter: Bytes) {
-        if self.0.carrier.post(route.node, letter).is_err() {
+    /// Sends an answer's letter, or takes it in when the caller is of this node after all.
+    pub(crate) fn post_answer(&self, route: Route, letter: Bytes) {
+        if route.node == self.0.node {
+            // It was written here and is whole.
+            let _ = self.deliver(self.0.node, letter);
+        } else if self.0.carrier.post(route.node, letter).is_err() {
             self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Ends a call of this node. An answer to an earlier life, or to a call that nobody waits for, falls
     /// away.
-    fn settle(&self, route: Route, outcome: Outcome) {
+    fn settle(&self, route: Route, answer: Result<Bytes, CallError>) {
         let slot = match route.boot == self.0.boot {
             true => self.calls().take(route.call),
             false => None,
         };
-        if slot.is_none_or(|tell| tell.send(outcome).is_err()) {
+        if !slot.is_some_and(|slot| slot.settle(answer)) {
             self.0.answers_late.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn settle_as_lost(&self, to: Option<NodeId>) {
         let slots = self.calls().take_all(to);
-        for tell in slots {
+        for slot in slots {
             // A caller that gave up at this moment needs no telling.
-            let _ = tell.send(Outcome::Lost);
+            slot.settle(Err(CallError::MaybeDelivered));
         }
+    }
+
+    fn find(&self, pid: Pid) -> Option<Arc<dyn AnyProcess>> {
+        let mine = pid.node == self.0.node && pid.boot == self.0.boot;
+        mine.then(|| self.0.table.find(pid.serial)).flatten()
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.calls.lock().expect("nothing panics while it holds the calls")
+    }
+
+    fn first_to_close(&self) -> MutexGuard<'_, Vec<(Pid, Duration)>> {
+        self.0.first_to_close.lock().expect("nothing panics while it holds the list")
     }
 }
 
 impl fmt::Debug for Actors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Actors({}.{})", self.0.node, self.0.boot.0)
-    }
-}
-
-async fn exit_of(mut ended: watch::Receiver<Option<Exit>>) -> Exit {
-    match ended.wait_for(Option::is_some).await {
-        Ok(exit) => exit.clone().unwrap_or(Exit::NoProc),
-        Err(_) => Exit::NoProc,
     }
 }

@@ -1,39 +1,47 @@
 //! Addresses: how a process is reached, near or far.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use quorate_vocab::Pid;
-use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
+use crate::call::Answer;
 use crate::letter::Gone;
-use crate::mailbox::Queue;
+use crate::process::Process;
 use crate::reply::farewell;
-use crate::{Actors, CallError, Message, ReplyTo, SendError};
+use crate::timers::Fire;
+use crate::{Actors, CallError, Message, ReplyTo, SendError, Timer, Wire, here};
 
 /// A process that speaks `M`, near or far. It outlives the process; mail to the dead is refused.
 pub struct Addr<M: Message> {
     pid: Pid,
-    actors: Actors,
     way: Way<M>,
 }
 
 /// How mail gets there. Found once: a near pid that is not in the table now will never be in it.
-pub(crate) enum Way<M> {
-    /// Its queue is here.
-    Near(Arc<Queue<M>>),
-    /// It lives here and speaks another protocol.
-    Wrong,
+pub(crate) enum Way<M: Message> {
+    /// It is here.
+    Near(Arc<Process<M>>),
+    /// It speaks another protocol, or one that does not travel.
+    Wrong(Actors),
     /// It was here, or in an earlier life of this node, or never.
-    Dead,
+    Dead(Actors),
     /// It is another node's.
-    Far,
+    Far(Actors, Wire<M>),
 }
 
 impl<M: Message> Addr<M> {
-    pub(crate) fn new(pid: Pid, actors: Actors, way: Way<M>) -> Self {
-        Self { pid, actors, way }
+    pub(crate) fn new(pid: Pid, way: Way<M>) -> Self {
+        Self { pid, way }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.way, Way::Dead(_))
     }
 
     /// Which process it is.
@@ -45,49 +53,119 @@ impl<M: Message> Addr<M> {
     /// the carrier, and arrives at most once.
     pub fn send(&self, message: M) -> Result<(), SendError> {
         let (error, message) = match &self.way {
-            Way::Far => return self.actors.post(self.pid, &message),
-            Way::Near(queue) => match queue.push(message) {
+            Way::Near(process) => match process.room.send(process, message) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             },
-            Way::Wrong => (SendError::Protocol, message),
-            Way::Dead => (SendError::NoProc, message),
+            Way::Far(actors, wire) => return actors.post(self.pid, *wire, &message),
+            Way::Wrong(_) => (SendError::Protocol, message),
+            Way::Dead(_) => (SendError::NoProc, message),
         };
         farewell(Gone::of(error), || drop(message));
         Err(error)
     }
 
+    /// Sends a message, and waits for room when the mailbox is one that [parks](crate::Capacity::Park) its senders.
+    /// Dropping the future sends nothing.
+    pub async fn deliver(&self, message: M) -> Result<(), SendError> {
+        let Way::Near(process) = &self.way else {
+            return self.send(message);
+        };
+        let mut message = Some(message);
+        let sent = poll_fn(|cx| process.room.poll_send(process, &mut message, cx)).await;
+        sent.map_err(|(error, message)| {
+            farewell(Gone::of(error), || drop(message));
+            error
+        })
+    }
+
     /// Asks, and waits for the answer, for the end of whoever should give it, for the loss of the link to it,
     /// or until the time is over. Dropping the future gives up; the answer then falls away.
-    pub async fn call<R: DeserializeOwned + Send + 'static>(
+    ///
+    /// The time is counted from when there is something to wait for: an answer that is there at once never meets
+    /// a timer.
+    pub async fn call<R: Send + 'static>(
         &self,
         within: Duration,
         make: impl FnOnce(ReplyTo<R>) -> M,
     ) -> Result<R, CallError> {
-        let waiting = self.actors.open_call(self.pid.node)?;
-        self.send(make(ReplyTo::new(self.actors.clone(), waiting.route())))?;
-        match quorate_env::timeout(within, waiting.answer()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(CallError::Timeout),
+        let (to, told) = ReplyTo::new();
+        self.send(make(to))?;
+        answer(told, within).await
+    }
+
+    /// Sends a message after a while.
+    pub fn send_after(&self, after: Duration, message: M) -> Timer {
+        let to = self.clone();
+        // Nobody is left to be told that it was not sent.
+        let fire = Fire::Once(Box::new(move || {
+            let _ = to.send(message);
+        }));
+        self.actors().set_timer(self.actors().next_ref(), after, fire)
+    }
+
+    /// Sends a message again and again, for the first time after one span, until it is cancelled or the process has
+    /// ended. A message that finds no room is left out.
+    pub fn send_interval(
+        &self,
+        every: Duration,
+        mut make: impl FnMut() -> M + Send + 'static,
+    ) -> Timer {
+        let to = self.clone();
+        let beat = move || !matches!(to.send(make()), Err(SendError::NoProc | SendError::Protocol));
+        let fire = Fire::Every(every, Box::new(beat));
+        self.actors().set_timer(self.actors().next_ref(), every, fire)
+    }
+
+    fn actors(&self) -> &Actors {
+        match &self.way {
+            Way::Near(process) => &process.actors,
+            Way::Wrong(actors) | Way::Dead(actors) | Way::Far(actors, _) => actors,
         }
     }
+}
+
+/// Waits for an answer, for a bounded time.
+///
+/// Within a process it first lets the others run once: most answers are there then, and no timer was set.
+async fn answer<R>(mut told: oneshot::Receiver<Answer<R>>, within: Duration) -> Answer<R> {
+    let mut waited = !here::in_process();
+    let at_once = poll_fn(|cx| match Pin::new(&mut told).poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if waited => Poll::Ready(None),
+        Poll::Pending => {
+            waited = true;
+            here::run_again();
+            Poll::Pending
+        }
+    });
+    let answered = match at_once.await {
+        Some(answered) => answered,
+        // Boxed, since every process that calls would have to have room for it.
+        None => match Box::pin(quorate_env::timeout(within, told)).await {
+            Ok(answered) => answered,
+            Err(_) => return Err(CallError::Timeout),
+        },
+    };
+    // The right to answer is used before it is dropped; were it not, this would still be true.
+    answered.unwrap_or(Err(CallError::NoReply))
 }
 
 // Derived, these would ask for a message that is `Clone`.
 impl<M: Message> Clone for Addr<M> {
     fn clone(&self) -> Self {
         let way = match &self.way {
-            Way::Near(queue) => Way::Near(queue.clone()),
-            Way::Wrong => Way::Wrong,
-            Way::Dead => Way::Dead,
-            Way::Far => Way::Far,
+            Way::Near(process) => Way::Near(process.clone()),
+            Way::Wrong(actors) => Way::Wrong(actors.clone()),
+            Way::Dead(actors) => Way::Dead(actors.clone()),
+            Way::Far(actors, wire) => Way::Far(actors.clone(), *wire),
         };
-        Self { pid: self.pid, actors: self.actors.clone(), way }
+        Self { pid: self.pid, way }
     }
 }
 
 impl<M: Message> fmt::Debug for Addr<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Addr({} of {})", self.pid, M::PROTOCOL)
+        write!(f, "Addr({})", self.pid)
     }
 }

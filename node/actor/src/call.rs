@@ -1,111 +1,92 @@
-//! Calls that wait: each has a slot under its number, until it is settled or its caller gives up.
+//! Calls whose answer has to come from another node: each has a slot under its number, until it is settled.
 //!
-//! The slots are bounded in number, and a slot lives no longer than the future that waits for it.
+//! A call within the node needs none of this: its answer goes straight to its caller. Only when the right to
+//! answer leaves the node does it become a number in a letter, and leave its way back here. The slots are
+//! bounded in number; one whose caller gave up is swept when room is short.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use quorate_vocab::{NodeId, Ref};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::letter::{Gone, Route};
-use crate::{Actors, CallError, SendError, codec};
+use crate::letter::Gone;
+use crate::{CallError, SendError, codec};
 
-/// What a call ended with.
-pub(crate) enum Outcome {
-    /// An answer of this node, moved.
-    Near(Box<dyn Any + Send>),
-    /// An answer of another node, as it came.
-    Far(Bytes),
-    /// There will be no answer.
-    Gone(Gone),
-    /// Nobody will know.
-    Lost,
+/// What a caller is told.
+pub(crate) type Answer<R> = Result<R, CallError>;
+
+/// A caller that waits for an answer from far.
+pub(crate) trait Slot: Send {
+    /// Tells it; whether it still waited.
+    fn settle(self: Box<Self>, answer: Answer<Bytes>) -> bool;
+
+    /// Whether it waits no more.
+    fn is_abandoned(&self) -> bool;
 }
 
-/// The slots of all calls that wait.
-#[derive(Default)]
-pub(crate) struct Calls {
-    slots: BTreeMap<Ref, Slot>,
-    last: u64,
-}
-
-struct Slot {
-    /// Where the request went; the loss of that link ends the call.
-    to: NodeId,
-    tell: oneshot::Sender<Outcome>,
-}
-
-impl Calls {
-    /// Makes a slot; `None` when `calls_max` wait already.
-    pub(crate) fn open(
-        &mut self,
-        to: NodeId,
-        calls_max: usize,
-    ) -> Option<(Ref, oneshot::Receiver<Outcome>)> {
-        if self.slots.len() >= calls_max {
-            return None;
-        }
-        self.last += 1;
-        let (tell, told) = oneshot::channel();
-        self.slots.insert(Ref(self.last), Slot { to, tell });
-        Some((Ref(self.last), told))
+impl<R: DeserializeOwned + Send + 'static> Slot for oneshot::Sender<Answer<R>> {
+    fn settle(self: Box<Self>, answer: Answer<Bytes>) -> bool {
+        let read = |bytes: Bytes| {
+            let read = catch_unwind(AssertUnwindSafe(|| codec::decode(&bytes)));
+            read.ok().flatten().ok_or(CallError::Answer)
+        };
+        self.send(answer.and_then(read)).is_ok()
     }
 
-    /// Empties a slot. Whoever gets its sender uses or drops it after the lock on the slots.
-    pub(crate) fn take(&mut self, call: Ref) -> Option<oneshot::Sender<Outcome>> {
-        self.slots.remove(&call).map(|slot| slot.tell)
+    fn is_abandoned(&self) -> bool {
+        self.is_closed()
+    }
+}
+
+/// The slots of all calls that wait for other nodes.
+#[derive(Default)]
+pub(crate) struct Calls {
+    slots: BTreeMap<Ref, (NodeId, Box<dyn Slot>)>,
+}
+
+/// Too many calls wait already; the slot comes back.
+pub(crate) struct Busy(pub(crate) Box<dyn Slot>);
+
+impl Calls {
+    /// Makes a slot for an answer from `to`; the loss of the link to it ends the call.
+    pub(crate) fn open(
+        &mut self,
+        call: Ref,
+        to: NodeId,
+        slot: Box<dyn Slot>,
+        calls_max: usize,
+    ) -> Result<(), Busy> {
+        if self.slots.len() >= calls_max {
+            self.slots.retain(|_, (_, slot)| !slot.is_abandoned());
+        }
+        if self.slots.len() >= calls_max {
+            return Err(Busy(slot));
+        }
+        self.slots.insert(call, (to, slot));
+        Ok(())
+    }
+
+    /// Empties a slot. Whoever gets it uses or drops it after the lock on the slots.
+    pub(crate) fn take(&mut self, call: Ref) -> Option<Box<dyn Slot>> {
+        self.slots.remove(&call).map(|(_, slot)| slot)
     }
 
     /// Empties the slots of all calls to a node, or of all.
-    pub(crate) fn take_all(&mut self, to: Option<NodeId>) -> Vec<oneshot::Sender<Outcome>> {
+    pub(crate) fn take_all(&mut self, to: Option<NodeId>) -> Vec<Box<dyn Slot>> {
         let slots = mem::take(&mut self.slots);
-        let (taken, kept) = slots.into_iter().partition(|(_, s)| to.is_none_or(|to| s.to == to));
-        self.slots = kept;
-        let taken: BTreeMap<Ref, Slot> = taken;
-        taken.into_values().map(|slot| slot.tell).collect()
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            slots.into_iter().partition(|(_, (node, _))| to.is_none_or(|to| *node == to));
+        self.slots = kept.into_iter().collect();
+        taken.into_iter().map(|(_, (_, slot))| slot).collect()
     }
 
+    /// How many callers wait.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-}
-
-/// A call's end of its slot. Dropped, it takes the slot along.
-pub(crate) struct Waiting {
-    pub(crate) actors: Actors,
-    pub(crate) call: Ref,
-    pub(crate) told: oneshot::Receiver<Outcome>,
-}
-
-impl Waiting {
-    /// Where its answer is to go.
-    pub(crate) fn route(&self) -> Route {
-        self.actors.route(self.call)
-    }
-
-    /// Waits for the outcome.
-    pub(crate) async fn answer<R: DeserializeOwned + Send + 'static>(
-        mut self,
-    ) -> Result<R, CallError> {
-        match (&mut self.told).await {
-            Ok(Outcome::Near(answer)) => {
-                answer.downcast().map(|answer| *answer).map_err(|_| CallError::Answer)
-            }
-            Ok(Outcome::Far(bytes)) => codec::decode(&bytes).ok_or(CallError::Answer),
-            Ok(Outcome::Gone(gone)) => Err(gone.into()),
-            // A sender is used before it is dropped; were it not, this would still be true.
-            Ok(Outcome::Lost) | Err(_) => Err(CallError::MaybeDelivered),
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.actors.forget_call(self.call);
+        self.slots.values().filter(|(_, slot)| !slot.is_abandoned()).count()
     }
 }
 

@@ -10,18 +10,6 @@ use serde::de::DeserializeOwned;
 
 use crate::SendError;
 
-/// What a process receives. The type is the wire contract, so a change to it that old letters do not fit
-/// needs another [`VERSION`](Message::VERSION).
-///
-/// Messages come from other machines: keep the type free of recursion (which overflows a stack), of sequences
-/// of empty elements (which cost a loop but no bytes) and of `skip_serializing_if`.
-pub trait Message: Serialize + DeserializeOwned + Send + 'static {
-    /// What the protocol is called. One name, one type in a cluster.
-    const PROTOCOL: &'static str;
-    /// Which version of the protocol this type is.
-    const VERSION: u16 = 1;
-}
-
 /// The most that a body may weigh, whatever the config says.
 pub(crate) const BODY_BYTES_CEILING: usize = 16 << 20;
 

@@ -1,5 +1,6 @@
 //! What may go wrong with mail. Each variant says what happened to the message and whether to send it again.
 
+use quorate_vocab::Pid;
 use thiserror::Error;
 
 /// A message was not sent. It was dropped; nobody has seen it, unless the variant says otherwise.
@@ -27,6 +28,10 @@ pub enum SendError {
     /// The message refused to be encoded. Do not send it again.
     #[error("the message cannot be encoded")]
     Unencodable,
+    /// The message asks for an answer from another node, and too many calls of this node wait for such answers
+    /// already. Send again later.
+    #[error("too many calls are waiting")]
+    Busy,
 }
 
 /// A call ended without an answer that can be used.
@@ -87,6 +92,7 @@ impl From<SendError> for CallError {
             SendError::Protocol => Self::Protocol,
             SendError::TooLong { bytes_max } => Self::TooLong { bytes_max },
             SendError::Unencodable => Self::Unencodable,
+            SendError::Busy => Self::Busy,
         }
     }
 }
@@ -126,3 +132,15 @@ pub enum LetterError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the letter was not sent")]
 pub struct NotSent;
+
+/// A local name was not given. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Another process holds it, or this one does. It is free when that one has ended or gives it up.
+    #[error("the name is held by {0}")]
+    Taken(Pid),
+    /// The process has ended, or is another node's.
+    #[error("no such process")]
+    NoProc,
+}

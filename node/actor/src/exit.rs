@@ -12,17 +12,29 @@ pub enum Exit {
     Normal,
     /// It was asked to end, in good order.
     Shutdown,
-    /// It was ended without being asked, or its runtime went away under it.
+    /// It was killed, or its runtime went away under it.
     Killed,
     /// It panicked, with these words.
     Panic(String),
     /// There was no such process: it had ended before, or never lived.
     NoProc,
+    /// Its node cannot be reached, so nothing more is known of it.
+    NoConnection,
     /// It ended for a reason of its own.
     Because(String),
 }
 
 impl Exit {
+    /// An exit for a reason of the process's own.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self::Because(reason.into())
+    }
+
+    /// Whether it was in good order: [`Normal`](Self::Normal) or [`Shutdown`](Self::Shutdown).
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Self::Normal | Self::Shutdown)
+    }
+
     /// The most bytes of a panic's words that are kept, since exits are copied to whoever asks.
     const PANIC_BYTES_MAX: usize = 1024;
 
@@ -45,6 +57,7 @@ impl fmt::Display for Exit {
             Self::Killed => f.write_str("killed"),
             Self::Panic(words) => write!(f, "panic: {words}"),
             Self::NoProc => f.write_str("no such process"),
+            Self::NoConnection => f.write_str("no connection"),
             Self::Because(reason) => f.write_str(reason),
         }
     }

@@ -1,37 +1,68 @@
-//! Processes, mailboxes and calls of quorate.
+//! Processes, mailboxes, links, monitors and calls of quorate.
 //!
-//! A process is a future with a typed mailbox and a [`Pid`](quorate_vocab::Pid). An [`Addr`] is how one is
-//! reached, near or far: a near message is moved, a far one becomes a letter that the [`Carrier`] takes.
-//! What an answer is for goes to the caller's waiting slot by its number, never through its mailbox.
+//! A process is a future with a typed mailbox and a [`Pid`](quorate_vocab::Pid). It is not a task of tokio: a few
+//! tasks, one for each worker, run all processes, so a process costs about what its state weighs, and a message a
+//! few dozen instructions. tokio's timers and sockets work inside of it all the same.
 //!
-//! Reading order: [`Message`] and `letter` say what travels, `mailbox` and `process` what receives and lives,
-//! `addr` and `call` what asks, [`Actors`] joins them.
+//! An [`Addr`] is how a process is reached, near or far: a near message is moved, a far one becomes a letter that
+//! the [`Carrier`] takes. What processes tell each other (mail, links, monitors, exits) comes through one gate
+//! each, in order, and only the process itself acts on it, in its turn; so ties and ends never race.
 //!
-//! Not here: sockets (the hall joins us to the mesh through [`Carrier`] and [`Actors::deliver`]), names,
-//! links and supervisors, and any promise that a message arrives: sends are at most once.
+//! Reading order: [`Message`] and `signal` say what comes to a process, `gate` how, `process` what it does with it,
+//! `ties` what it decides, `scheduler` who runs it; [`Mailbox`] and [`Addr`] are its two sides, [`Actors`] joins
+//! them. `brick` and `chain` are the memory below.
 //!
-//! I12 holds here: a mailbox is first in, first out, a near send places its message before it returns, and a
+//! Not here: sockets (the hall joins us to the mesh through [`Carrier`] and [`Actors::deliver`]), global names,
+//! servers and supervisors (the room above), and any promise that a message arrives: sends are at most once.
+//!
+//! I12 holds here: a gate is first in, first out, a near send places its message before it returns, and a
 //! far one is posted before it returns; so mail between two processes keeps its order as far as the carrier
-//! keeps it. A break is told: to the sender of a near message at once, to a caller always.
+//! keeps it. A break is told: to the sender of a near message at once, to a caller always. A monitor is answered
+//! by exactly one [`Down`].
 
 mod actors;
 mod addr;
+mod blocking;
+mod brick;
 mod call;
 mod carrier;
+mod chain;
 mod codec;
 mod error;
 mod exit;
+mod gate;
+mod here;
+mod info;
 mod letter;
 mod mailbox;
+mod message;
+mod names;
 mod process;
+mod receive;
 mod reply;
+mod room;
+mod scheduler;
+mod signal;
 mod table;
+mod ties;
+mod timers;
+mod watchdog;
 
-pub use actors::{Actors, ActorsConfig, Counts};
+pub use actors::{Actors, ActorsConfig, Counts, Spawn};
 pub use addr::Addr;
+pub use blocking::{BlockingMailbox, Ended};
 pub use carrier::Carrier;
-pub use codec::Message;
-pub use error::{CallError, LetterError, NotSent, SendError};
+pub use error::{CallError, LetterError, NameError, NotSent, SendError};
 pub use exit::Exit;
+pub use here::yield_now;
+pub use info::{Brief, Info, State};
 pub use mailbox::Mailbox;
+pub use message::{Message, Wire};
 pub use reply::ReplyTo;
+pub use room::Capacity;
+pub use signal::{Down, Incoming, Trapped};
+pub use timers::Timer;
+pub use watchdog::Hog;
+
+/// What names a process, and a monitor or timeout.
+pub use quorate_vocab::{Pid, Ref};

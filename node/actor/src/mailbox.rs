@@ -1,147 +1,297 @@
-//! Mailboxes: a bounded queue, and the one process that reads it.
-//!
-//! First in, first out (I12). A closed queue takes nothing and holds nothing: who waits for an answer to what
-//! lay in it is told so while it is emptied. No lock is held while a message is dropped, since a message may
-//! hold a `ReplyTo` and its drop sends mail.
+//! A process's own handle: what it receives, and what ties it to others.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker, ready};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use quorate_vocab::Pid;
-use tokio::task::coop;
+use quorate_vocab::{Pid, Ref};
 
-use crate::letter::{Gone, Mail};
-use crate::reply::{self, farewell};
-use crate::table::Inlet;
-use crate::{Actors, Addr, LetterError, Message, SendError, codec};
+use crate::actors::Start;
+use crate::addr::Way;
+use crate::chain::Link;
+use crate::here;
+use crate::process::{self, Process};
+use crate::signal::{Entry, Incoming, Signal};
+use crate::timers::Fire;
+use crate::{Actors, Addr, Down, Exit, Message, Spawn, Timer};
 
-/// What a process receives from. It belongs to its process: when the process ends, or drops it, whatever
-/// lies in it is dropped, calls in it end as `NoProc`, and later mail is refused so.
+/// What a process receives from, and what it is to itself.
+///
+/// It is of use only inside of its own process, and panics elsewhere: a task that the process starts has no
+/// part in it. When the process ends, what lies in it is dropped, calls in it end as `NoProc`, and later mail
+/// is refused so.
 pub struct Mailbox<M: Message> {
-    addr: Addr<M>,
-    queue: Arc<Queue<M>>,
+    process: Arc<Process<M>>,
 }
 
 impl<M: Message> Mailbox<M> {
-    pub(crate) fn new(addr: Addr<M>, queue: Arc<Queue<M>>) -> Self {
-        Self { addr, queue }
+    pub(crate) fn new(process: Arc<Process<M>>) -> Self {
+        Self { process }
     }
 
-    /// Whose mailbox it is.
+    /// Who this is.
     pub fn pid(&self) -> Pid {
-        self.addr.pid()
+        self.process.pid()
     }
 
     /// How others reach this process.
     pub fn addr(&self) -> Addr<M> {
-        self.addr.clone()
+        Addr::new(self.pid(), Way::Near(self.process.clone()))
     }
 
-    /// The next message, waiting for one if need be. Dropping the future loses nothing. Once the process has
-    /// been ended it waits for ever.
+    /// The runtime it lives in.
+    pub fn actors(&self) -> &Actors {
+        &self.process.actors
+    }
+
+    /// How many messages wait, about.
+    pub fn len(&self) -> usize {
+        self.process.room.len()
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next message, waiting for one if need be. News of the system are left where they lie. Dropping the future
+    /// loses nothing.
     pub async fn receive(&mut self) -> M {
-        poll_fn(|cx| self.queue.poll_pop(cx)).await
-    }
-}
-
-impl<M: Message> Drop for Mailbox<M> {
-    fn drop(&mut self) {
-        self.queue.close();
-    }
-}
-
-/// The queue behind a mailbox.
-pub(crate) struct Queue<M> {
-    state: Mutex<State<M>>,
-    mails_max: usize,
-}
-
-struct State<M> {
-    /// At most `mails_max`; empty when closed.
-    mails: VecDeque<M>,
-    reader: Option<Waker>,
-    closed: bool,
-}
-
-impl<M> Queue<M> {
-    pub(crate) fn new(mails_max: usize) -> Self {
-        let state = State { mails: VecDeque::new(), reader: None, closed: false };
-        Self { state: Mutex::new(state), mails_max }
-    }
-
-    /// Puts a message last, or gives it back.
-    pub(crate) fn push(&self, message: M) -> Result<(), (SendError, M)> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err((SendError::NoProc, message));
+        let mail = |incoming: &Incoming<M>| matches!(incoming, Incoming::Mail(_)).then_some(());
+        match self.find(mail).await {
+            ((), Incoming::Mail(message)) => message,
+            _ => unreachable!("only mail is wanted"),
         }
-        if state.mails.len() >= self.mails_max {
-            return Err((SendError::Full, message));
-        }
-        state.mails.push_back(message);
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        Ok(())
     }
 
-    /// Takes the first message. It spends of the task's budget, so that a flooded process does not keep its
-    /// worker to itself.
-    fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<M> {
-        let budget = ready!(coop::poll_proceed(cx));
-        let mut state = self.lock();
-        match state.mails.pop_front() {
-            Some(message) => {
-                budget.made_progress();
-                Poll::Ready(message)
+    /// The next of anything, in order, waiting for it if need be. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Incoming<M> {
+        poll_fn(|_| self.poll_next()).await
+    }
+
+    /// The next of anything; `None` when nothing comes in time.
+    pub async fn next_within(&mut self, after: Duration) -> Option<Incoming<M>> {
+        self.select(|_| Some(()), Some(after)).await.map(|((), incoming)| incoming)
+    }
+
+    /// The next of anything, if it is there already.
+    pub fn try_next(&mut self) -> Option<Incoming<M>> {
+        self.process.at_desk(|desk| {
+            if desk.tray.is_empty() {
+                self.process.look(desk);
             }
-            None => {
-                state.reader = (!state.closed).then(|| cx.waker().clone());
-                Poll::Pending
+            let link = desk.tray.pop()?;
+            let incoming = incoming(link);
+            if matches!(incoming, Incoming::Mail(_)) {
+                self.process.received(desk);
             }
+            Some(incoming)
+        })
+    }
+
+    /// Selective receive: the first of what lies here or comes for which `wants` says something; what it does not
+    /// want stays, in order. `None` when nothing wanted comes in time.
+    ///
+    /// Each item is shown to `wants` once a call, so a long tray costs a look, not a look for each arrival.
+    pub async fn select<T>(
+        &mut self,
+        wants: impl FnMut(&Incoming<M>) -> Option<T>,
+        after: Option<Duration>,
+    ) -> Option<(T, Incoming<M>)> {
+        let found = self.find(wants);
+        match after {
+            None => Some(found.await),
+            // What is there already is found whatever the time.
+            Some(after) => within(after, found).await,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<M>> {
-        self.state.lock().expect("nothing panics while it holds a queue")
-    }
-}
-
-impl<M: Message> Inlet for Queue<M> {
-    fn protocol(&self) -> (u64, u16) {
-        (const { codec::protocol_id(M::PROTOCOL) }, M::VERSION)
+    fn find<T, W>(&mut self, mut wants: W) -> impl Future<Output = (T, Incoming<M>)> + use<'_, T, M, W>
+    where
+        W: FnMut(&Incoming<M>) -> Option<T>,
+    {
+        let mut begun = false;
+        poll_fn(move |_| self.poll_find(&mut begun, &mut wants))
     }
 
-    fn accept(&self, actors: &Actors, mail: Mail) -> Result<(), LetterError> {
-        let message = reply::decode_message(actors, &mail).ok_or(LetterError::Body)?;
-        let Err((error, message)) = self.push(message) else {
-            return Ok(());
+    fn poll_find<T>(
+        &mut self,
+        begun: &mut bool,
+        wants: &mut impl FnMut(&Incoming<M>) -> Option<T>,
+    ) -> Poll<(T, Incoming<M>)> {
+        let mut wanted = |entry: &Entry<M>| match entry {
+            Entry::In(incoming) => wants(incoming),
+            _ => None,
         };
-        let (error, gone) = match error {
-            SendError::Full => (LetterError::Full, Gone::Full),
-            _ => (LetterError::NoProc, Gone::NoProc),
-        };
-        farewell(gone, || drop(message));
-        Err(error)
+        let first = !*begun;
+        if first && !here::spend_mail() {
+            return Poll::Pending;
+        }
+        *begun = true;
+        self.process.at_desk(|desk| {
+            if first {
+                desk.tray.rewind();
+            }
+            let found = desk.tray.find(&mut wanted).or_else(|| {
+                self.process.look(desk);
+                desk.tray.find(&mut wanted)
+            });
+            let Some((found, link)) = found else { return Poll::Pending };
+            let incoming = incoming(link);
+            if matches!(incoming, Incoming::Mail(_)) {
+                self.process.received(desk);
+            }
+            Poll::Ready((found, incoming))
+        })
     }
 
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let (mails, reader) = (std::mem::take(&mut state.mails), state.reader.take());
-        drop(state);
-        drop(reader);
-        for mail in mails {
-            // A message whose drop panics must not keep the others from being told.
-            let dropped = catch_unwind(AssertUnwindSafe(|| farewell(Gone::NoProc, || drop(mail))));
-            if dropped.is_err() {
-                tracing::warn!(protocol = M::PROTOCOL, "a message panicked when it was dropped");
-            }
+    fn poll_next(&mut self) -> Poll<Incoming<M>> {
+        if !here::spend_mail() {
+            return Poll::Pending;
         }
+        self.try_next().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// Ties.
+impl<M: Message> Mailbox<M> {
+    /// Whether exit signals go into this mailbox from now on, instead of ending the process. How it was before.
+    pub fn trap_exit(&mut self, trap: bool) -> bool {
+        self.process.at_desk(|desk| std::mem::replace(&mut desk.traps, trap))
+    }
+
+    /// Links this process to another: when one of them ends other than normally, the other gets an exit signal. If
+    /// that one is dead already, the signal says `NoProc`. Linked twice is linked once.
+    pub fn link(&mut self, pid: Pid) {
+        let me = self.pid();
+        if pid == me || !self.process.at_desk(|desk| desk.ties().link(pid)) {
+            return;
+        }
+        if let Err(signal) = self.actors().signal(pid, Signal::Link { from: me }) {
+            self.actors().undelivered(pid, Box::new(signal));
+        }
+    }
+
+    /// Cuts a link. After this no exit signal comes by it.
+    pub fn unlink(&mut self, pid: Pid) {
+        let (me, id) = (self.pid(), self.actors().next_ref());
+        let cut = self.process.at_desk(|desk| {
+            self.process.look(desk);
+            desk.ties().unlink(pid, id)
+        });
+        if cut && let Err(signal) = self.actors().signal(pid, Signal::Unlink { from: me, id }) {
+            self.actors().undelivered(pid, Box::new(signal));
+        }
+    }
+
+    /// Has this process told of the end of another, by exactly one [`Incoming::Down`] for each call. If that one is
+    /// dead already, it says `NoProc`.
+    pub fn monitor(&mut self, pid: Pid) -> Ref {
+        let (me, monitor) = (self.pid(), self.actors().next_ref());
+        self.process.at_desk(|desk| desk.ties().monitor(pid, monitor));
+        if let Err(signal) = self.actors().signal(pid, Signal::Monitor { from: me, monitor }) {
+            self.actors().undelivered(pid, Box::new(signal));
+        }
+        monitor
+    }
+
+    /// Ends a monitor. After this no `Down` of it is received, also if it lay here already. Whether it was still
+    /// open: no `Down` of it had come.
+    pub fn demonitor(&mut self, monitor: Ref) -> bool {
+        let watched = self.process.at_desk(|desk| {
+            self.process.look(desk);
+            desk.tray.rewind();
+            let its = |entry: &Entry<M>| match entry {
+                Entry::In(Incoming::Down(down)) => (down.monitor == monitor).then_some(()),
+                _ => None,
+            };
+            drop(desk.tray.find(its));
+            desk.tray.rewind();
+            desk.ties().close_monitor(monitor)
+        });
+        if let Some(pid) = watched {
+            // One that has ended has forgotten it.
+            let _ = self.actors().signal(pid, Signal::Demonitor { monitor });
+        }
+        watched.is_some()
+    }
+
+    /// Sends an exit signal as this process; whether there is somebody to get it.
+    pub fn exit(&self, pid: Pid, exit: Exit) -> bool {
+        self.actors().signal(pid, process::sent(self.pid(), exit, false)).is_ok()
+    }
+
+    /// Kills a process: it cannot trap this. Whether there was one.
+    pub fn kill(&self, pid: Pid) -> bool {
+        self.actors().signal(pid, process::sent(self.pid(), Exit::Killed, true)).is_ok()
+    }
+
+    /// Spawns a process that is linked to this one before its first step.
+    pub fn spawn_link<M2, F, Fut>(&mut self, how: Spawn, body: F) -> Addr<M2>
+    where
+        M2: Message,
+        F: FnOnce(Mailbox<M2>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        let me = self.pid();
+        let start = Start { how, linked: Some(me), watched: None };
+        // Our half first: the child may end before the next line runs.
+        let addr = self.actors().clone().start(start, body, |child| {
+            self.process.at_desk(|desk| desk.ties().link(child));
+        });
+        if addr.is_dead() {
+            let never = Signal::Link { from: me };
+            self.process.at_desk(|desk| desk.ties().link(addr.pid()));
+            self.actors().undelivered(addr.pid(), Box::new(never));
+        }
+        addr
+    }
+
+    /// Spawns a process that this one monitors from its first step on.
+    pub fn spawn_monitor<M2, F, Fut>(&mut self, how: Spawn, body: F) -> (Addr<M2>, Ref)
+    where
+        M2: Message,
+        F: FnOnce(Mailbox<M2>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        let (me, monitor) = (self.pid(), self.actors().next_ref());
+        let start = Start { how, linked: None, watched: Some((me, monitor)) };
+        let addr = self.actors().clone().start(start, body, |child| {
+            self.process.at_desk(|desk| desk.ties().monitor(child, monitor));
+        });
+        if addr.is_dead() {
+            self.process.at_desk(|desk| desk.ties().monitor(addr.pid(), monitor));
+            let down = Down { monitor, pid: addr.pid(), exit: Exit::NoProc };
+            self.actors().news(me, process::News::Down(Box::new(down)));
+        }
+        (addr, monitor)
+    }
+
+    /// Has an [`Incoming::Timeout`] with this number come after a while.
+    pub fn timeout_after(&self, after: Duration) -> (Ref, Timer) {
+        let (me, timeout) = (self.pid(), self.actors().next_ref());
+        let actors = self.actors().clone();
+        let fire = Fire::Once(Box::new(move || actors.news(me, process::News::Timeout(timeout))));
+        (timeout, self.actors().set_timer(timeout, after, fire))
+    }
+}
+
+/// Gives a search a bounded time. The timer is set only once there is something to wait for.
+async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T> {
+    let mut found = std::pin::pin!(found);
+    let first = poll_fn(|cx: &mut Context<'_>| Poll::Ready(found.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(found) => Some(found),
+        Poll::Pending if after.is_zero() => None,
+        Poll::Pending => quorate_env::timeout(after, found as Pin<&mut _>).await.ok(),
+    }
+}
+
+fn incoming<M>(link: Link<Entry<M>>) -> Incoming<M> {
+    match link.into_item() {
+        Entry::In(incoming) => incoming,
+        Entry::Ring | Entry::Signal(_) => unreachable!("only mail and news lie on the tray"),
     }
 }

@@ -1,92 +1,469 @@
-//! One process: a body that is driven until it returns, panics or is killed.
+//! One process: a body that is driven until it returns, panics or is told to end, the gate through which all
+//! comes that reaches it, and its desk, on which lies what it has taken in.
 //!
-//! Its end comes in a fixed order: the body is dropped, its mailbox is closed (both tell the callers that it
-//! owed an answer), it leaves the table, and only then is its exit told. So whoever knows of an exit can
-//! reach the process no more.
+//! Its end comes in a fixed order: the body is dropped, the gate is closed and the mailbox emptied (both tell the
+//! callers that it owed an answer), it leaves the table and its names, and only then are its links and watchers
+//! told. So whoever knows of an exit can reach the process no more.
+//!
+//! Unsafe code, with one invariant: `body` and `desk` are touched only by the holder of the turn that the gate
+//! gives out, one at a time, and by the process's own code inside of its run, which is within that turn.
+#![expect(unsafe_code, reason = "what only the holder of the turn touches has no lock; docs/adr/0007")]
 
+use std::any::Any;
+use std::cell::UnsafeCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
-use quorate_vocab::Pid;
-use tokio::sync::{oneshot, watch};
+use futures_util::task::{ArcWake, waker_ref};
+use quorate_vocab::{Pid, Ref};
 
-use crate::letter::Gone;
-use crate::reply::farewell;
-use crate::{Actors, Exit};
+use crate::chain::{Chain, Link};
+use crate::gate::{Gate, Turned};
+use crate::here::{self, Run};
+use crate::letter::{Gone, Mail};
+use crate::reply::{self, farewell};
+use crate::room::Room;
+use crate::signal::{Entry, Incoming, Signal, Trapped, Why};
+use crate::ties::{Fate, Parting, Ties};
+use crate::{Actors, Brief, Down, Exit, Info, LetterError, Message, SendError, State};
 
-/// Drives a process to its end.
-pub(crate) async fn live<F: Future<Output = Exit>>(
-    mut departure: Departure,
-    killed: oneshot::Receiver<Exit>,
-    mut body: Contained<F>,
-) {
-    departure.exit = tokio::select! {
-        biased;
-        Ok(exit) = killed => exit,
-        exit = &mut body => exit,
-    };
-    drop(body);
-    drop(departure);
+/// What a process is to the runtime, whatever it receives.
+pub(crate) trait AnyProcess: Any + Send + Sync {
+    fn serial(&self) -> u64;
+
+    /// Puts a signal into its gate; gives it back when the process has ended.
+    fn signal(self: Arc<Self>, signal: Box<Signal>) -> Result<(), Box<Signal>>;
+
+    /// Puts news for its mailbox into its gate, unless it has ended.
+    fn news(self: Arc<Self>, news: News);
+
+    /// Decodes a letter's message and puts it last. Whoever waits for an answer to a message that was not placed
+    /// has been told when it returns.
+    fn accept(self: Arc<Self>, mail: Mail) -> Result<(), LetterError>;
+
+    /// What can be seen from outside.
+    fn brief(&self) -> Brief;
+
+    /// It has local names, which end with it.
+    fn has_names(&self);
+
+    /// Runs it once.
+    ///
+    /// # Safety
+    /// The caller has its turn, and uses it up by this.
+    unsafe fn run(self: Arc<Self>);
+
+    /// Ends it without a turn.
+    ///
+    /// # Safety
+    /// Nobody runs processes of its runtime any more.
+    unsafe fn abandon(self: Arc<Self>);
 }
 
-/// Takes a process off the table and tells its exit, however its task comes to an end: also when the runtime
-/// drops it half-way.
-pub(crate) struct Departure {
+/// News whose type does not depend on the process.
+pub(crate) enum News {
+    Down(Box<Down>),
+    Timeout(Ref),
+}
+
+/// The right to run a process. There is at most one for each, and it must be used.
+pub(crate) struct Turn(Arc<dyn AnyProcess>);
+
+impl Turn {
+    pub(crate) fn run(self) {
+        // SAFETY: this is the turn, and it is used up.
+        unsafe { self.0.run() };
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial()
+    }
+}
+
+type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+pub(crate) struct Process<M: Message> {
+    serial: u64,
     pub(crate) actors: Actors,
-    pub(crate) pid: Pid,
-    pub(crate) ended: watch::Sender<Option<Exit>>,
-    pub(crate) exit: Exit,
+    gate: Gate<Entry<M>>,
+    pub(crate) room: Room<M>,
+    label: Option<&'static str>,
+    /// How often it ran; it wraps.
+    runs: AtomicU32,
+    named: AtomicBool,
+    body: UnsafeCell<Option<Body>>,
+    desk: UnsafeCell<Desk<M>>,
 }
 
-impl Drop for Departure {
-    fn drop(&mut self) {
-        let exit = std::mem::replace(&mut self.exit, Exit::NoProc);
-        if let Exit::Panic(words) = &exit {
-            tracing::warn!(pid = %self.pid, words, "a process panicked");
+// SAFETY: `body` and `desk` are touched only with the turn, of which the gate gives out one at a time, and
+// which passes from thread to thread through it; what lies in them is `Send`. All else is `Sync` by itself.
+unsafe impl<M: Message> Sync for Process<M> {}
+
+/// What a process has taken in, and what ties it to others.
+pub(crate) struct Desk<M> {
+    /// News and mail that it has not received yet, in order.
+    pub(crate) tray: Chain<Entry<M>>,
+    ties: Option<Box<Ties>>,
+    pub(crate) traps: bool,
+    /// How many messages it has received; it wraps. The room learns it now and then.
+    received: u32,
+}
+
+impl<M> Desk<M> {
+    pub(crate) fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    /// How the process is to end, when that is settled.
+    fn doom(&mut self) -> Option<Exit> {
+        self.ties.as_mut().and_then(|ties| ties.doom.take())
+    }
+}
+
+impl<M: Message> Process<M> {
+    /// A process that is not in the table yet. Its maker has the turn.
+    pub(crate) fn new(serial: u64, actors: Actors, room: Room<M>, label: Option<&'static str>) -> Self {
+        let tray = Chain::new();
+        Self {
+            serial,
+            actors,
+            gate: Gate::new(),
+            room,
+            label,
+            runs: AtomicU32::new(0),
+            named: AtomicBool::new(false),
+            body: UnsafeCell::new(None),
+            desk: UnsafeCell::new(Desk { tray, ties: None, traps: false, received: 0 }),
         }
-        self.actors.depart(self.pid);
-        self.ended.send_replace(Some(exit));
-    }
-}
-
-/// A body whose panics stay inside.
-pub(crate) struct Contained<F>(Option<Pin<Box<F>>>);
-
-impl<F> Contained<F> {
-    pub(crate) fn new(body: F) -> Self {
-        Self(Some(Box::pin(body)))
     }
 
-    /// Drops what is left of the body. Requests that it still holds end as `NoProc`.
-    fn abandon(&mut self) {
-        let body = self.0.take();
-        // Its exit is settled already; a panic in here adds nothing to it.
-        let _ = catch_unwind(AssertUnwindSafe(|| farewell(Gone::NoProc, || drop(body))));
+    /// Gives the process its body, and a link before its first step. Its maker does so, with the first turn.
+    pub(crate) fn begin(self: Arc<Self>, body: Body, linked: Option<Pid>, watched: Option<(Pid, Ref)>) {
+        // SAFETY: the maker has the turn until it hands it over below.
+        unsafe {
+            *self.body.get() = Some(body);
+            let desk = &mut *self.desk.get();
+            if let Some(pid) = linked {
+                desk.ties().link(pid);
+            }
+            if let Some((pid, monitor)) = watched {
+                desk.ties().watched_by(pid, monitor);
+            }
+        }
+        self.hand_over();
     }
-}
 
-impl<F: Future<Output = Exit>> Future for Contained<F> {
-    type Output = Exit;
+    pub(crate) fn pid(&self) -> Pid {
+        self.actors.pid_of(self.serial)
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
-        let Some(body) = self.0.as_mut() else {
-            return Poll::Pending;
-        };
+    /// Puts a message last. It has found room.
+    pub(crate) fn push_mail(self: &Arc<Self>, message: M) -> Result<(), (SendError, M)> {
+        match self.push(Entry::In(Incoming::Mail(message))) {
+            Ok(()) => Ok(()),
+            Err(Entry::In(Incoming::Mail(message))) => Err((SendError::NoProc, message)),
+            Err(_) => unreachable!("what was not put in comes back"),
+        }
+    }
+
+    pub(crate) fn push(self: &Arc<Self>, entry: Entry<M>) -> Result<(), Entry<M>> {
+        let turned = self.gate.push(Link::new(entry)).map_err(Link::into_item)?;
+        if turned == Turned::Yours {
+            self.hand_over();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Hands the turn to the scheduler.
+    fn hand_over(self: &Arc<Self>) {
+        self.actors.scheduler().schedule(Turn(self.clone()));
+    }
+
+    /// The process's own things, for its own code.
+    ///
+    /// # Panics
+    /// Outside of its own run, where somebody else may have them.
+    pub(crate) fn at_desk<R>(&self, act: impl FnOnce(&mut Desk<M>) -> R) -> R {
+        let own = here::runs(self.address());
+        assert!(own, "a mailbox is of use only inside of its own process");
+        // SAFETY: this thread runs the process, so it has the turn, and the body that runs holds the only
+        // mailbox, which it lends out mutably for this call; `act` is code of this crate and calls no desk.
+        act(unsafe { &mut *self.desk.get() })
+    }
+
+    /// Takes what came in during this run.
+    pub(crate) fn look(self: &Arc<Self>, desk: &mut Desk<M>) {
+        let came = self.gate.take();
+        self.take_in(desk, came);
+    }
+
+    /// Counts a message that left the tray for good.
+    pub(crate) fn received(&self, desk: &mut Desk<M>) {
+        desk.received = desk.received.wrapping_add(1);
+        // The senders' side reads it; so it is told when it matters, not for each message of a flood.
+        if desk.tray.is_empty() || desk.received.is_multiple_of(32) || self.room.is_exact() {
+            self.room.received(desk.received);
+        }
+    }
+
+    /// Puts mail and news on the tray, and acts on signals.
+    fn take_in(self: &Arc<Self>, desk: &mut Desk<M>, mut came: Chain<Entry<M>>) {
+        while let Some(link) = came.pop() {
+            match link.item() {
+                Entry::In(Incoming::Mail(_) | Incoming::Timeout(_) | Incoming::Exited(_)) => {
+                    desk.tray.push(link);
+                }
+                Entry::In(Incoming::Down(down)) => {
+                    let monitor = down.monitor;
+                    if desk.ties().close_monitor(monitor).is_some() {
+                        desk.tray.push(link);
+                    }
+                }
+                Entry::Ring => self.take_from_ring(desk),
+                Entry::Signal(_) => {
+                    if let Entry::Signal(signal) = link.into_item() {
+                        self.attend(desk, *signal);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message of a mailbox that drops its oldest; those that lie on the tray are bounded, too.
+    fn take_from_ring(&self, desk: &mut Desk<M>) {
+        let Some((message, oldest_goes)) = self.room.from_ring(desk.received) else { return };
+        desk.tray.push(Link::new(Entry::In(Incoming::Mail(message))));
+        if oldest_goes {
+            desk.tray.rewind();
+            let mail = |entry: &Entry<M>| matches!(entry, Entry::In(Incoming::Mail(_))).then_some(());
+            if let Some((_, oldest)) = desk.tray.find(mail) {
+                self.received(desk);
+                farewell(Gone::Full, || drop(oldest));
+            }
+            desk.tray.rewind();
+        }
+    }
+
+    fn attend(self: &Arc<Self>, desk: &mut Desk<M>, signal: Signal) {
+        let me = self.pid();
+        match signal {
+            Signal::Exit { from, exit, why } => {
+                let traps = desk.traps;
+                match desk.ties().decide(me, traps, from, &exit, why) {
+                    Fate::Ignored => {}
+                    Fate::Trapped => {
+                        let trapped = Box::new(Trapped { from, exit });
+                        desk.tray.push(Link::new(Entry::In(Incoming::Exited(trapped))));
+                    }
+                    Fate::Ends(exit) => {
+                        desk.ties().doom.get_or_insert(exit);
+                    }
+                }
+            }
+            Signal::Link { from } => desk.ties().linked(from),
+            Signal::Unlink { from, id } => {
+                desk.ties().unlinked(from);
+                let _ = self.actors.signal(from, Signal::Unlinked { from: me, id });
+            }
+            Signal::Unlinked { from, id } => desk.ties().knows_unlinked(from, id),
+            Signal::Monitor { from, monitor } => desk.ties().watched_by(from, monitor),
+            Signal::Demonitor { monitor } => desk.ties().unwatched(monitor),
+            Signal::Watch(tell) => desk.ties().watched_by_task(tell),
+            Signal::Info(tell) => {
+                let ties = desk.ties();
+                let info = Info {
+                    brief: self.brief(),
+                    links: ties.links(),
+                    monitors: ties.monitoring(),
+                    monitored_by: ties.watching(),
+                    traps_exits: desk.traps,
+                };
+                // Who asked may have gone.
+                let _ = tell.send(info);
+            }
+        }
+    }
+
+    /// Polls the body once. The exit, if the process has come to its end.
+    fn step(self: &Arc<Self>) -> Option<Exit> {
+        let waker = waker_ref(self);
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY: we have the turn, and the body's own code does not reach this cell.
+        let body = unsafe { (*self.body.get()).as_mut() }?;
         // Nobody sees the body after a panic: it is dropped and never polled again.
-        let exit = match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(exit)) => exit,
-            Err(words) => Exit::from_panic(&*words),
-        };
-        self.abandon();
-        Poll::Ready(exit)
+        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(&mut cx))) {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(exit)) => Some(exit),
+            Err(words) => Some(Exit::from_panic(&*words)),
+        }
+    }
+
+    fn finish(self: &Arc<Self>, exit: Exit) {
+        if let Exit::Panic(words) = &exit {
+            tracing::warn!(pid = %self.pid(), label = self.label, words, "a process panicked");
+        }
+        // SAFETY: we have the turn; this takes the body out, and what its drop does reaches no body.
+        let body = unsafe { (*self.body.get()).take() };
+        drop_telling(body);
+        let late = self.gate.close();
+        // SAFETY: we have the turn, and the mailbox went with the body.
+        let desk = unsafe { &mut *self.desk.get() };
+        let tray = std::mem::replace(&mut desk.tray, Chain::new());
+        let ties = desk.ties.take();
+        let returned = [tray, late].into_iter().flat_map(|chain| self.empty(chain)).collect::<Vec<_>>();
+        drop_telling(self.room.empty());
+        self.actors.depart(self.serial, self.named.load(Ordering::Acquire));
+        for signal in returned {
+            self.actors.undelivered(self.pid(), signal);
+        }
+        if let Some(ties) = ties {
+            let me = self.pid();
+            ties.part(me, &exit, |to, parting| match parting {
+                Parting::Signal(signal) => drop(self.actors.signal(to, signal)),
+                Parting::Down { monitor, exit } => {
+                    self.actors.news(to, News::Down(Box::new(Down { monitor, pid: me, exit })));
+                }
+            });
+        }
+    }
+
+    /// Drops the mail of a chain, and hands out its signals.
+    fn empty(&self, mut chain: Chain<Entry<M>>) -> impl Iterator<Item = Box<Signal>> {
+        std::iter::from_fn(move || {
+            while let Some(link) = chain.pop() {
+                match link.into_item() {
+                    Entry::Signal(signal) => return Some(signal),
+                    Entry::In(Incoming::Mail(message)) => drop_telling(message),
+                    Entry::In(_) | Entry::Ring => {}
+                }
+            }
+            None
+        })
     }
 }
 
-impl<F> Drop for Contained<F> {
-    fn drop(&mut self) {
-        self.abandon();
+/// Drops what may hold requests: their callers learn that the process is no more. A panic in here stays here.
+fn drop_telling<T>(gone: T) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| farewell(Gone::NoProc, || drop(gone))));
+    if dropped.is_err() {
+        tracing::warn!("what an ended process held panicked when it was dropped");
     }
+}
+
+impl<M: Message> ArcWake for Process<M> {
+    fn wake_by_ref(this: &Arc<Self>) {
+        if this.gate.wake() == Turned::Yours {
+            this.hand_over();
+        }
+    }
+}
+
+impl<M: Message> AnyProcess for Process<M> {
+    fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn signal(self: Arc<Self>, signal: Box<Signal>) -> Result<(), Box<Signal>> {
+        match self.push(Entry::Signal(signal)) {
+            Ok(()) => Ok(()),
+            Err(Entry::Signal(signal)) => Err(signal),
+            Err(_) => unreachable!("what was not put in comes back"),
+        }
+    }
+
+    fn news(self: Arc<Self>, news: News) {
+        let news = match news {
+            News::Down(down) => Incoming::Down(down),
+            News::Timeout(timeout) => Incoming::Timeout(timeout),
+        };
+        // Nobody is left to be told.
+        let _ = self.push(Entry::In(news));
+    }
+
+    fn accept(self: Arc<Self>, mail: Mail) -> Result<(), LetterError> {
+        let Some(wire) = M::WIRE.filter(|wire| wire.id == (mail.protocol, mail.version)) else {
+            self.actors.dismiss_all(mail.routes, Gone::Refused);
+            return Err(LetterError::Protocol);
+        };
+        let message = reply::decode_message(&self.actors, wire, &mail).ok_or(LetterError::Body)?;
+        let Err((error, message)) = self.room.send(&self, message) else {
+            return Ok(());
+        };
+        let (error, gone) = match error {
+            SendError::Full => (LetterError::Full, Gone::Full),
+            _ => (LetterError::NoProc, Gone::NoProc),
+        };
+        farewell(gone, || drop(message));
+        Err(error)
+    }
+
+    fn brief(&self) -> Brief {
+        let state = match (here::runs(self.address()), self.gate.is_parked()) {
+            (true, _) => State::Running,
+            (_, true) => State::Waiting,
+            _ => State::Runnable,
+        };
+        Brief {
+            pid: self.pid(),
+            label: self.label,
+            mailbox: self.room.len(),
+            runs: self.runs.load(Ordering::Relaxed),
+            state,
+        }
+    }
+
+    fn has_names(&self) {
+        self.named.store(true, Ordering::Release);
+    }
+
+    unsafe fn run(self: Arc<Self>) {
+        let run = Run::of(self.address());
+        // Only the holder of the turn writes it.
+        self.runs.store(self.runs.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        let came = self.gate.begin();
+        // SAFETY: we have the turn, and the body does not run.
+        let desk = unsafe { &mut *self.desk.get() };
+        self.take_in(desk, came);
+        let ended = desk.doom().or_else(|| {
+            self.step().or_else(|| {
+                // SAFETY: as above; during the step the desk was the body's.
+                unsafe { &mut *self.desk.get() }.doom()
+            })
+        });
+        match ended {
+            Some(exit) => self.finish(exit),
+            None if !run.yields() && self.gate.park() => {}
+            None => {
+                drop(run);
+                self.hand_over();
+            }
+        }
+    }
+
+    unsafe fn abandon(self: Arc<Self>) {
+        let _run = Run::of(self.address());
+        let came = self.gate.begin();
+        // SAFETY: nobody runs it, so nobody has its desk.
+        let desk = unsafe { &mut *self.desk.get() };
+        // Whoever asked to be told of its end before this is told how it ended.
+        self.take_in(desk, came);
+        self.finish(Exit::Killed);
+    }
+}
+
+/// The exit signal that is sent by a call.
+pub(crate) fn sent(from: Pid, exit: Exit, kill: bool) -> Signal {
+    Signal::Exit { from, exit, why: if kill { Why::Kill } else { Why::Sent } }
 }

@@ -1,84 +1,107 @@
 //! Answers: the right to answer a call, and how it travels inside of a message.
 //!
 //! A `ReplyTo` is used up exactly once: by an answer, by travelling on in a letter, or by being dropped,
-//! which tells the caller that nothing will come. On its way it is only a number, the place of its route in
+//! which tells the caller that nothing will come. Within a node it is the caller's own end of the answer, so an
+//! answer that comes too late has nowhere to go. On its way abroad it is only a number, the place of its route in
 //! the letter; so it can be encoded and decoded only while a letter is, and the letter's routes wait in a
 //! thread-local for that moment. Decoding runs no code of ours but this, and never awaits.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, LocalKey};
 
-use serde::de::Error as _;
+use bytes::Bytes;
+use quorate_vocab::NodeId;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::oneshot;
 
-use crate::letter::{Gone, Mail, ROUTES_MAX, Route};
-use crate::{Actors, Message, SendError, codec};
+use crate::call::{Answer, Busy};
+use crate::letter::{self, Gone, Mail, ROUTES_MAX, Route};
+use crate::{Actors, SendError, Wire};
 
 /// The right to answer one call. Dropped without an answer it tells the caller so at once.
 ///
 /// It travels inside of messages, at most sixteen in one; answers themselves cannot carry any.
 pub struct ReplyTo<R> {
-    ticket: Ticket,
-    answer: PhantomData<fn(R)>,
+    /// `None` once it is used up. The lock is for its encoding, which may only look at it.
+    way: Mutex<Option<Way<R>>>,
+}
+
+/// How the answer gets to the caller.
+enum Way<R> {
+    /// It waits on this node.
+    Near(oneshot::Sender<Answer<R>>),
+    /// It waits on another.
+    Far(Box<Far<R>>),
+}
+
+struct Far<R> {
+    actors: Actors,
+    route: Route,
+    /// Writes the answer's letter.
+    write: fn(Route, &R, usize) -> Bytes,
 }
 
 impl<R> ReplyTo<R> {
-    pub(crate) fn new(actors: Actors, route: Route) -> Self {
-        let ticket = Ticket { actors, route, spent: AtomicBool::new(false) };
-        Self { ticket, answer: PhantomData }
+    /// A right to answer, and where the answer comes.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Answer<R>>) {
+        let (tell, told) = oneshot::channel();
+        (Self { way: Mutex::new(Some(Way::Near(tell))) }, told)
     }
 
     /// Answers. Nobody learns whether the caller still waits; when it does not, the answer falls away.
-    pub fn send(self, answer: R)
-    where
-        R: Serialize + Send + 'static,
-    {
-        if self.ticket.spend() {
-            self.ticket.actors.answer(self.ticket.route, answer);
+    pub fn send(mut self, answer: R) {
+        match self.take() {
+            Some(Way::Near(tell)) => drop(tell.send(Ok(answer))),
+            Some(Way::Far(far)) => {
+                let letter = (far.write)(far.route, &answer, far.actors.message_bytes_max());
+                far.actors.post_answer(far.route, letter);
+            }
+            None => {}
+        }
+    }
+
+    fn take(&mut self) -> Option<Way<R>> {
+        self.way.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<R> Drop for ReplyTo<R> {
+    fn drop(&mut self) {
+        match self.take() {
+            // The caller may have given up.
+            Some(Way::Near(tell)) => drop(tell.send(Err(reason().into()))),
+            Some(Way::Far(far)) => far.actors.dismiss(far.route, reason()),
+            None => {}
         }
     }
 }
 
 impl<R> fmt::Debug for ReplyTo<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReplyTo({:?})", self.ticket.route)
-    }
-}
-
-/// What a `ReplyTo` is, whatever its answer's type.
-struct Ticket {
-    actors: Actors,
-    route: Route,
-    spent: AtomicBool,
-}
-
-impl Ticket {
-    /// Whether it was not spent before.
-    fn spend(&self) -> bool {
-        !self.spent.swap(true, Ordering::Relaxed)
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.spend() {
-            self.actors.dismiss(self.route, reason());
-        }
+        f.write_str("ReplyTo")
     }
 }
 
 thread_local! {
     /// Why requests are being dropped at this moment; `None` when that is their owner's own doing.
     static FAREWELL: Cell<Option<Gone>> = const { Cell::new(None) };
-    /// The routes of the letter that is being written.
-    static WRITING: RefCell<Option<Vec<Route>>> = const { RefCell::new(None) };
+    /// The letter that is being written.
+    static WRITING: RefCell<Option<Writing>> = const { RefCell::new(None) };
     /// The letter that is being read.
     static READING: RefCell<Option<Reading>> = const { RefCell::new(None) };
+}
+
+struct Writing {
+    actors: Actors,
+    to: NodeId,
+    routes: Vec<Route>,
+    /// A call found no room to wait in.
+    busy: bool,
 }
 
 struct Reading {
@@ -106,40 +129,43 @@ fn reason() -> Gone {
     }
 }
 
-/// Appends a message to a letter, and says which answers it asks for. When it fails, those are dismissed.
-pub(crate) fn encode_message<M: Message>(
+/// Appends a message for a node to a letter, and says which answers it asks for. When it fails, their callers
+/// are told.
+pub(crate) fn encode_message<M>(
     actors: &Actors,
+    to: NodeId,
+    wire: Wire<M>,
     message: &M,
     into: &mut Vec<u8>,
-    bytes_max: usize,
 ) -> Result<Vec<Route>, SendError> {
-    let (encoded, routes) =
-        within(&WRITING, Vec::new(), || codec::encode(message, into, bytes_max));
+    let writing = Writing { actors: actors.clone(), to, routes: Vec::new(), busy: false };
+    let bytes_max = actors.message_bytes_max();
+    let (encoded, written) =
+        within(&WRITING, writing, || (wire.encode)(message, into, bytes_max));
     let error = match encoded {
-        Ok(Ok(())) => return Ok(routes),
+        Ok(Ok(())) => return Ok(written.routes),
+        Ok(Err(_)) if written.busy => Ok(SendError::Busy),
         Ok(Err(error)) => Ok(error),
         Err(words) => Err(words),
     };
-    // They are spent as far as their tickets know.
-    routes.into_iter().for_each(|route| actors.dismiss(route, Gone::NoReply));
+    // The rights to answer have left the message already.
+    actors.dismiss_all(written.routes, Gone::NoReply);
     error.map_or_else(|words| resume_unwind(words), Err)
 }
 
 /// Reads the message of a mail. When it is none, whoever waits for an answer to it is told.
-pub(crate) fn decode_message<M: Message>(actors: &Actors, mail: &Mail) -> Option<M> {
+pub(crate) fn decode_message<M>(actors: &Actors, wire: Wire<M>, mail: &Mail) -> Option<M> {
     let routes = mail.routes.iter().copied().map(Some).collect();
     let reading = Reading { actors: actors.clone(), routes };
     let mut message = None;
     let (decoded, reading) = within(&READING, reading, || {
-        farewell(Gone::Refused, || message = codec::decode::<M>(&mail.body));
+        farewell(Gone::Refused, || message = (wire.decode)(&mail.body));
     });
     if decoded.is_err() {
-        tracing::warn!(protocol = M::PROTOCOL, "a message panicked when it was decoded");
+        tracing::warn!(protocol = wire.protocol(), "a message panicked when it was decoded");
     }
     let gone = if message.is_some() { Gone::NoReply } else { Gone::Refused };
-    for route in reading.routes.into_iter().flatten() {
-        actors.dismiss(route, gone);
-    }
+    actors.dismiss_all(reading.routes.into_iter().flatten(), gone);
     message
 }
 
@@ -155,24 +181,33 @@ fn within<C, T>(
     (result, context)
 }
 
-impl<R> Serialize for ReplyTo<R> {
+impl<R: DeserializeOwned + Send + 'static> Serialize for ReplyTo<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = WRITING.with_borrow_mut(|routes| {
-            let routes = routes.as_mut().ok_or("a ReplyTo travels only inside of a message")?;
-            if routes.len() == ROUTES_MAX {
+        let place = WRITING.with_borrow_mut(|writing| {
+            let writing = writing.as_mut().ok_or("a ReplyTo travels only inside of a message")?;
+            if writing.routes.len() == ROUTES_MAX {
                 return Err("a message asks for too many answers");
             }
-            if !self.ticket.spend() {
-                return Err("a ReplyTo is encoded twice");
-            }
-            routes.push(self.ticket.route);
-            Ok(routes.len() as u8 - 1)
+            let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let route = match way.ok_or("a ReplyTo is encoded twice")? {
+                Way::Far(far) => far.route,
+                Way::Near(tell) => match writing.actors.open_call(writing.to, Box::new(tell)) {
+                    Ok(route) => route,
+                    Err(Busy(slot)) => {
+                        writing.busy = true;
+                        slot.settle(Err(crate::CallError::Busy));
+                        return Err("too many calls wait");
+                    }
+                },
+            };
+            writing.routes.push(route);
+            Ok(writing.routes.len() as u8 - 1)
         });
         serializer.serialize_u8(place.map_err(S::Error::custom)?)
     }
 }
 
-impl<'de, R> Deserialize<'de> for ReplyTo<R> {
+impl<'de, R: Serialize> Deserialize<'de> for ReplyTo<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let place = usize::from(u8::deserialize(deserializer)?);
         READING
@@ -181,7 +216,9 @@ impl<'de, R> Deserialize<'de> for ReplyTo<R> {
                     reading.as_mut().ok_or("a ReplyTo arrives only inside of a message")?;
                 let route = reading.routes.get_mut(place).and_then(Option::take);
                 let route = route.ok_or("a ReplyTo has no route of its own")?;
-                Ok(Self::new(reading.actors.clone(), route))
+                let actors = reading.actors.clone();
+                let far = Far { actors, route, write: letter::write_reply::<R> };
+                Ok(Self { way: Mutex::new(Some(Way::Far(Box::new(far)))) })
             })
             .map_err(|why: &str| D::Error::custom(why))
     }

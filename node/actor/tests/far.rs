@@ -29,7 +29,8 @@ enum Other {
 }
 
 impl Message for Other {
-    const PROTOCOL: &'static str = "test.other";
+    const WIRE: Option<quorate_actor::Wire<Self>> =
+        Some(quorate_actor::Wire::new("test.other", 1));
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,8 +39,7 @@ enum NextTill {
 }
 
 impl Message for NextTill {
-    const PROTOCOL: &'static str = Till::PROTOCOL;
-    const VERSION: u16 = 2;
+    const WIRE: Option<quorate_actor::Wire<Self>> = Some(quorate_actor::Wire::new("test.till", 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +212,7 @@ async fn a_request_is_handed_on_from_node_to_node_and_its_caller_learns_the_end(
 async fn another_nodes_process_cannot_be_watched_or_killed() {
     let (_, a, b) = pair();
     let till = far_till(&a, &b);
-    assert!(matches!(a.ended(till.pid()).await, Exit::Because(_)));
+    assert_eq!(a.ended(till.pid()).await, Exit::NoConnection);
     assert!(!a.exit(till.pid(), Exit::Killed) && !a.is_alive(till.pid()));
     assert!(b.is_alive(till.pid()));
 }
@@ -245,4 +245,20 @@ async fn a_letter_for_another_node_is_refused() {
     let [(from, _, letter)] = &wire.take_held()[..] else { panic!("one letter") };
     assert_eq!(a.deliver(*from, letter.clone()), Err(LetterError::NotMine));
     assert_eq!(b.deliver(*from, letter.clone()), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn far_calls_are_bounded_and_a_dropped_call_gives_its_place_back() {
+    let wire = Arc::new(Wire::default());
+    let config = ActorsConfig { calls_max: 2, ..ActorsConfig::default() };
+    let (a, b) = (wire.node_with(1, 1, config), wire.node(2, 1));
+    let till = a.addr::<Till>(open_till(&b).pid());
+    let mut calls: Vec<_> = (0..2).map(|_| Box::pin(till.call(LONG, Till::Keep))).collect();
+    for call in &mut calls {
+        assert_eq!(poll_once(call).await, None);
+    }
+    assert_eq!(till.call(LONG, Till::Sum).await, Err(CallError::Busy));
+    calls.pop();
+    assert_eq!(a.counts().calls, 1);
+    assert_eq!(till.call(LONG, Till::Sum).await, Ok(0));
 }

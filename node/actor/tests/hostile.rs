@@ -206,7 +206,8 @@ enum Trapped {
 }
 
 impl Message for Trapped {
-    const PROTOCOL: &'static str = "test.trapped";
+    const WIRE: Option<quorate_actor::Wire<Self>> =
+        Some(quorate_actor::Wire::new("test.trapped", 1));
 }
 
 #[tokio::test(start_paused = true)]

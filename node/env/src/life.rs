@@ -128,6 +128,31 @@ where
     Ok(ends)
 }
 
+/// Whether this is inside of a [`Life`].
+pub fn is_simulated() -> bool {
+    Life::current().is_some()
+}
+
+/// Runs what blocks for long on a thread of its own. Resolves to what it returned, or to its panic. In a [`Life`]
+/// there are no threads, and it is refused.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn blocking<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<oneshot::Receiver<std::thread::Result<T>>> {
+    if is_simulated() {
+        return Err(io::Error::other("a simulated life has no threads"));
+    }
+    let (tell, told) = oneshot::channel();
+    let contained = move || {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        // Nobody has to wait for it.
+        let _ = tell.send(done);
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(contained)?;
+    Ok(told)
+}
+
 struct Mortal<F> {
     future: Option<Pin<Box<F>>>,
     life: Life,

@@ -32,7 +32,8 @@ pub enum Till {
 }
 
 impl Message for Till {
-    const PROTOCOL: &'static str = "test.till";
+    const WIRE: Option<quorate_actor::Wire<Self>> =
+        Some(quorate_actor::Wire::new("test.till", 1));
 }
 
 /// Keeps all notes; knows every request.

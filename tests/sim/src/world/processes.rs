@@ -31,7 +31,7 @@ struct Letter {
 }
 
 impl Message for Letter {
-    const PROTOCOL: &'static str = "sim.letter";
+    const WIRE: Option<quorate_actor::Wire<Self>> = Some(quorate_actor::Wire::new("sim.letter", 1));
 }
 
 /// A name that only processes hold.
@@ -74,7 +74,7 @@ async fn hold(world: &Arc<World>, alive: &Alive, wanted: &Name, dice: &mut Small
         let ticket = history.invoke(&who, &alive.host, wanted, asked_by(addr.pid(), session));
         let registered = node.names().register(&to, &addr).await;
         if registered.is_err() {
-            node.actors().exit(addr.pid(), Exit::Killed);
+            node.actors().kill(addr.pid());
         }
         Some((addr.pid(), ticket, registered))
     };
@@ -102,7 +102,7 @@ async fn hold(world: &Arc<World>, alive: &Alive, wanted: &Name, dice: &mut Small
         let epoch = Some(held.epoch);
         let _never_ends = history.invoke(&who, &alive.host, wanted, Ask::Release { epoch });
         let killed = async {
-            alive.node.actors().exit(pid, Exit::Killed);
+            alive.node.actors().kill(pid);
             alive.node.actors().ended(pid).await
         };
         if alive.ask(PATIENCE, killed).await.is_none() && !alive.is_gone() {

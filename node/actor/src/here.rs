@@ -1,0 +1,129 @@
+//! What runs on this thread at this moment: which process, and at which runtime's seat.
+//!
+//! A process's own things are open to it only inside of its own run. This is where that is known.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::Poll;
+
+use crossbeam_deque::Worker;
+
+use crate::process::Turn;
+
+/// How many messages a process may take in one run before the others get theirs.
+const MAILS_A_RUN: u32 = 128;
+
+/// A seat of the scheduler, taken by a thread: its run queue.
+pub(crate) struct Seat {
+    /// Whose processes run here: the address of their runtime.
+    pub(crate) runtime: usize,
+    pub(crate) number: usize,
+    pub(crate) turns: Worker<Turn>,
+}
+
+struct Here {
+    seat: RefCell<Option<Seat>>,
+    /// The address of the process that runs now; 0 when none does.
+    process: Cell<usize>,
+    /// What is left of its run.
+    mails_left: Cell<u32>,
+    /// It asked for another run after the others.
+    yields: Cell<bool>,
+}
+
+thread_local! {
+    static HERE: Here = const {
+        Here {
+            seat: RefCell::new(None),
+            process: Cell::new(0),
+            mails_left: Cell::new(0),
+            yields: Cell::new(false),
+        }
+    };
+}
+
+/// Takes a seat, or leaves it; whoever sat here before is handed back.
+pub(crate) fn sit(seat: Option<Seat>) -> Option<Seat> {
+    HERE.with(|here| here.seat.replace(seat))
+}
+
+/// The seat that this thread has in a runtime, if it has one.
+pub(crate) fn seated<R>(runtime: usize, there: impl FnOnce(&Seat) -> R) -> Option<R> {
+    let seated = HERE.try_with(|here| match &*here.seat.borrow() {
+        Some(seat) if seat.runtime == runtime => Some(there(seat)),
+        _ => None,
+    });
+    seated.ok().flatten()
+}
+
+/// A run of a process on this thread, until it is dropped.
+pub(crate) struct Run {
+    before: usize,
+}
+
+impl Run {
+    pub(crate) fn of(process: usize) -> Self {
+        HERE.with(|here| {
+            here.mails_left.set(MAILS_A_RUN);
+            here.yields.set(false);
+            Self { before: here.process.replace(process) }
+        })
+    }
+
+    /// Whether the process asked for another run after the others.
+    pub(crate) fn yields(&self) -> bool {
+        HERE.with(|here| here.yields.get())
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        HERE.with(|here| here.process.set(self.before));
+    }
+}
+
+/// Whether this process runs on this thread now. Then nobody else touches its own things.
+pub(crate) fn runs(process: usize) -> bool {
+    HERE.with(|here| here.process.get() == process)
+}
+
+/// Whether any process runs on this thread now.
+pub(crate) fn in_process() -> bool {
+    HERE.with(|here| here.process.get() != 0)
+}
+
+/// Spends one message of the run that is under way. When the run is used up, it asks for another.
+pub(crate) fn spend_mail() -> bool {
+    HERE.with(|here| match here.mails_left.get() {
+        0 => {
+            here.yields.set(true);
+            false
+        }
+        left => {
+            here.mails_left.set(left - 1);
+            true
+        }
+    })
+}
+
+/// Has the process that runs now run again after the others, whether or not anything wakes it.
+pub(crate) fn run_again() {
+    HERE.with(|here| here.yields.set(true));
+}
+
+/// Lets the other processes run first. A process that computes for long should do it now and then.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        match in_process() {
+            true => run_again(),
+            false => cx.waker().wake_by_ref(),
+        }
+        Poll::Pending
+    })
+    .await;
+}

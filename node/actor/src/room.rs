@@ -1,0 +1,203 @@
+//! How much mail a mailbox holds, and what becomes of more.
+//!
+//! Senders count what they put in, the process counts what it has received; the difference is what waits. Only
+//! mail is counted: signals and news are bounded by the ties that cause them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use crate::letter::Gone;
+use crate::process::Process;
+use crate::reply::farewell;
+use crate::signal::Entry;
+use crate::{Message, SendError};
+
+/// How much mail a mailbox holds, and what becomes of more. A bound of 0 counts as 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// As much as memory does. Only for senders that are trusted to stop.
+    Unbounded,
+    /// So many messages; more are refused, and the sender is told.
+    Reject(u32),
+    /// So many messages; whoever sends by [`Addr::deliver`](crate::Addr::deliver) waits for room, and others are
+    /// refused.
+    Park(u32),
+    /// So many messages wait, and as many more may lie with the process; for a newer one the oldest is dropped.
+    DropOldest(u32),
+    /// Only the newest message.
+    Latest,
+}
+
+/// From this limit on, it does not matter if the process says a little late what it has received.
+const LARGE: u32 = 1024;
+
+pub(crate) struct Room<M> {
+    /// How many messages were let in; it wraps.
+    sent: AtomicU32,
+    /// How many of them the process has received, as far as it has said; it wraps.
+    received: AtomicU32,
+    limit: u32,
+    more: Option<Box<More<M>>>,
+}
+
+/// What becomes of messages for which there is no room.
+enum More<M> {
+    /// Their senders wait.
+    Parked(Mutex<Vec<Waker>>),
+    /// They take the place of the oldest. The gate holds one [`Entry::Ring`] for each message in the ring, so
+    /// that the news which come after a message stay after it.
+    Ring(Mutex<Ring<M>>),
+}
+
+struct Ring<M> {
+    mails: VecDeque<M>,
+    /// How many messages the process took out; it wraps.
+    taken: u32,
+}
+
+impl<M: Message> Room<M> {
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        let (limit, more) = match capacity {
+            Capacity::Unbounded => (u32::MAX, None),
+            Capacity::Reject(limit) => (limit, None),
+            Capacity::Park(limit) => (limit, Some(More::Parked(Mutex::default()))),
+            Capacity::DropOldest(limit) => (limit, Some(ring())),
+            Capacity::Latest => (1, Some(ring())),
+        };
+        Self {
+            sent: AtomicU32::new(0),
+            received: AtomicU32::new(0),
+            limit: limit.max(1),
+            more: more.map(Box::new),
+        }
+    }
+
+    /// Puts a message last in the mailbox of the process that has this room, or gives it back.
+    pub(crate) fn send(&self, process: &Arc<Process<M>>, message: M) -> Result<(), (SendError, M)> {
+        if let Some(More::Ring(ring)) = self.more.as_deref() {
+            return self.send_to_ring(ring, process, message);
+        }
+        let waiting = self
+            .sent
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_sub(self.received.load(Ordering::Relaxed));
+        // A process that says late what it received makes the difference wrap below nothing, never above it.
+        if waiting >= self.limit {
+            self.sent.fetch_sub(1, Ordering::Relaxed);
+            return match process.has_ended() {
+                true => Err((SendError::NoProc, message)),
+                false => Err((SendError::Full, message)),
+            };
+        }
+        process.push_mail(message)
+    }
+
+    fn send_to_ring(
+        &self,
+        ring: &Mutex<Ring<M>>,
+        process: &Arc<Process<M>>,
+        message: M,
+    ) -> Result<(), (SendError, M)> {
+        let mut ring = lock(ring);
+        ring.mails.push_back(message);
+        if ring.mails.len() > self.limit as usize {
+            // Its entry in the gate now stands for the next.
+            let oldest = ring.mails.pop_front();
+            drop(ring);
+            farewell(Gone::Full, || drop(oldest));
+            return Ok(());
+        }
+        // Under the lock: were the process to end before this entry, nobody else may have put in a message yet.
+        match process.push(Entry::Ring) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                let message = ring.mails.pop_back().expect("it was put there under this lock");
+                Err((SendError::NoProc, message))
+            }
+        }
+    }
+
+    /// Puts a message last once there is room for it.
+    pub(crate) fn poll_send(
+        &self,
+        process: &Arc<Process<M>>,
+        message: &mut Option<M>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), (SendError, M)>> {
+        let Some(mail) = message.take() else { return Poll::Pending };
+        let (error, mail) = match self.send(process, mail) {
+            Ok(()) => return Poll::Ready(Ok(())),
+            Err(refused) => refused,
+        };
+        let (SendError::Full, Some(More::Parked(parked))) = (error, self.more.as_deref()) else {
+            return Poll::Ready(Err((error, mail)));
+        };
+        lock(parked).push(cx.waker().clone());
+        // Room that came before the waker was there told nobody.
+        match self.send(process, mail) {
+            Err((SendError::Full, mail)) => {
+                *message = Some(mail);
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        }
+    }
+
+    /// Learns how many messages the process has received.
+    pub(crate) fn received(&self, received: u32) {
+        self.received.store(received, Ordering::Relaxed);
+        self.unpark();
+    }
+
+    /// Whether it has to learn of each message at once.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.limit < LARGE || self.more.is_some()
+    }
+
+    /// The next message of the ring, and whether the oldest that the process holds must go for it.
+    pub(crate) fn from_ring(&self, received: u32) -> Option<(M, bool)> {
+        let Some(More::Ring(ring)) = self.more.as_deref() else { return None };
+        let mut ring = lock(ring);
+        let message = ring.mails.pop_front()?;
+        ring.taken = ring.taken.wrapping_add(1);
+        Some((message, ring.taken.wrapping_sub(received) > self.limit))
+    }
+
+    /// How many messages wait.
+    pub(crate) fn len(&self) -> usize {
+        let received = self.received.load(Ordering::Relaxed);
+        match self.more.as_deref() {
+            Some(More::Ring(ring)) => {
+                let ring = lock(ring);
+                ring.mails.len() + ring.taken.wrapping_sub(received) as usize
+            }
+            _ => self.sent.load(Ordering::Relaxed).wrapping_sub(received) as usize,
+        }
+    }
+
+    /// Its process has ended: hands out what lies in the ring, and wakes who waits for room.
+    pub(crate) fn empty(&self) -> VecDeque<M> {
+        self.unpark();
+        match self.more.as_deref() {
+            Some(More::Ring(ring)) => std::mem::take(&mut lock(ring).mails),
+            _ => VecDeque::new(),
+        }
+    }
+
+    fn unpark(&self) {
+        if let Some(More::Parked(parked)) = self.more.as_deref() {
+            let parked = std::mem::take(&mut *lock(parked));
+            parked.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+fn ring<M>() -> More<M> {
+    More::Ring(Mutex::new(Ring { mails: VecDeque::new(), taken: 0 }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds a room")
+}
