@@ -28,8 +28,8 @@ use crate::table::Table;
 use crate::timers::{Fire, Timers};
 use crate::watchdog::{self, Kennel};
 use crate::{
-    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Mailbox, Message,
-    NameError, NotSent, SendError, Timer, Wire, reply,
+    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Mailbox,
+    Message, NameError, NotSent, SendError, Timer, Wire, reply,
 };
 
 /// The processes of one life of a node. Clones are the same runtime.
@@ -220,7 +220,8 @@ impl Actors {
         Fut: Future<Output = Exit> + Send + 'static,
     {
         let Start { how: Spawn { label, mailbox }, linked, watched } = start;
-        let bound = || Capacity::Reject(u32::try_from(self.0.config.mailbox_max).unwrap_or(u32::MAX));
+        let bound =
+            || Capacity::Reject(u32::try_from(self.0.config.mailbox_max).unwrap_or(u32::MAX));
         let room = Room::new(mailbox.unwrap_or_else(bound));
         let make = |serial| Arc::new(Process::new(serial, self.clone(), room, label));
         let Some(process) = self.0.table.enter(self.0.scheduler.seat_here(), make) else {

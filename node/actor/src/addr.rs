@@ -51,6 +51,7 @@ impl<M: Message> Addr<M> {
 
     /// Sends a message; never waits. A near one lies in the mailbox when this returns; a far one was taken by
     /// the carrier, and arrives at most once.
+    #[inline]
     pub fn send(&self, message: M) -> Result<(), SendError> {
         let (error, message) = match &self.way {
             Way::Near(process) => match process.room.send(process, message) {

@@ -59,6 +59,7 @@ const fn class_of<T>() -> Option<usize> {
 }
 
 /// Puts a value into a block. It lies there until it is lifted.
+#[inline]
 pub(crate) fn lay<T>(value: T) -> NonNull<T> {
     let Some(class) = (const { class_of::<T>() }) else {
         return NonNull::from(Box::leak(Box::new(value)));
@@ -73,6 +74,7 @@ pub(crate) fn lay<T>(value: T) -> NonNull<T> {
 ///
 /// # Safety
 /// `place` came from [`lay`] with the same `T`, was not lifted before, and nobody else uses it.
+#[inline]
 pub(crate) unsafe fn lift<T>(place: NonNull<T>) -> T {
     let Some(class) = (const { class_of::<T>() }) else {
         // SAFETY: `lay` leaked this box, and it is taken back once.
@@ -84,6 +86,7 @@ pub(crate) unsafe fn lift<T>(place: NonNull<T>) -> T {
     value
 }
 
+#[inline]
 fn take(class: usize) -> Block {
     let stocked = STOCK.try_with(|stock| {
         let blocks = &mut stock.borrow_mut().0[class];
@@ -93,6 +96,7 @@ fn take(class: usize) -> Block {
     stocked.ok().flatten().unwrap_or_else(|| allocate(class))
 }
 
+#[inline]
 fn give(block: Block, class: usize) {
     let mut block = Some(block);
     let _ = STOCK.try_with(|stock| {

@@ -28,27 +28,32 @@ pub(crate) struct Link<T>(NonNull<Node<T>>, PhantomData<Node<T>>);
 unsafe impl<T: Send> Send for Link<T> {}
 
 impl<T> Link<T> {
+    #[inline]
     pub(crate) fn new(item: T) -> Self {
         Self(brick::lay(Node { next: null_mut(), item }), PhantomData)
     }
 
+    #[inline]
     pub(crate) fn item(&self) -> &T {
         // SAFETY: it owns the node.
         unsafe { &(*self.0.as_ptr()).item }
     }
 
+    #[inline]
     pub(crate) fn into_item(self) -> T {
         // SAFETY: it owns the node, which came from `lay`, and is forgotten.
         unsafe { brick::lift(ManuallyDrop::new(self).0) }.item
     }
 
     /// Gives the node up to whoever takes the pointer, linked to `next`.
+    #[inline]
     pub(crate) fn into_raw(self) -> *mut Node<T> {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
     /// # Safety
     /// `node` is not null, came from [`into_raw`](Self::into_raw) and is owned by the caller.
+    #[inline]
     pub(crate) unsafe fn from_raw(node: *mut Node<T>) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { NonNull::new_unchecked(node) }, PhantomData)
@@ -56,6 +61,7 @@ impl<T> Link<T> {
 
     /// # Safety
     /// The caller owns `node`, which is not null.
+    #[inline]
     pub(crate) unsafe fn set_next(node: *mut Node<T>, next: *mut Node<T>) {
         // SAFETY: the caller's promise.
         unsafe { (*node).next = next };
@@ -82,6 +88,7 @@ pub(crate) struct Chain<T> {
 unsafe impl<T: Send> Send for Chain<T> {}
 
 impl<T> Chain<T> {
+    #[inline]
     pub(crate) const fn new() -> Self {
         Self { first: null_mut(), last: null_mut(), seen: null_mut(), items: PhantomData }
     }
@@ -90,8 +97,10 @@ impl<T> Chain<T> {
     ///
     /// # Safety
     /// The caller owns all these nodes, and the last one leads to null.
+    #[inline]
     pub(crate) unsafe fn reversed(newest: *mut Node<T>) -> Self {
-        let mut chain = Self { first: null_mut(), last: newest, seen: null_mut(), items: PhantomData };
+        let mut chain =
+            Self { first: null_mut(), last: newest, seen: null_mut(), items: PhantomData };
         let mut node = newest;
         while !node.is_null() {
             // SAFETY: the caller owns the node.
@@ -102,10 +111,12 @@ impl<T> Chain<T> {
         chain
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, link: Link<T>) {
         let node = link.into_raw();
         // SAFETY: the link owned its node; `last`, when there is one, is ours.
@@ -119,17 +130,56 @@ impl<T> Chain<T> {
         self.last = node;
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Link<T>> {
         (!self.first.is_null()).then(|| self.unlink(null_mut()))
     }
 
+    /// Whether all items are such.
+    #[inline]
+    pub(crate) fn all(&self, mut is: impl FnMut(&T) -> bool) -> bool {
+        let mut node = self.first;
+        // SAFETY: each is null or a node of ours.
+        while let Some(here) = unsafe { node.as_ref() } {
+            if !is(&here.item) {
+                return false;
+            }
+            node = here.next;
+        }
+        true
+    }
+
+    /// Puts all links of another chain last.
+    #[inline]
+    pub(crate) fn append(&mut self, other: Self) {
+        if other.is_empty() {
+            return;
+        }
+        let other = ManuallyDrop::new(other);
+        match self.last.is_null() {
+            true => self.first = other.first,
+            // SAFETY: `last` is ours, and the nodes of the other are ours from here on.
+            false => unsafe { (*self.last).next = other.first },
+        }
+        self.last = other.last;
+    }
+
+    /// The first item.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<&T> {
+        // SAFETY: it is null or a node of ours.
+        unsafe { self.first.as_ref() }.map(|node| &node.item)
+    }
+
     /// Starts a search anew.
+    #[inline]
     pub(crate) fn rewind(&mut self) {
         self.seen = null_mut();
     }
 
     /// Takes the first item that is wanted, of those that the search under way has not passed yet. Once
     /// something was taken, it passes none of them again until it is rewound.
+    #[inline]
     pub(crate) fn find<R>(
         &mut self,
         mut wants: impl FnMut(&T) -> Option<R>,
@@ -152,6 +202,7 @@ impl<T> Chain<T> {
     }
 
     /// Takes out the node behind `before`, or the first. There is one.
+    #[inline]
     fn unlink(&mut self, before: *mut Node<T>) -> Link<T> {
         // SAFETY: `before` is null or a node of ours, and a node of ours follows it.
         unsafe {
@@ -192,6 +243,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Push(u8),
+        Append(Vec<u8>),
         Pop,
         Find(u8),
         Rewind,
@@ -200,6 +252,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             3 => (0_u8..6).prop_map(Step::Push),
+            1 => proptest::collection::vec(0_u8..6, 0..3).prop_map(Step::Append),
             1 => Just(Step::Pop),
             2 => (0_u8..6).prop_map(Step::Find),
             1 => Just(Step::Rewind),
@@ -220,6 +273,15 @@ mod tests {
                     Step::Push(n) => {
                         chain.push(Link::new((n, owned.clone())));
                         model.push_back(n);
+                    }
+                    Step::Append(more) => {
+                        let mut other = Chain::new();
+                        for n in more {
+                            other.push(Link::new((n, owned.clone())));
+                            model.push_back(n);
+                        }
+                        chain.append(other);
+                        prop_assert!(chain.all(|item| model.contains(&item.0)));
                     }
                     Step::Pop => {
                         prop_assert_eq!(chain.pop().map(|link| link.into_item().0), model.pop_front());

@@ -49,6 +49,7 @@ impl<T> Gate<T> {
     }
 
     /// Puts a link last, or gives it back when the gate is closed.
+    #[inline]
     pub(crate) fn push(&self, link: Link<T>) -> Result<Turned, Link<T>> {
         let node = link.into_raw();
         let mut word = self.word.load(Ordering::Relaxed);
@@ -87,6 +88,7 @@ impl<T> Gate<T> {
     }
 
     /// Takes all that came in and forgets that it was woken: a run begins. Only with the turn.
+    #[inline]
     pub(crate) fn begin(&self) -> Chain<T> {
         if self.word.load(Ordering::Relaxed).is_null() {
             return Chain::new();
@@ -95,6 +97,7 @@ impl<T> Gate<T> {
     }
 
     /// Takes all that came in, within a run. Only with the turn.
+    #[inline]
     pub(crate) fn take(&self) -> Chain<T> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -111,11 +114,10 @@ impl<T> Gate<T> {
     }
 
     /// Gives the turn up, unless something came in or woke it meanwhile; whether it did. Only with the turn.
+    #[inline]
     pub(crate) fn park(&self) -> bool {
         let parked = without_provenance_mut(PARKED);
-        self.word
-            .compare_exchange(null_mut(), parked, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.word.compare_exchange(null_mut(), parked, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Lets nothing in any more, and takes what is there. Only with the turn.
@@ -140,6 +142,7 @@ impl<T> Drop for Gate<T> {
     }
 }
 
+#[inline]
 fn turned(marks: usize) -> Turned {
     match marks & PARKED {
         0 => Turned::No,
@@ -148,6 +151,7 @@ fn turned(marks: usize) -> Turned {
 }
 
 /// The links behind a word that was taken out of its gate, the oldest first.
+#[inline]
 fn links<T>(word: *mut Node<T>) -> Chain<T> {
     // SAFETY: pushes put in nodes that they owned, each leading to the one before; a word that was taken out
     // is seen by nobody else.

@@ -21,9 +21,9 @@ pub(crate) struct Seat {
     pub(crate) turns: Worker<Turn>,
 }
 
-struct Here {
-    seat: RefCell<Option<Seat>>,
-    /// The address of the process that runs now; 0 when none does.
+/// The process that runs now.
+struct Running {
+    /// Its address; 0 when none runs.
     process: Cell<usize>,
     /// What is left of its run.
     mails_left: Cell<u32>,
@@ -32,24 +32,23 @@ struct Here {
 }
 
 thread_local! {
-    static HERE: Here = const {
-        Here {
-            seat: RefCell::new(None),
-            process: Cell::new(0),
-            mails_left: Cell::new(0),
-            yields: Cell::new(false),
-        }
+    static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
+    // Apart from the seat, since what needs no destructor is found without a question.
+    static RUNNING: Running = const {
+        Running { process: Cell::new(0), mails_left: Cell::new(0), yields: Cell::new(false) }
     };
 }
 
 /// Takes a seat, or leaves it; whoever sat here before is handed back.
+#[inline]
 pub(crate) fn sit(seat: Option<Seat>) -> Option<Seat> {
-    HERE.with(|here| here.seat.replace(seat))
+    SEAT.replace(seat)
 }
 
 /// The seat that this thread has in a runtime, if it has one.
+#[inline]
 pub(crate) fn seated<R>(runtime: usize, there: impl FnOnce(&Seat) -> R) -> Option<R> {
-    let seated = HERE.try_with(|here| match &*here.seat.borrow() {
+    let seated = SEAT.try_with(|here| match &*here.borrow() {
         Some(seat) if seat.runtime == runtime => Some(there(seat)),
         _ => None,
     });
@@ -62,8 +61,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    #[inline]
     pub(crate) fn of(process: usize) -> Self {
-        HERE.with(|here| {
+        RUNNING.with(|here| {
             here.mails_left.set(MAILS_A_RUN);
             here.yields.set(false);
             Self { before: here.process.replace(process) }
@@ -71,30 +71,34 @@ impl Run {
     }
 
     /// Whether the process asked for another run after the others.
+    #[inline]
     pub(crate) fn yields(&self) -> bool {
-        HERE.with(|here| here.yields.get())
+        RUNNING.with(|here| here.yields.get())
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        HERE.with(|here| here.process.set(self.before));
+        RUNNING.with(|here| here.process.set(self.before));
     }
 }
 
 /// Whether this process runs on this thread now. Then nobody else touches its own things.
+#[inline]
 pub(crate) fn runs(process: usize) -> bool {
-    HERE.with(|here| here.process.get() == process)
+    RUNNING.with(|here| here.process.get() == process)
 }
 
 /// Whether any process runs on this thread now.
+#[inline]
 pub(crate) fn in_process() -> bool {
-    HERE.with(|here| here.process.get() != 0)
+    RUNNING.with(|here| here.process.get() != 0)
 }
 
 /// Spends one message of the run that is under way. When the run is used up, it asks for another.
+#[inline]
 pub(crate) fn spend_mail() -> bool {
-    HERE.with(|here| match here.mails_left.get() {
+    RUNNING.with(|here| match here.mails_left.get() {
         0 => {
             here.yields.set(true);
             false
@@ -106,9 +110,16 @@ pub(crate) fn spend_mail() -> bool {
     })
 }
 
+/// Whether the run that is under way has messages left to spend.
+#[inline]
+pub(crate) fn mails_left() -> bool {
+    RUNNING.with(|here| here.mails_left.get() != 0)
+}
+
 /// Has the process that runs now run again after the others, whether or not anything wakes it.
+#[inline]
 pub(crate) fn run_again() {
-    HERE.with(|here| here.yields.set(true));
+    RUNNING.with(|here| here.yields.set(true));
 }
 
 /// Lets the other processes run first. A process that computes for long should do it now and then.

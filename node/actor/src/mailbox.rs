@@ -59,11 +59,8 @@ impl<M: Message> Mailbox<M> {
     /// The next message, waiting for one if need be. News of the system are left where they lie. Dropping the future
     /// loses nothing.
     pub async fn receive(&mut self) -> M {
-        let mail = |incoming: &Incoming<M>| matches!(incoming, Incoming::Mail(_)).then_some(());
-        match self.find(mail).await {
-            ((), Incoming::Mail(message)) => message,
-            _ => unreachable!("only mail is wanted"),
-        }
+        let mut begun = false;
+        poll_fn(|_| self.poll_receive(&mut begun)).await
     }
 
     /// The next of anything, in order, waiting for it if need be. Dropping the future loses nothing.
@@ -77,6 +74,7 @@ impl<M: Message> Mailbox<M> {
     }
 
     /// The next of anything, if it is there already.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Incoming<M>> {
         self.process.at_desk(|desk| {
             if desk.tray.is_empty() {
@@ -108,7 +106,10 @@ impl<M: Message> Mailbox<M> {
         }
     }
 
-    fn find<T, W>(&mut self, mut wants: W) -> impl Future<Output = (T, Incoming<M>)> + use<'_, T, M, W>
+    fn find<T, W>(
+        &mut self,
+        mut wants: W,
+    ) -> impl Future<Output = (T, Incoming<M>)> + use<'_, T, M, W>
     where
         W: FnMut(&Incoming<M>) -> Option<T>,
     {
@@ -116,6 +117,7 @@ impl<M: Message> Mailbox<M> {
         poll_fn(move |_| self.poll_find(&mut begun, &mut wants))
     }
 
+    #[inline]
     fn poll_find<T>(
         &mut self,
         begun: &mut bool,
@@ -147,6 +149,49 @@ impl<M: Message> Mailbox<M> {
         })
     }
 
+    /// Mostly nothing is there, or mail comes first; else it is searched for.
+    #[inline]
+    fn poll_receive(&mut self, begun: &mut bool) -> Poll<M> {
+        enum Seen<M> {
+            Nothing,
+            Mail(M),
+            News,
+        }
+        if !*begun {
+            if !here::spend_mail() {
+                return Poll::Pending;
+            }
+            let seen = self.process.at_desk(|desk| {
+                if desk.tray.is_empty() {
+                    self.process.look(desk);
+                }
+                match desk.tray.first() {
+                    None => Seen::Nothing,
+                    Some(Entry::In(Incoming::Mail(_))) => {
+                        let link = desk.tray.pop();
+                        self.process.received(desk);
+                        match link.map(Link::into_item) {
+                            Some(Entry::In(Incoming::Mail(message))) => Seen::Mail(message),
+                            _ => unreachable!("it was looked at"),
+                        }
+                    }
+                    Some(_) => Seen::News,
+                }
+            });
+            match seen {
+                Seen::Nothing => return Poll::Pending,
+                Seen::Mail(message) => return Poll::Ready(message),
+                Seen::News => {}
+            }
+        }
+        let mut mail = |incoming: &Incoming<M>| matches!(incoming, Incoming::Mail(_)).then_some(());
+        self.poll_find(begun, &mut mail).map(|((), incoming)| match incoming {
+            Incoming::Mail(message) => message,
+            _ => unreachable!("only mail is wanted"),
+        })
+    }
+
+    #[inline]
     fn poll_next(&mut self) -> Poll<Incoming<M>> {
         if !here::spend_mail() {
             return Poll::Pending;
@@ -281,7 +326,12 @@ impl<M: Message> Mailbox<M> {
 /// Gives a search a bounded time. The timer is set only once there is something to wait for.
 async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T> {
     let mut found = std::pin::pin!(found);
-    let first = poll_fn(|cx: &mut Context<'_>| Poll::Ready(found.as_mut().poll(cx))).await;
+    let first = poll_fn(|cx: &mut Context<'_>| match found.as_mut().poll(cx) {
+        // It did not look, since the run is used up; the next run looks.
+        Poll::Pending if !here::mails_left() => Poll::Pending,
+        looked => Poll::Ready(looked),
+    })
+    .await;
     match first {
         Poll::Ready(found) => Some(found),
         Poll::Pending if after.is_zero() => None,
@@ -289,6 +339,7 @@ async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T>
     }
 }
 
+#[inline]
 fn incoming<M>(link: Link<Entry<M>>) -> Incoming<M> {
     match link.into_item() {
         Entry::In(incoming) => incoming,

@@ -7,7 +7,10 @@
 //!
 //! Unsafe code, with one invariant: `body` and `desk` are touched only by the holder of the turn that the gate
 //! gives out, one at a time, and by the process's own code inside of its run, which is within that turn.
-#![expect(unsafe_code, reason = "what only the holder of the turn touches has no lock; docs/adr/0007")]
+#![expect(
+    unsafe_code,
+    reason = "what only the holder of the turn touches has no lock; docs/adr/0007"
+)]
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -126,7 +129,12 @@ impl<M> Desk<M> {
 
 impl<M: Message> Process<M> {
     /// A process that is not in the table yet. Its maker has the turn.
-    pub(crate) fn new(serial: u64, actors: Actors, room: Room<M>, label: Option<&'static str>) -> Self {
+    pub(crate) fn new(
+        serial: u64,
+        actors: Actors,
+        room: Room<M>,
+        label: Option<&'static str>,
+    ) -> Self {
         let tray = Chain::new();
         Self {
             serial,
@@ -142,7 +150,12 @@ impl<M: Message> Process<M> {
     }
 
     /// Gives the process its body, and a link before its first step. Its maker does so, with the first turn.
-    pub(crate) fn begin(self: Arc<Self>, body: Body, linked: Option<Pid>, watched: Option<(Pid, Ref)>) {
+    pub(crate) fn begin(
+        self: Arc<Self>,
+        body: Body,
+        linked: Option<Pid>,
+        watched: Option<(Pid, Ref)>,
+    ) {
         // SAFETY: the maker has the turn until it hands it over below.
         unsafe {
             *self.body.get() = Some(body);
@@ -162,6 +175,7 @@ impl<M: Message> Process<M> {
     }
 
     /// Puts a message last. It has found room.
+    #[inline]
     pub(crate) fn push_mail(self: &Arc<Self>, message: M) -> Result<(), (SendError, M)> {
         match self.push(Entry::In(Incoming::Mail(message))) {
             Ok(()) => Ok(()),
@@ -170,6 +184,7 @@ impl<M: Message> Process<M> {
         }
     }
 
+    #[inline]
     pub(crate) fn push(self: &Arc<Self>, entry: Entry<M>) -> Result<(), Entry<M>> {
         let turned = self.gate.push(Link::new(entry)).map_err(Link::into_item)?;
         if turned == Turned::Yours {
@@ -182,11 +197,13 @@ impl<M: Message> Process<M> {
         self.gate.is_closed()
     }
 
+    #[inline]
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
     /// Hands the turn to the scheduler.
+    #[inline]
     fn hand_over(self: &Arc<Self>) {
         self.actors.scheduler().schedule(Turn(self.clone()));
     }
@@ -195,6 +212,7 @@ impl<M: Message> Process<M> {
     ///
     /// # Panics
     /// Outside of its own run, where somebody else may have them.
+    #[inline]
     pub(crate) fn at_desk<R>(&self, act: impl FnOnce(&mut Desk<M>) -> R) -> R {
         let own = here::runs(self.address());
         assert!(own, "a mailbox is of use only inside of its own process");
@@ -204,12 +222,14 @@ impl<M: Message> Process<M> {
     }
 
     /// Takes what came in during this run.
+    #[inline]
     pub(crate) fn look(self: &Arc<Self>, desk: &mut Desk<M>) {
         let came = self.gate.take();
         self.take_in(desk, came);
     }
 
     /// Counts a message that left the tray for good.
+    #[inline]
     pub(crate) fn received(&self, desk: &mut Desk<M>) {
         desk.received = desk.received.wrapping_add(1);
         // The senders' side reads it; so it is told when it matters, not for each message of a flood.
@@ -219,7 +239,16 @@ impl<M: Message> Process<M> {
     }
 
     /// Puts mail and news on the tray, and acts on signals.
-    fn take_in(self: &Arc<Self>, desk: &mut Desk<M>, mut came: Chain<Entry<M>>) {
+    #[inline]
+    fn take_in(self: &Arc<Self>, desk: &mut Desk<M>, came: Chain<Entry<M>>) {
+        match came.all(|entry| matches!(entry, Entry::In(Incoming::Mail(_)))) {
+            true => desk.tray.append(came),
+            false => self.sort(desk, came),
+        }
+    }
+
+    /// The same, where not all of it is mail.
+    fn sort(self: &Arc<Self>, desk: &mut Desk<M>, mut came: Chain<Entry<M>>) {
         while let Some(link) = came.pop() {
             match link.item() {
                 Entry::In(Incoming::Mail(_) | Incoming::Timeout(_) | Incoming::Exited(_)) => {
@@ -247,7 +276,8 @@ impl<M: Message> Process<M> {
         desk.tray.push(Link::new(Entry::In(Incoming::Mail(message))));
         if oldest_goes {
             desk.tray.rewind();
-            let mail = |entry: &Entry<M>| matches!(entry, Entry::In(Incoming::Mail(_))).then_some(());
+            let mail =
+                |entry: &Entry<M>| matches!(entry, Entry::In(Incoming::Mail(_))).then_some(());
             if let Some((_, oldest)) = desk.tray.find(mail) {
                 self.received(desk);
                 farewell(Gone::Full, || drop(oldest));
@@ -297,6 +327,7 @@ impl<M: Message> Process<M> {
     }
 
     /// Polls the body once. The exit, if the process has come to its end.
+    #[inline]
     fn step(self: &Arc<Self>) -> Option<Exit> {
         let waker = waker_ref(self);
         let mut cx = Context::from_waker(&waker);
@@ -322,8 +353,12 @@ impl<M: Message> Process<M> {
         let desk = unsafe { &mut *self.desk.get() };
         let tray = std::mem::replace(&mut desk.tray, Chain::new());
         let ties = desk.ties.take();
-        let returned = [tray, late].into_iter().flat_map(|chain| self.empty(chain)).collect::<Vec<_>>();
-        drop_telling(self.room.empty());
+        let mut returned = Vec::new();
+        empty(tray, &mut returned);
+        empty(late, &mut returned);
+        if let Some(ring) = self.room.empty() {
+            ring.into_iter().for_each(drop_telling);
+        }
         self.actors.depart(self.serial, self.named.load(Ordering::Acquire));
         for signal in returned {
             self.actors.undelivered(self.pid(), signal);
@@ -338,19 +373,16 @@ impl<M: Message> Process<M> {
             });
         }
     }
+}
 
-    /// Drops the mail of a chain, and hands out its signals.
-    fn empty(&self, mut chain: Chain<Entry<M>>) -> impl Iterator<Item = Box<Signal>> {
-        std::iter::from_fn(move || {
-            while let Some(link) = chain.pop() {
-                match link.into_item() {
-                    Entry::Signal(signal) => return Some(signal),
-                    Entry::In(Incoming::Mail(message)) => drop_telling(message),
-                    Entry::In(_) | Entry::Ring => {}
-                }
-            }
-            None
-        })
+/// Drops the mail of a chain, and hands out its signals.
+fn empty<M>(mut chain: Chain<Entry<M>>, signals: &mut Vec<Box<Signal>>) {
+    while let Some(link) = chain.pop() {
+        match link.into_item() {
+            Entry::Signal(signal) => signals.push(signal),
+            Entry::In(Incoming::Mail(message)) => drop_telling(message),
+            Entry::In(_) | Entry::Ring => {}
+        }
     }
 }
 

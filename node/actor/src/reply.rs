@@ -140,8 +140,7 @@ pub(crate) fn encode_message<M>(
 ) -> Result<Vec<Route>, SendError> {
     let writing = Writing { actors: actors.clone(), to, routes: Vec::new(), busy: false };
     let bytes_max = actors.message_bytes_max();
-    let (encoded, written) =
-        within(&WRITING, writing, || (wire.encode)(message, into, bytes_max));
+    let (encoded, written) = within(&WRITING, writing, || (wire.encode)(message, into, bytes_max));
     let error = match encoded {
         Ok(Ok(())) => return Ok(written.routes),
         Ok(Err(_)) if written.busy => Ok(SendError::Busy),

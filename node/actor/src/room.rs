@@ -75,15 +75,15 @@ impl<M: Message> Room<M> {
     }
 
     /// Puts a message last in the mailbox of the process that has this room, or gives it back.
+    #[inline]
     pub(crate) fn send(&self, process: &Arc<Process<M>>, message: M) -> Result<(), (SendError, M)> {
         if let Some(More::Ring(ring)) = self.more.as_deref() {
             return self.send_to_ring(ring, process, message);
         }
-        let waiting = self
-            .sent
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_sub(self.received.load(Ordering::Relaxed));
-        // A process that says late what it received makes the difference wrap below nothing, never above it.
+        // First what was received, then what was sent: the other way round, others may send and have received between
+        // the two, and more would seem received than sent.
+        let received = self.received.load(Ordering::Acquire);
+        let waiting = self.sent.fetch_add(1, Ordering::Relaxed).wrapping_sub(received);
         if waiting >= self.limit {
             self.sent.fetch_sub(1, Ordering::Relaxed);
             return match process.has_ended() {
@@ -146,12 +146,16 @@ impl<M: Message> Room<M> {
     }
 
     /// Learns how many messages the process has received.
+    #[inline]
     pub(crate) fn received(&self, received: u32) {
-        self.received.store(received, Ordering::Relaxed);
-        self.unpark();
+        self.received.store(received, Ordering::Release);
+        if self.more.is_some() {
+            self.unpark();
+        }
     }
 
     /// Whether it has to learn of each message at once.
+    #[inline]
     pub(crate) fn is_exact(&self) -> bool {
         self.limit < LARGE || self.more.is_some()
     }
@@ -178,11 +182,11 @@ impl<M: Message> Room<M> {
     }
 
     /// Its process has ended: hands out what lies in the ring, and wakes who waits for room.
-    pub(crate) fn empty(&self) -> VecDeque<M> {
+    pub(crate) fn empty(&self) -> Option<VecDeque<M>> {
         self.unpark();
         match self.more.as_deref() {
-            Some(More::Ring(ring)) => std::mem::take(&mut lock(ring).mails),
-            _ => VecDeque::new(),
+            Some(More::Ring(ring)) => Some(std::mem::take(&mut lock(ring).mails)),
+            _ => None,
         }
     }
 

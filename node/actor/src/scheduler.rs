@@ -71,6 +71,7 @@ impl Scheduler {
     }
 
     /// Has a turn run soon: here, when this thread has a seat.
+    #[inline]
     pub(crate) fn schedule(&self, turn: Turn) {
         let mut turn = Some(turn);
         here::seated(self.address(), |seat| turn.take().map(|turn| seat.turns.push(turn)));
@@ -145,12 +146,15 @@ pub(crate) struct Sitter {
     /// Not here while it is polled: then the thread has it.
     seat: Option<Seat>,
     looked: u32,
+    /// It runs in a life whose seed decides on the order of what is ready.
+    simulated: bool,
 }
 
 impl Sitter {
     pub(crate) fn new(actors: Actors, number: usize, turns: Worker<Turn>) -> Self {
         let runtime = actors.scheduler().address();
-        Self { actors, number, seat: Some(Seat { runtime, number, turns }), looked: 0 }
+        let seat = Some(Seat { runtime, number, turns });
+        Self { actors, number, seat, looked: 0, simulated: quorate_env::is_simulated() }
     }
 
     /// Runs some turns; whether there may be more.
@@ -161,6 +165,10 @@ impl Sitter {
             let Some(turn) = next(scheduler, self.number, &mut self.looked) else {
                 return false;
             };
+            if self.simulated && quorate_env::defers() {
+                scheduler.schedule(turn);
+                continue;
+            }
             chair.running.store(turn.serial(), Ordering::Relaxed);
             // Only this seat writes it.
             chair.begun.store(chair.begun.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -188,6 +196,7 @@ impl Sitter {
 }
 
 /// The turn that a seat runs next.
+#[inline]
 fn next(scheduler: &Scheduler, seat: usize, looked: &mut u32) -> Option<Turn> {
     *looked = looked.wrapping_add(1);
     here::seated(scheduler.address(), |own| {

@@ -102,7 +102,14 @@ impl Ties {
     }
 
     /// Decides on an exit signal to the process `me`, which traps exits or does not.
-    pub(crate) fn decide(&mut self, me: Pid, traps: bool, from: Pid, exit: &Exit, why: Why) -> Fate {
+    pub(crate) fn decide(
+        &mut self,
+        me: Pid,
+        traps: bool,
+        from: Pid,
+        exit: &Exit,
+        why: Why,
+    ) -> Fate {
         match why {
             Why::Kill => Fate::Ends(Exit::Killed),
             Why::End => Fate::Ends(exit.clone()),
@@ -179,7 +186,11 @@ mod tests {
             (true, 2, Killed, Why::Kill, Fate::Ends(Killed)),
             (false, 2, Shutdown, Why::Linked, Fate::Ignored),
         ] {
-            assert_eq!(decide(&mut ties, traps, from, &exit, why), fate, "{traps} {from} {exit} {why:?}");
+            assert_eq!(
+                decide(&mut ties, traps, from, &exit, why),
+                fate,
+                "{traps} {from} {exit} {why:?}"
+            );
         }
         for (traps, exit, fate) in [
             (false, Shutdown, Fate::Ends(Shutdown)),

@@ -110,7 +110,12 @@ impl Timers {
                 Some(Fire::Every(span, mut fire)) => {
                     drop(queue);
                     let goes_on = fire();
-                    self.again(id, due + span.max(Duration::from_micros(1)), now, goes_on.then_some((span, fire)));
+                    self.again(
+                        id,
+                        due + span.max(Duration::from_micros(1)),
+                        now,
+                        goes_on.then_some((span, fire)),
+                    );
                 }
                 None => {}
             }

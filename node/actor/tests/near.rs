@@ -19,8 +19,7 @@ enum Other {
 }
 
 impl Message for Other {
-    const WIRE: Option<quorate_actor::Wire<Self>> =
-        Some(quorate_actor::Wire::new("test.other", 1));
+    const WIRE: Option<quorate_actor::Wire<Self>> = Some(quorate_actor::Wire::new("test.other", 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

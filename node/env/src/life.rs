@@ -128,6 +128,13 @@ where
     Ok(ends)
 }
 
+/// Whether what is ready should be put behind what else is: now and then, in a [`Life`] whose seed wants it.
+///
+/// For who runs ready work by itself; tasks are deferred as such.
+pub fn defers() -> bool {
+    Life::current().is_some_and(|life| life.defers())
+}
+
 /// Whether this is inside of a [`Life`].
 pub fn is_simulated() -> bool {
     Life::current().is_some()

@@ -32,8 +32,7 @@ pub enum Till {
 }
 
 impl Message for Till {
-    const WIRE: Option<quorate_actor::Wire<Self>> =
-        Some(quorate_actor::Wire::new("test.till", 1));
+    const WIRE: Option<quorate_actor::Wire<Self>> = Some(quorate_actor::Wire::new("test.till", 1));
 }
 
 /// Keeps all notes; knows every request.

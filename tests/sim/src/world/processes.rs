@@ -31,7 +31,7 @@ struct Letter {
 }
 
 impl Message for Letter {
-    const WIRE: Option<quorate_actor::Wire<Self>> = Some(quorate_actor::Wire::new("sim.letter", 1));
+    const WIRE: Option<quorate::Wire<Self>> = Some(quorate::Wire::new("sim.letter", 1));
 }
 
 /// A name that only processes hold.
