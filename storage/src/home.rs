@@ -25,7 +25,7 @@ use crate::error::StorageError;
 use crate::journal;
 use crate::log::LogConfig;
 use crate::real_disk::{RealDisk, make_private_dir, sync_dir, write_whole};
-use crate::thread::block_on;
+use crate::thread::{block_on, take_lock};
 
 const LOCK: &str = "lock";
 const FORMAT: &str = "format";
@@ -58,7 +58,7 @@ impl Home {
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         make_private_dir(dir).map_err(StorageError::io(format!("making {}", dir.display())))?;
         refuse_foreign(dir)?;
-        let lock = lock(dir)?;
+        let lock = take_lock(|| lock(dir))?;
         if !has(dir, FORMAT)? {
             make(dir)?;
         }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::error::StorageError;
 use crate::real_disk::{make_private_dir, sync_dir};
 use crate::shelf::{Row, Shelf};
+use crate::thread::take_lock;
 
 /// How many rows a leaf holds; sled asks for the same number at every opening.
 const LEAF_ROWS: usize = 256;
@@ -75,6 +76,10 @@ pub fn open_or_replace_shelf(dir: &Path) -> Result<(SledShelf, Option<String>), 
 impl SledShelf {
     /// Opens the shelf in a folder, which is made if need be.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        take_lock(|| Self::open_now(dir))
+    }
+
+    fn open_now(dir: &Path) -> Result<Self, StorageError> {
         let making = StorageError::io(format!("making {}", dir.display()));
         make_private_dir(dir).map_err(making)?;
         let config =

@@ -1,10 +1,19 @@
-//! Waiting for a future on a plain thread. What is opened before a node runs has no runtime to wait in.
+//! Waiting on a plain thread: for a future, and for a lock. What is opened before a node runs has no runtime
+//! to wait in.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::error::StorageError;
+
+/// How often a lock is tried.
+const LOCK_TRIES: usize = 10;
+/// How long to rest between two tries.
+const LOCK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Runs a future to its end on this thread, inside or outside of a runtime.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -18,6 +27,21 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+/// Takes a lock that may be free in a moment. A process that is just being started, such as the `sync` that
+/// sled runs, holds a copy of each lock of this one until it runs its own program, even of a lock that was
+/// let go since; and sled says that it has closed an instant before it lets go.
+pub(crate) fn take_lock<T>(
+    mut attempt: impl FnMut() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    for _ in 1..LOCK_TRIES {
+        match attempt() {
+            Err(StorageError::Locked { .. }) => thread::sleep(LOCK_AGAIN),
+            outcome => return outcome,
+        }
+    }
+    attempt()
 }
 
 struct Unpark(Thread);

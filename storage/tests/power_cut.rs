@@ -65,7 +65,8 @@ fn what_was_acknowledged_outlives_a_power_cut() {
         total += said.lines;
     }
     eprintln!(
-        "{round} power cuts, {total} acknowledgements: {cuts} torn ends, shelf: {forgot} forgot, {replaced} broken"
+        "{round} power cuts, {total} acknowledgements, {cuts} torn ends; \
+         of the shelves {forgot} forgot, {replaced} broke"
     );
 }
 

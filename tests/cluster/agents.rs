@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::host::{Agent, eventually, get, register};
+use crate::host::{Agent, eventually, get, lookup, register};
 
 fn start_all(agents: &mut [Agent], cookie: &std::path::Path) {
     let expect = agents.len();
@@ -58,6 +58,7 @@ fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
             .collect::<Result<_, _>>()
             .unwrap();
         std::thread::sleep(Duration::from_millis(1_500));
+        eventually("there is a load", || acknowledged.lock().unwrap().len() > known.len() + 100);
         let pids: Vec<u32> = agents.iter().map(Agent::pid).collect();
         crate::host::kill_at_once(&pids);
         stop.store(true, Ordering::Relaxed);
@@ -67,7 +68,6 @@ fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
         for agent in &mut agents {
             agent.kill();
         }
-        assert!(acknowledged.lock().unwrap().len() > known.len() + 100, "there was a load");
     }
     start_all(&mut agents, &cookie);
     let known = acknowledged.lock().unwrap().clone();
@@ -78,7 +78,7 @@ fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
 fn all_are_held(agents: &[Agent], known: &BTreeMap<String, u64>) {
     for (n, (name, epoch)) in known.iter().enumerate() {
         let http = agents[n % agents.len()].http();
-        let found = get(&format!("{http}/v1/names/{name}?consistency=linearizable"));
+        let found = lookup(&http, name);
         let found = found.unwrap_or_else(|| panic!("{name} is lost, it had epoch {epoch}"));
         assert_eq!(found["epoch"].as_u64(), Some(*epoch), "{name}");
     }

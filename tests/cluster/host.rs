@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command under test.
 pub(crate) fn quorate() -> Command {
@@ -110,6 +110,23 @@ pub(crate) fn kill_at_once(pids: &[u32]) {
 pub(crate) fn get(url: &str) -> Option<Value> {
     let mut answer = client().get(url).call().ok()?;
     serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+}
+
+/// What a name is held under by all that was acknowledged; none if nobody holds it. Asks again while there
+/// is no leader to ask.
+pub(crate) fn lookup(http: &str, name: &str) -> Option<Value> {
+    let url = format!("{http}/v1/names/{name}?consistency=linearizable");
+    let mut found = None;
+    eventually("a linearizable answer", || match client().get(&url).call() {
+        Ok(mut answer) => {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            found = serde_json::from_str(&text).ok();
+            found.is_some()
+        }
+        Err(ureq::Error::StatusCode(404)) => true,
+        Err(_) => false,
+    });
+    found
 }
 
 /// Registers a name for good; its epoch, if that was acknowledged.

@@ -4,8 +4,8 @@
 //! prints what was counted. A notice that is lost or doubled makes it fail.
 //!
 //! One process, the brood, spawns a batch of targets that end at their first step, and lets them run; on the other
-//! worker the witness ties itself to one after another meanwhile. By how much either is ahead differs from batch to
-//! batch, and so sweeps over the window in which a target is half dead.
+//! worker the witness ties itself to one after another meanwhile. For how long the targets are held back differs from
+//! batch to batch, and so the ties sweep over the window in which a target is half dead.
 
 use std::collections::BTreeMap;
 use std::hint::spin_loop;
@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 /// How many targets live at once.
 const BATCH: u64 = 64;
 /// How many batches lie out at once.
-const BATCHES_MAX: usize = 8;
-/// How many turns of an empty loop one side waits for the other, at most.
-const HEAD_START_MAX: u64 = 500;
+const BATCHES_MAX: usize = 2;
+/// How many turns of an empty loop the brood holds its targets back, at most.
+const HELD_BACK_MAX: u64 = 256;
 /// A notice that has not come by then is lost.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 
@@ -123,13 +123,11 @@ async fn brood(mailbox: Mailbox<()>, field: Field, races: u64) -> Exit {
 async fn witness(mut mailbox: Mailbox<()>, field: Field, tie: Tie, races: u64) -> Tally {
     mailbox.trap_exit(true);
     let mut tally = Tally::default();
-    let mut dice = Dice(2);
     while tally.races < races {
         let Some(targets) = field.pick() else {
             yield_now().await;
             continue;
         };
-        dice.wait();
         tally.races += targets.len() as u64;
         let mut open = BTreeMap::new();
         for pid in targets {
@@ -155,7 +153,7 @@ struct Dice(u64);
 impl Dice {
     fn wait(&mut self) {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (0..(self.0 >> 33) % HEAD_START_MAX).for_each(|_| spin_loop());
+        (0..(self.0 >> 33) % HELD_BACK_MAX).for_each(|_| spin_loop());
     }
 }
 

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_vocab::{Boot, NodeId, Pid, Ref};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::coop::unconstrained;
 
@@ -20,8 +21,8 @@ use crate::call::{Busy, Calls, Slot};
 use crate::codec::BODY_BYTES_CEILING;
 use crate::letter::{self, Gone, Letter, Mail, Route};
 use crate::names::Names;
-use crate::process::{AnyProcess, News, Process, sent};
-use crate::room::Room;
+use crate::process::{AnyProcess, News, Process, panicked, sent};
+use crate::intake::Intake;
 use crate::scheduler::{Scheduler, Sitter};
 use crate::signal::{Signal, Why};
 use crate::table::Table;
@@ -149,9 +150,10 @@ impl Actors {
             message_bytes_max: config.message_bytes_max.min(BODY_BYTES_CEILING),
             ..config
         };
+        let tokio = Handle::current();
         let workers = match (quorate_env::is_simulated(), config.workers) {
             (true, _) => 1,
-            (_, 0) => tokio::runtime::Handle::current().metrics().num_workers(),
+            (_, 0) => tokio.metrics().num_workers(),
             (_, workers) => workers,
         };
         let (scheduler, queues) = Scheduler::new(workers);
@@ -163,7 +165,7 @@ impl Actors {
             table: Table::new(),
             scheduler,
             names: Names::default(),
-            timers: Arc::default(),
+            timers: Arc::new(Timers::new(tokio)),
             calls: Mutex::default(),
             kennel: Mutex::default(),
             first_to_close: Mutex::default(),
@@ -222,8 +224,8 @@ impl Actors {
         let Start { how: Spawn { label, mailbox }, linked, watched } = start;
         let bound =
             || Capacity::Reject(u32::try_from(self.0.config.mailbox_max).unwrap_or(u32::MAX));
-        let room = Room::new(mailbox.unwrap_or_else(bound));
-        let make = |serial| Arc::new(Process::new(serial, self.clone(), room, label));
+        let intake = Intake::new(mailbox.unwrap_or_else(bound));
+        let make = |serial| Arc::new(Process::new(serial, self.clone(), intake, label));
         let Some(process) = self.0.table.enter(self.0.scheduler.seat_here(), make) else {
             return Addr::new(self.pid_of(0), Way::Dead(self.clone()));
         };
@@ -234,7 +236,7 @@ impl Actors {
         match catch_unwind(AssertUnwindSafe(|| body(mailbox))) {
             Ok(body) => process.begin(Box::pin(body), linked, watched),
             Err(words) => {
-                let exit = Exit::from_panic(&*words);
+                let exit = panicked(words);
                 process.begin(Box::pin(async { exit }), linked, watched);
             }
         }
@@ -504,10 +506,11 @@ impl Actors {
     }
 
     /// Takes a process that ended off the table and its names.
-    pub(crate) fn depart(&self, serial: u64, named: bool) {
+    pub(crate) fn depart(&self, serial: u64, named: &AtomicBool) {
         let entry = self.0.table.remove(serial);
         drop(entry);
-        if named {
+        // Only now: who gave it a name before this found it in the table, and has said so.
+        if named.load(Ordering::Acquire) {
             self.0.names.forget(self.pid_of(serial));
         }
         if self.0.table.is_closed() && self.count() == 0 {

@@ -54,7 +54,7 @@ impl<M: Message> Addr<M> {
     #[inline]
     pub fn send(&self, message: M) -> Result<(), SendError> {
         let (error, message) = match &self.way {
-            Way::Near(process) => match process.room.send(process, message) {
+            Way::Near(process) => match process.intake.send(process, message) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             },
@@ -73,7 +73,7 @@ impl<M: Message> Addr<M> {
             return self.send(message);
         };
         let mut message = Some(message);
-        let sent = poll_fn(|cx| process.room.poll_send(process, &mut message, cx)).await;
+        let sent = poll_fn(|cx| process.intake.poll_send(process, &mut message, cx)).await;
         sent.map_err(|(error, message)| {
             farewell(Gone::of(error), || drop(message));
             error

@@ -48,7 +48,7 @@ impl<M: Message> Mailbox<M> {
 
     /// How many messages wait, about.
     pub fn len(&self) -> usize {
-        self.process.room.len()
+        self.process.intake.len()
     }
 
     /// Whether no message waits.
@@ -80,6 +80,9 @@ impl<M: Message> Mailbox<M> {
             if desk.tray.is_empty() {
                 self.process.look(desk);
             }
+            if desk.is_doomed() {
+                return None;
+            }
             let link = desk.tray.pop()?;
             let incoming = incoming(link);
             if matches!(incoming, Incoming::Mail(_)) {
@@ -98,6 +101,7 @@ impl<M: Message> Mailbox<M> {
         wants: impl FnMut(&Incoming<M>) -> Option<T>,
         after: Option<Duration>,
     ) -> Option<(T, Incoming<M>)> {
+        self.process.at_desk(|_| ());
         let found = self.find(wants);
         match after {
             None => Some(found.await),
@@ -128,7 +132,7 @@ impl<M: Message> Mailbox<M> {
             _ => None,
         };
         let first = !*begun;
-        if first && !here::spend_mail() {
+        if first && !self.spend() {
             return Poll::Pending;
         }
         *begun = true;
@@ -136,9 +140,9 @@ impl<M: Message> Mailbox<M> {
             if first {
                 desk.tray.rewind();
             }
-            let found = desk.tray.find(&mut wanted).or_else(|| {
+            let found = desk.find(&mut wanted).or_else(|| {
                 self.process.look(desk);
-                desk.tray.find(&mut wanted)
+                desk.find(&mut wanted)
             });
             let Some((found, link)) = found else { return Poll::Pending };
             let incoming = incoming(link);
@@ -158,7 +162,7 @@ impl<M: Message> Mailbox<M> {
             News,
         }
         if !*begun {
-            if !here::spend_mail() {
+            if !self.spend() {
                 return Poll::Pending;
             }
             let seen = self.process.at_desk(|desk| {
@@ -166,6 +170,7 @@ impl<M: Message> Mailbox<M> {
                     self.process.look(desk);
                 }
                 match desk.tray.first() {
+                    _ if desk.is_doomed() => Seen::Nothing,
                     None => Seen::Nothing,
                     Some(Entry::In(Incoming::Mail(_))) => {
                         let link = desk.tray.pop();
@@ -193,10 +198,20 @@ impl<M: Message> Mailbox<M> {
 
     #[inline]
     fn poll_next(&mut self) -> Poll<Incoming<M>> {
-        if !here::spend_mail() {
+        if !self.spend() {
             return Poll::Pending;
         }
         self.try_next().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Spends one message of the run; whether there was one left.
+    #[inline]
+    fn spend(&self) -> bool {
+        here::spend_mail() || {
+            // Where no process runs nothing is left either, and nobody would run this again.
+            self.process.at_desk(|_| ());
+            false
+        }
     }
 }
 
@@ -326,10 +341,13 @@ impl<M: Message> Mailbox<M> {
 /// Gives a search a bounded time. The timer is set only once there is something to wait for.
 async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T> {
     let mut found = std::pin::pin!(found);
-    let first = poll_fn(|cx: &mut Context<'_>| match found.as_mut().poll(cx) {
-        // It did not look, since the run is used up; the next run looks.
-        Poll::Pending if !here::mails_left() => Poll::Pending,
-        looked => Poll::Ready(looked),
+    let first = poll_fn(|cx: &mut Context<'_>| match here::mails_left() {
+        true => Poll::Ready(found.as_mut().poll(cx)),
+        // It would not look, since the run is used up; the next run looks.
+        false => {
+            here::run_again();
+            Poll::Pending
+        }
     })
     .await;
     match first {

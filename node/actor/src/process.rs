@@ -29,7 +29,7 @@ use crate::gate::{Gate, Turned};
 use crate::here::{self, Run};
 use crate::letter::{Gone, Mail};
 use crate::reply::{self, farewell};
-use crate::room::Room;
+use crate::intake::Intake;
 use crate::signal::{Entry, Incoming, Signal, Trapped, Why};
 use crate::ties::{Fate, Parting, Ties};
 use crate::{Actors, Brief, Down, Exit, Info, LetterError, Message, SendError, State};
@@ -93,7 +93,7 @@ pub(crate) struct Process<M: Message> {
     serial: u64,
     pub(crate) actors: Actors,
     gate: Gate<Entry<M>>,
-    pub(crate) room: Room<M>,
+    pub(crate) intake: Intake<M>,
     label: Option<&'static str>,
     /// How often it ran; it wraps.
     runs: AtomicU32,
@@ -112,13 +112,29 @@ pub(crate) struct Desk<M> {
     pub(crate) tray: Chain<Entry<M>>,
     ties: Option<Box<Ties>>,
     pub(crate) traps: bool,
-    /// How many messages it has received; it wraps. The room learns it now and then.
+    /// How many messages it has received; it wraps. The intake learns it now and then.
     received: u32,
 }
 
 impl<M> Desk<M> {
     pub(crate) fn ties(&mut self) -> &mut Ties {
         self.ties.get_or_insert_default()
+    }
+
+    /// Whether the process is to end. Then nothing is shown to it any more: who sent the order may have sent more
+    /// after it.
+    #[inline]
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.ties.as_ref().is_some_and(|ties| ties.doom.is_some())
+    }
+
+    /// The first item on the tray that is wanted, of those that the search under way has not passed yet.
+    #[inline]
+    pub(crate) fn find<R>(
+        &mut self,
+        wants: impl FnMut(&Entry<M>) -> Option<R>,
+    ) -> Option<(R, Link<Entry<M>>)> {
+        (!self.is_doomed()).then(|| self.tray.find(wants)).flatten()
     }
 
     /// How the process is to end, when that is settled.
@@ -132,7 +148,7 @@ impl<M: Message> Process<M> {
     pub(crate) fn new(
         serial: u64,
         actors: Actors,
-        room: Room<M>,
+        intake: Intake<M>,
         label: Option<&'static str>,
     ) -> Self {
         let tray = Chain::new();
@@ -140,7 +156,7 @@ impl<M: Message> Process<M> {
             serial,
             actors,
             gate: Gate::new(),
-            room,
+            intake,
             label,
             runs: AtomicU32::new(0),
             named: AtomicBool::new(false),
@@ -233,8 +249,8 @@ impl<M: Message> Process<M> {
     pub(crate) fn received(&self, desk: &mut Desk<M>) {
         desk.received = desk.received.wrapping_add(1);
         // The senders' side reads it; so it is told when it matters, not for each message of a flood.
-        if desk.tray.is_empty() || desk.received.is_multiple_of(32) || self.room.is_exact() {
-            self.room.received(desk.received);
+        if desk.tray.is_empty() || desk.received.is_multiple_of(32) || self.intake.is_exact() {
+            self.intake.received(desk.received);
         }
     }
 
@@ -272,7 +288,7 @@ impl<M: Message> Process<M> {
 
     /// A message of a mailbox that drops its oldest; those that lie on the tray are bounded, too.
     fn take_from_ring(&self, desk: &mut Desk<M>) {
-        let Some((message, oldest_goes)) = self.room.from_ring(desk.received) else { return };
+        let Some((message, oldest_goes)) = self.intake.from_ring(desk.received) else { return };
         desk.tray.push(Link::new(Entry::In(Incoming::Mail(message))));
         if oldest_goes {
             desk.tray.rewind();
@@ -280,7 +296,7 @@ impl<M: Message> Process<M> {
                 |entry: &Entry<M>| matches!(entry, Entry::In(Incoming::Mail(_))).then_some(());
             if let Some((_, oldest)) = desk.tray.find(mail) {
                 self.received(desk);
-                farewell(Gone::Full, || drop(oldest));
+                drop_telling(Gone::Full, oldest);
             }
             desk.tray.rewind();
         }
@@ -337,7 +353,7 @@ impl<M: Message> Process<M> {
         match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(&mut cx))) {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(exit)) => Some(exit),
-            Err(words) => Some(Exit::from_panic(&*words)),
+            Err(words) => Some(panicked(words)),
         }
     }
 
@@ -347,7 +363,7 @@ impl<M: Message> Process<M> {
         }
         // SAFETY: we have the turn; this takes the body out, and what its drop does reaches no body.
         let body = unsafe { (*self.body.get()).take() };
-        drop_telling(body);
+        drop_telling(Gone::NoProc, body);
         let late = self.gate.close();
         // SAFETY: we have the turn, and the mailbox went with the body.
         let desk = unsafe { &mut *self.desk.get() };
@@ -356,10 +372,10 @@ impl<M: Message> Process<M> {
         let mut returned = Vec::new();
         empty(tray, &mut returned);
         empty(late, &mut returned);
-        if let Some(ring) = self.room.empty() {
-            ring.into_iter().for_each(drop_telling);
+        if let Some(ring) = self.intake.empty() {
+            ring.into_iter().for_each(|message| drop_telling(Gone::NoProc, message));
         }
-        self.actors.depart(self.serial, self.named.load(Ordering::Acquire));
+        self.actors.depart(self.serial, &self.named);
         for signal in returned {
             self.actors.undelivered(self.pid(), signal);
         }
@@ -380,18 +396,25 @@ fn empty<M>(mut chain: Chain<Entry<M>>, signals: &mut Vec<Box<Signal>>) {
     while let Some(link) = chain.pop() {
         match link.into_item() {
             Entry::Signal(signal) => signals.push(signal),
-            Entry::In(Incoming::Mail(message)) => drop_telling(message),
+            Entry::In(Incoming::Mail(message)) => drop_telling(Gone::NoProc, message),
             Entry::In(_) | Entry::Ring => {}
         }
     }
 }
 
-/// Drops what may hold requests: their callers learn that the process is no more. A panic in here stays here.
-fn drop_telling<T>(gone: T) {
-    let dropped = catch_unwind(AssertUnwindSafe(|| farewell(Gone::NoProc, || drop(gone))));
+/// Drops what may hold requests: their callers learn why. A panic in here stays here.
+fn drop_telling<T>(why: Gone, gone: T) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| farewell(why, || drop(gone))));
     if dropped.is_err() {
-        tracing::warn!("what an ended process held panicked when it was dropped");
+        tracing::warn!("what a process held panicked when it was dropped");
     }
+}
+
+/// The exit of a process that panicked. The words themselves may panic when they are dropped.
+pub(crate) fn panicked(words: Box<dyn Any + Send>) -> Exit {
+    let exit = Exit::from_panic(&*words);
+    drop_telling(Gone::NoProc, words);
+    exit
 }
 
 impl<M: Message> ArcWake for Process<M> {
@@ -430,7 +453,7 @@ impl<M: Message> AnyProcess for Process<M> {
             return Err(LetterError::Protocol);
         };
         let message = reply::decode_message(&self.actors, wire, &mail).ok_or(LetterError::Body)?;
-        let Err((error, message)) = self.room.send(&self, message) else {
+        let Err((error, message)) = self.intake.send(&self, message) else {
             return Ok(());
         };
         let (error, gone) = match error {
@@ -450,7 +473,7 @@ impl<M: Message> AnyProcess for Process<M> {
         Brief {
             pid: self.pid(),
             label: self.label,
-            mailbox: self.room.len(),
+            mailbox: self.intake.len(),
             runs: self.runs.load(Ordering::Relaxed),
             state,
         }

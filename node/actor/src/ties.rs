@@ -143,6 +143,10 @@ impl Ties {
         for (monitor, watcher) in self.watchers {
             tell(watcher, Parting::Down { monitor, exit: exit.clone() });
         }
+        for (monitor, monitored) in self.monitors {
+            // Else it would keep this monitor for as long as it lives.
+            tell(monitored, Parting::Signal(Signal::Demonitor { monitor }));
+        }
         for task in self.tasks {
             // Who gave up waiting needs no telling.
             let _ = task.send(exit.clone());

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_vocab::{Ref, Time};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// What a timer does. A repeated one says whether to go on.
@@ -44,8 +46,9 @@ impl fmt::Debug for Timer {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Timers {
+    /// Where the task that attends to them runs; who sets one may be on a thread of its own.
+    tokio: Handle,
     queue: Mutex<Queue>,
     /// The first timer became another.
     changed: Notify,
@@ -65,6 +68,11 @@ struct Entry {
 }
 
 impl Timers {
+    /// The timers of a runtime that lives in this one of tokio's.
+    pub(crate) fn new(tokio: Handle) -> Self {
+        Self { tokio, queue: Mutex::default(), changed: Notify::new() }
+    }
+
     pub(crate) fn set(self: &Arc<Self>, id: Ref, after: Duration, fire: Fire) -> Timer {
         let due = quorate_env::now() + after;
         let mut queue = self.lock();
@@ -74,6 +82,7 @@ impl Timers {
         let attend = !std::mem::replace(&mut queue.attended, true);
         drop(queue);
         if attend {
+            let _inside = self.tokio.enter();
             quorate_env::spawn(attend_to(self.clone()));
         } else if first {
             self.changed.notify_one();
@@ -105,11 +114,11 @@ impl Timers {
                 Some(Fire::Once(fire)) => {
                     queue.entries.remove(&id);
                     drop(queue);
-                    fire();
+                    contained(fire);
                 }
                 Some(Fire::Every(span, mut fire)) => {
                     drop(queue);
-                    let goes_on = fire();
+                    let goes_on = contained(&mut fire) == Some(true);
                     self.again(
                         id,
                         due + span.max(Duration::from_micros(1)),
@@ -147,6 +156,15 @@ impl Timers {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nothing panics while it holds the timers")
     }
+}
+
+/// Foreign code may panic; that ends its own timer only.
+fn contained<R>(fire: impl FnOnce() -> R) -> Option<R> {
+    let fired = catch_unwind(AssertUnwindSafe(fire));
+    if fired.is_err() {
+        tracing::warn!("a timer panicked when it fired");
+    }
+    fired.ok()
 }
 
 /// Waits for timers and sets them off, until none is left.

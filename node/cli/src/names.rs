@@ -126,10 +126,11 @@ impl Session {
 
 /// Renews until a signal comes or the session is lost.
 fn hold(client: &Client, mut session: Session, name: &str) -> Done {
-    output::talk(&format!("holding {name} under session {} until Ctrl-C", session.id));
     let runtime = agent::small_runtime()?;
     runtime.block_on(async {
+        // Before it is said, so that whoever reads it can end it in order.
         let mut signals = agent::Signals::new()?;
+        output::talk(&format!("holding {name} under session {} until Ctrl-C", session.id));
         loop {
             tokio::select! {
                 biased;

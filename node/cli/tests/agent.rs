@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use common::{Place, eventually, json, send, texts};
+use common::{Place, eventually, failed, json, send, texts};
 use rustix::process::Signal;
 
 struct Agent(Child, String);
@@ -29,7 +29,7 @@ impl Agent {
         command.envs(variables.iter().copied()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         let mut http = String::new();
-        eventually("the agent starts", Duration::from_secs(20), || {
+        eventually("the agent starts", || {
             let written = std::fs::read_to_string(&announce).unwrap_or_default();
             let found = serde_json::from_str::<serde_json::Value>(&written).ok();
             http = found
@@ -59,15 +59,15 @@ fn flag_goes_over_environment_over_file_over_default_and_a_restart_remembers() {
     let file = place.path().join("q.toml");
     std::fs::write(
         &file,
-        "name = \"of-file\"\nexpect = 1\ndata = \"d\"\nlabel = { zone = \"a\" }\n",
+        "name = \"of-file\"\nexpect = 1\ndata = \"d\"\nlease = \"10s\"\nlabel = { zone = \"a\" }\n",
     )
     .unwrap();
     let config = ["--config", "q.toml"];
     let agent = Agent::start(&place, &config, &[]);
     let status = |agent: &Agent| json(&place.good(&["status", "-o", "json", "--agent", &agent.1]));
     assert_eq!(status(&agent)["node"], "of-file");
-    eventually("it is quorate", Duration::from_secs(10), || status(&agent)["quorate"] == true);
-    place.good(&["name", "register", "kept", "--agent", &agent.1]);
+    eventually("it is quorate", || status(&agent)["quorate"] == true);
+    place.sure(&["name", "register", "kept", "--agent", &agent.1]);
     // The cookie that was drawn for this user, and the data, are for this user alone.
     let mode = |path: &str| {
         std::fs::metadata(place.path().join(path)).unwrap().permissions().mode() & 0o777
@@ -85,7 +85,7 @@ fn flag_goes_over_environment_over_file_over_default_and_a_restart_remembers() {
     let environment = [("QUORATE_NAME", "of-env")];
     let agent = Agent::start(&place, &config, &environment);
     assert_eq!(status(&agent)["node"], "of-env");
-    eventually("it remembers", Duration::from_secs(10), || {
+    eventually("it remembers", || {
         place.run(&["name", "lookup", "kept", "--agent", &agent.1]).status.success()
     });
     agent.stop();
@@ -130,18 +130,19 @@ fn a_token_that_the_agent_wants_is_sent_from_a_file() {
         let mode = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(place.path().join(file), mode).unwrap();
     }
-    let agent = Agent::start(&place, &["--expect", "1", "--api-token-file", "token"], &[]);
+    let args = ["--expect", "1", "--lease", "10s", "--api-token-file", "token"];
+    let agent = Agent::start(&place, &args, &[]);
     let register = |name: &str, token: &[&str]| {
         let mut args = vec!["name", "register", name, "--agent", &agent.1];
         args.extend(token);
         place.run(&args)
     };
-    eventually("it takes writes", Duration::from_secs(10), || {
+    eventually("it takes writes", || {
         register("a", &["--api-token-file", "token"]).status.success()
     });
     assert!(texts(&register("b", &[])).1.contains("error[Q0401]"));
     assert!(texts(&register("b", &["--api-token-file", "other"])).1.contains("error[Q0402]"));
-    place.good(&["name", "lookup", "a", "--agent", &agent.1]);
+    place.sure(&["name", "lookup", "a", "--agent", &agent.1]);
     agent.stop();
 }
 
@@ -149,10 +150,11 @@ fn a_token_that_the_agent_wants_is_sent_from_a_file() {
 fn without_a_quorum_commands_end_in_time_and_say_so() {
     let place = Place::new();
     let agent = Agent::start(&place, &["--expect", "3", "--lease", "1s"], &[]);
-    let began = quorate_env::now();
-    place.bad(&["name", "register", "a", "--agent", &agent.1], 1, "Q0107");
-    place.bad(&["name", "lookup", "a", "--agent", &agent.1], 1, "Q0107");
-    assert!(quorate_env::now().since(began) < Duration::from_secs(7));
+    for command in ["register", "lookup"] {
+        let args = ["name", command, "a", "--agent", &agent.1, "--timeout", "60s"];
+        // A machine that stands still may spoil one answer, but not five in a row.
+        assert!((0..5).any(|_| is_refused_in_time(&place, &args)), "{command} takes too long");
+    }
     place.bad(&["name", "lookup", "a", "--local", "--agent", &agent.1], 1, "Q0303");
     place.bad(&["leader", "--agent", &agent.1], 1, "Q0107");
     let check = place.run(&["check", "--agent", &agent.1]);
@@ -163,12 +165,31 @@ fn without_a_quorum_commands_end_in_time_and_say_so() {
     agent.stop();
 }
 
+/// Whether an agent without a quorum refuses within its lease and a second; the rest is for the processes.
+fn is_refused_in_time(place: &Place, args: &[&str]) -> bool {
+    let began = quorate_env::now();
+    let output = place.run(args);
+    let took = quorate_env::now().since(began);
+    // A write whose last attempt was cut off by its bound is in doubt, and says so.
+    if texts(&output).1.contains("error[Q0106]: ") {
+        return false;
+    }
+    failed(args, &output, 1, "Q0107");
+    took < Duration::from_secs(4)
+}
+
+/// Where nobody listens, and nobody can begin to: the near end of a connection has that address.
+#[expect(clippy::disallowed_types, reason = "a client stands outside of every node")]
+fn nowhere() -> (String, impl Sized) {
+    let far = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = std::net::TcpStream::connect(far.local_addr().unwrap()).unwrap();
+    (format!("http://{}", near.local_addr().unwrap()), (near, far))
+}
+
 #[test]
 fn a_command_that_reaches_nobody_says_whom_it_asked() {
     let place = Place::new();
-    // A port that was free a moment ago, and that nobody listens on.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = format!("http://127.0.0.1:{port}");
+    let (nobody, _held) = nowhere();
     let err = place.bad(&["status", "--agent", &nobody], 1, "Q0101");
     assert!(err.contains(&nobody) && err.contains("quorate dev"), "{err}");
     assert_eq!(place.run(&["check", "--agent", &nobody]).status.code(), Some(3));
@@ -176,8 +197,8 @@ fn a_command_that_reaches_nobody_says_whom_it_asked() {
     // One that takes the connection and says nothing: a read is given up, a write is in doubt.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = format!("http://{}", mute.local_addr().map(|at| at.to_string()).unwrap());
-    place.bad(&["status", "--agent", &mute, "--timeout", "300ms"], 1, "Q0101");
-    let write = ["name", "register", "a", "--agent", &mute, "--timeout", "300ms"];
+    place.bad(&["status", "--agent", &mute, "--timeout", "2s"], 1, "Q0101");
+    let write = ["name", "register", "a", "--agent", &mute, "--timeout", "2s"];
     let err = place.bad(&write, 1, "Q0102");
     assert!(err.contains("--idempotency-key "), "{err}");
 }

@@ -142,7 +142,6 @@ pub fn is_simulated() -> bool {
 
 /// Runs what blocks for long on a thread of its own. Resolves to what it returned, or to its panic. In a [`Life`]
 /// there are no threads, and it is refused.
-#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn blocking<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -3,7 +3,7 @@
 use quorate_tidy::{Manifest, assert_tidy, manifests, names_in, root};
 
 /// A crate of the product, the crates of the workspace that it may depend on, and why no others.
-const ARROWS: [(&str, &[&str], &str); 10] = [
+const ARROWS: [(&str, &[&str], &str); 12] = [
     ("quorate-vocab", &[], "the nouns stand below every room"),
     ("quorate-env", &["quorate-vocab"], "doors decide nothing, so they need nothing but nouns"),
     ("quorate-registry", &["quorate-vocab"], "what is decided is pure: no door, no disk, no peer"),
@@ -19,6 +19,11 @@ const ARROWS: [(&str, &[&str], &str); 10] = [
         "it reaches the outside through its own trait `Carrier`, never through the mesh",
     ),
     (
+        "quorate-otp",
+        &["quorate-actor", "quorate-env", "quorate-vocab"],
+        "what is built from processes needs only processes; names of the cluster stand above it",
+    ),
+    (
         "quorate-mesh",
         &["quorate-env", "quorate-vocab"],
         "it hands to the inside through its own trait `Inbound`, and does not know what bodies mean",
@@ -30,6 +35,7 @@ const ARROWS: [(&str, &[&str], &str); 10] = [
             "quorate-consensus",
             "quorate-env",
             "quorate-mesh",
+            "quorate-otp",
             "quorate-registry",
             "quorate-storage",
             "quorate-vocab",
@@ -42,8 +48,13 @@ const ARROWS: [(&str, &[&str], &str); 10] = [
         "a face asks the hall; what it shows of a room, the hall gives out",
     ),
     (
+        "quorate-bench",
+        &["quorate-actor", "quorate-env", "quorate-otp", "quorate-vocab"],
+        "it measures what it stands on, and the faces print what it found",
+    ),
+    (
         "quorate-cli",
-        &["quorate", "quorate-env", "quorate-http"],
+        &["quorate", "quorate-bench", "quorate-env", "quorate-http"],
         "the command line stands on top of the faces, not beside the rooms",
     ),
 ];
@@ -122,6 +133,6 @@ fn an_arrow_that_points_up_is_found_and_explained() {
     let tested =
         "[package]\nname = \"quorate-env\"\n[dev-dependencies]\nquorate-sim.workspace = true";
     assert!(with("node/env", tested).contains("nothing depends on what tests it"));
-    let new = "[package]\nname = \"quorate-otp\"";
-    assert!(with("node/otp", new).contains("does not say what it may depend on"));
+    let new = "[package]\nname = \"quorate-new\"";
+    assert!(with("node/new", new).contains("does not say what it may depend on"));
 }

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use quorate_bench::Machine;
 use quorate_env::now;
 use serde_json::{Value, json};
 
@@ -17,23 +18,11 @@ const TMPFS: u64 = 0x0102_1994;
 
 /// Describes this machine, and the disk under a directory.
 pub(crate) fn describe(dir: &Path) -> Result<Value, Fail> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let uname = rustix::system::uname();
-    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    // How busy others kept it meanwhile.
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
-    Ok(json!({
-        "load_before": load,
-        "cpu": model.map(|(_, model)| model),
-        "cores": cores,
-        "os": uname.sysname().to_string_lossy(),
-        "kernel": uname.release().to_string_lossy(),
-        "dir": dir.display().to_string(),
-        "tmpfs": is_tmpfs(dir),
-        "fdatasync_p50_ms": sync_ms(dir)?,
-    }))
+    let mut machine = json!(Machine::here());
+    machine["dir"] = dir.display().to_string().into();
+    machine["tmpfs"] = is_tmpfs(dir).into();
+    machine["fdatasync_p50_ms"] = sync_ms(dir)?.into();
+    Ok(machine)
 }
 
 /// Whether nothing under this directory ever reaches a disk.

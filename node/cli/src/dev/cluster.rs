@@ -132,15 +132,23 @@ impl Cluster {
         &self.kept
     }
 
-    /// Who leads, as the first node that answers says.
-    pub(crate) async fn leader(&self) -> Option<String> {
-        for member in &self.members {
-            if let Some((200, body)) = ask(member.http(), "/v1/status").await {
-                let status: Value = serde_json::from_slice(&body).ok()?;
-                return status["leader"].as_str().map(str::to_owned);
+    /// Who leads, as the first node says that answers and knows. While they elect, nobody knows.
+    pub(crate) async fn leader(&self, within: Duration) -> Option<String> {
+        let until = now() + within;
+        loop {
+            for member in &self.members {
+                if let Some((200, body)) = ask(member.http(), "/v1/status").await
+                    && let Ok(status) = serde_json::from_slice::<Value>(&body)
+                    && let Some(leader) = status["leader"].as_str()
+                {
+                    return Some(leader.to_owned());
+                }
             }
+            if now() >= until {
+                return None;
+            }
+            sleep(LOOK_AGAIN).await;
         }
-        None
     }
 
     /// Keeps the directory beyond the cluster's life.

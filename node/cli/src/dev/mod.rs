@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the cluster may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the banner waits for an election that is under way.
+const ELECTION: Duration = Duration::from_secs(5);
+
 /// What kind of throw-away cluster.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -120,7 +123,7 @@ fn note(cluster: &Cluster) -> Option<Context> {
 
 /// At most twelve lines for three nodes: what runs, what to try, and the keys.
 async fn banner(cluster: &Cluster, noted: bool, took: Duration) -> Done {
-    let leader = cluster.leader().await;
+    let leader = cluster.leader(ELECTION).await;
     let rows: Vec<Value> = cluster
         .members()
         .iter()

@@ -5,12 +5,19 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_env::now;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an agent says while a leader is looked for, and of what may have been done meanwhile.
+const PASSING: [&str; 5] = ["Q0101", "Q0102", "Q0106", "Q0107", "Q0108"];
 
 /// A place where nothing of the real user is read or written.
 pub(crate) struct Place(TempDir);
@@ -56,21 +63,44 @@ impl Place {
 
     /// Runs what must succeed, and gives what it printed.
     pub(crate) fn good(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let (out, err) = texts(&output);
-        assert!(output.status.success(), "{args:?}: {out}{err}");
-        out
+        passed(args, &self.run(args))
     }
 
     /// Runs what must fail: exit code, nothing on stdout, and the code of the error.
     pub(crate) fn bad(&self, args: &[&str], exit: i32, code: &str) -> String {
-        let output = self.run(args);
-        let (out, err) = texts(&output);
-        assert_eq!(output.status.code(), Some(exit), "{args:?}: {out}{err}");
-        assert_eq!(out, "", "{args:?} fails, so there is no data");
-        assert!(err.contains(&format!("error[{code}]: ")), "{args:?}: {err}");
-        assert!(err.contains("\n  state: ") && err.contains("\n  next:  "), "{args:?}: {err}");
-        err
+        failed(args, &self.run(args), exit, code)
+    }
+
+    /// Like `good`, on a cluster whose leader may change meanwhile, as one on a busy machine's does.
+    pub(crate) fn sure(&self, args: &[&str]) -> String {
+        passed(args, &self.settled(args))
+    }
+
+    /// Like `bad`, on a cluster whose leader may change meanwhile.
+    pub(crate) fn surely_bad(&self, args: &[&str], exit: i32, code: &str) -> String {
+        failed(args, &self.settled(args), exit, code)
+    }
+
+    /// Runs a command again, as its user would, until what it says is no passing trouble. A write bears a
+    /// key, so that it is done once however often it is run.
+    fn settled(&self, args: &[&str]) -> Output {
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        let key = format!("settled-{}", KEYS.fetch_add(1, Ordering::Relaxed));
+        let mut args = args.to_vec();
+        let is_write = args.starts_with(&["name", "register"]) || args.contains(&"release");
+        if is_write && !args.contains(&"--idempotency-key") {
+            args.extend(["--idempotency-key", &key]);
+        }
+        let until = now() + PATIENCE;
+        loop {
+            let output = self.run(&args);
+            let err = texts(&output).1;
+            let passes = PASSING.iter().any(|code| err.contains(&format!("error[{code}]: ")));
+            if !passes || now() >= until {
+                return output;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub(crate) fn dev(&self, args: &[&str]) -> Dev {
@@ -126,6 +156,23 @@ impl Drop for Dev {
     }
 }
 
+/// What a command printed that must have succeeded.
+pub(crate) fn passed(args: &[&str], output: &Output) -> String {
+    let (out, err) = texts(output);
+    assert!(output.status.success(), "{args:?}: {out}{err}");
+    out
+}
+
+/// What a command complained of that must have failed like this.
+pub(crate) fn failed(args: &[&str], output: &Output, exit: i32, code: &str) -> String {
+    let (out, err) = texts(output);
+    assert_eq!(output.status.code(), Some(exit), "{args:?}: {out}{err}");
+    assert_eq!(out, "", "{args:?} fails, so there is no data");
+    assert!(err.contains(&format!("error[{code}]: ")), "{args:?}: {err}");
+    assert!(err.contains("\n  state: ") && err.contains("\n  next:  "), "{args:?}: {err}");
+    err
+}
+
 pub(crate) fn send(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
@@ -147,11 +194,11 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// Waits until something is so, and fails when it is not so in time.
-pub(crate) fn eventually(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
-    let until = now() + within;
+/// Waits until something is so, and fails when it never is.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = now() + PATIENCE;
     while !is_so() {
-        assert!(now() < until, "not in {within:?}: {what}");
+        assert!(now() < until, "not in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -33,7 +33,7 @@ pub enum Capacity {
 /// From this limit on, it does not matter if the process says a little late what it has received.
 const LARGE: u32 = 1024;
 
-pub(crate) struct Room<M> {
+pub(crate) struct Intake<M> {
     /// How many messages were let in; it wraps.
     sent: AtomicU32,
     /// How many of them the process has received, as far as it has said; it wraps.
@@ -57,7 +57,7 @@ struct Ring<M> {
     taken: u32,
 }
 
-impl<M: Message> Room<M> {
+impl<M: Message> Intake<M> {
     pub(crate) fn new(capacity: Capacity) -> Self {
         let (limit, more) = match capacity {
             Capacity::Unbounded => (u32::MAX, None),
@@ -74,24 +74,38 @@ impl<M: Message> Room<M> {
         }
     }
 
-    /// Puts a message last in the mailbox of the process that has this room, or gives it back.
+    /// Puts a message last in the mailbox of the process that has this intake, or gives it back.
     #[inline]
     pub(crate) fn send(&self, process: &Arc<Process<M>>, message: M) -> Result<(), (SendError, M)> {
         if let Some(More::Ring(ring)) = self.more.as_deref() {
             return self.send_to_ring(ring, process, message);
         }
-        // First what was received, then what was sent: the other way round, others may send and have received between
-        // the two, and more would seem received than sent.
-        let received = self.received.load(Ordering::Acquire);
-        let waiting = self.sent.fetch_add(1, Ordering::Relaxed).wrapping_sub(received);
-        if waiting >= self.limit {
-            self.sent.fetch_sub(1, Ordering::Relaxed);
+        if !self.admit() {
             return match process.has_ended() {
                 true => Err((SendError::NoProc, message)),
                 false => Err((SendError::Full, message)),
             };
         }
         process.push_mail(message)
+    }
+
+    /// Counts one more message, if there is room for it.
+    #[inline]
+    fn admit(&self) -> bool {
+        // First what was received, then what was sent: the other way round, others may send and have received between
+        // the two, and more would seem received than sent.
+        let received = self.received.load(Ordering::Acquire);
+        if self.more.is_some() {
+            // One that is refused must not count for a moment: who saw it would wait for room that is there.
+            let admit = |sent: u32| (sent.wrapping_sub(received) < self.limit).then(|| sent.wrapping_add(1));
+            return self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok();
+        }
+        let waiting = self.sent.fetch_add(1, Ordering::Relaxed).wrapping_sub(received);
+        let admitted = waiting < self.limit;
+        if !admitted {
+            self.sent.fetch_sub(1, Ordering::Relaxed);
+        }
+        admitted
     }
 
     fn send_to_ring(
@@ -135,7 +149,7 @@ impl<M: Message> Room<M> {
             return Poll::Ready(Err((error, mail)));
         };
         lock(parked).push(cx.waker().clone());
-        // Room that came before the waker was there told nobody.
+        // Intake that came before the waker was there told nobody.
         match self.send(process, mail) {
             Err((SendError::Full, mail)) => {
                 *message = Some(mail);
@@ -171,7 +185,7 @@ impl<M: Message> Room<M> {
 
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
-        let received = self.received.load(Ordering::Relaxed);
+        let received = self.received.load(Ordering::Acquire);
         match self.more.as_deref() {
             Some(More::Ring(ring)) => {
                 let ring = lock(ring);
@@ -203,5 +217,5 @@ fn ring<M>() -> More<M> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds a room")
+    mutex.lock().expect("nothing panics while it holds an intake")
 }

@@ -1,0 +1,102 @@
+//! `bench actors`: what processes cost, beside plain tokio in the same run.
+//!
+//! What is measured and how stands in `quorate-bench`. Every run of every side has an OS process of its
+//! own, which is this command again under a flag that nobody needs to see.
+
+use std::process;
+use std::time::Duration;
+
+use quorate_bench::{BenchError, Plan, Probe, ROWS, Row};
+use quorate_http::code;
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+
+use crate::agent::Signals;
+use crate::args::Output;
+use crate::fail::{Done, Fail};
+use crate::output::{self, Format, column, shown};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Measure only this row; repeatable
+    #[arg(long = "row", value_name = "NAME", value_parser = row)]
+    rows: Vec<&'static Row>,
+    /// List the rows, and measure nothing
+    #[arg(long, conflicts_with = "rows")]
+    list: bool,
+    /// How often each side of each row is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..))]
+    runs: u8,
+    /// Take one probe in this process, and print its figure
+    #[arg(long, value_name = "PROBE", hide = true)]
+    probe: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn run(args: &Args) -> Done {
+    if let Some(probe) = &args.probe {
+        let figure = Probe::parse(probe).and_then(|probe| probe.take()).map_err(failed)?;
+        return output::line(&figure.to_string());
+    }
+    if args.list {
+        return list(args.output.format);
+    }
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Fail::io("starting the runtime"))?;
+    let done = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            biased;
+            // The probe that is under way is killed as it is dropped.
+            name = signals.next() => Err(Fail::new(code::BENCH_FAILED, format!("{name} came"))),
+            done = measure(args) => done,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    done
+}
+
+async fn measure(args: &Args) -> Done {
+    let rows = if args.rows.is_empty() { ROWS.iter().collect() } else { args.rows.clone() };
+    let plan = Plan { rows, runs: usize::from(args.runs), n: None };
+    let program = std::env::current_exe().map_err(Fail::io("looking for this program"))?;
+    let command = |probe: &Probe| {
+        let mut command = process::Command::new(&program);
+        command.args(["bench", "actors", "--probe", &probe.to_string()]);
+        command
+    };
+    let tell = |row: &Row| output::talk(&format!("measuring {}", row.title));
+    let report = quorate_bench::measure(&plan, command, tell).await;
+    if matches!(args.output.format, Format::Table | Format::Wide) {
+        output::talk(&format!("on {}", json!(report.machine)));
+        output::bytes(report.to_string().as_bytes())?;
+    } else {
+        let rows: Vec<Value> = report.rows.iter().map(|row| json!(row)).collect();
+        output::many(args.output.format, &json!(report), &rows, &[])?;
+    }
+    match report.failed.first() {
+        None => Ok(()),
+        Some(failed) => {
+            Err(Fail::new(code::BENCH_FAILED, format!("{}: {}", failed.row, failed.why)))
+        }
+    }
+}
+
+fn list(format: Format) -> Done {
+    let rows: Vec<Value> =
+        ROWS.iter().map(|row| json!({ "name": row.key, "row": row.title })).collect();
+    let columns =
+        [column("NAME", |row| shown(&row["name"])), column("ROW", |row| shown(&row["row"]))];
+    output::many(format, &json!({ "rows": rows }), &rows, &columns)
+}
+
+fn row(key: &str) -> Result<&'static Row, String> {
+    Row::named(key).map_err(|e| e.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
+fn failed(error: BenchError) -> Fail {
+    Fail::new(code::BENCH_FAILED, error.to_string())
+}
