@@ -43,7 +43,8 @@ pub use sessions::{Renewed, Sessions};
 pub use status::{Member, MemberState, Status};
 
 pub use quorate_actor::{
-    Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn, Wire, receive,
+    Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn,
+    Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
 pub use quorate_mesh::{Cookie, Counters, Limits, Reason};

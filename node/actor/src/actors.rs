@@ -19,10 +19,10 @@ use tokio::task::coop::unconstrained;
 use crate::addr::Way;
 use crate::call::{Busy, Calls, Slot};
 use crate::codec::BODY_BYTES_CEILING;
+use crate::intake::Intake;
 use crate::letter::{self, Gone, Letter, Mail, Route};
 use crate::names::Names;
 use crate::process::{AnyProcess, News, Process, panicked, sent};
-use crate::intake::Intake;
 use crate::scheduler::{Scheduler, Sitter};
 use crate::signal::{Signal, Why};
 use crate::table::Table;
@@ -411,6 +411,7 @@ impl Actors {
             emptied.await;
         }
         self.0.scheduler.rouse_all();
+        self.0.timers.clear();
         self.settle_as_lost(None);
     }
 
@@ -463,7 +464,12 @@ impl Actors {
     }
 
     pub(crate) fn set_timer(&self, id: Ref, after: Duration, fire: Fire) -> Timer {
-        self.0.timers.set(id, after, fire)
+        let timer = self.0.timers.set(id, after, fire);
+        // Nobody would set it off, and it would keep the runtime in memory.
+        if self.0.scheduler.is_deserted() {
+            self.0.timers.clear();
+        }
+        timer
     }
 
     /// Signals a process; gives the signal back when there is none on this node.
@@ -523,14 +529,18 @@ impl Actors {
         self.0.table.is_closed() && self.count() == 0
     }
 
-    /// Ends all processes, where nobody runs them any more.
-    #[expect(unsafe_code, reason = "nobody has their turns; docs/adr/0007")]
+    /// Ends all processes, where nobody runs them any more. Each is ended by right of its turn: of those that wait
+    /// it is taken, of those that were to run it lies in a queue, and of those that are just being made their
+    /// maker has it, and leaves it in a queue.
     pub(crate) fn desert(&self) {
         self.0.table.close();
         for process in self.0.table.list() {
-            // SAFETY: whoever had a seat has left it, so nobody runs a process of this runtime.
-            unsafe { process.abandon() };
+            if let Some(turn) = process.claim() {
+                self.0.scheduler.schedule(turn);
+            }
         }
+        self.0.scheduler.clear();
+        self.0.timers.clear();
     }
 
     pub(crate) fn kennel(&self) -> MutexGuard<'_, Kennel> {

@@ -136,7 +136,7 @@ async fn answer<R>(mut told: oneshot::Receiver<Answer<R>>, within: Duration) -> 
         Poll::Pending if waited => Poll::Ready(None),
         Poll::Pending => {
             waited = true;
-            here::run_again();
+            cx.waker().wake_by_ref();
             Poll::Pending
         }
     });

@@ -83,6 +83,29 @@ impl Drop for Run {
     }
 }
 
+/// A process's code sits at its desk, until this is dropped. Meanwhile no code is taken for the process's own.
+pub(crate) struct Sat(usize);
+
+impl Sat {
+    /// Sits down, if this process runs on this thread and does not sit there already.
+    #[inline]
+    pub(crate) fn of(process: usize) -> Option<Self> {
+        RUNNING.with(|here| {
+            (here.process.get() == process).then(|| {
+                here.process.set(0);
+                Self(process)
+            })
+        })
+    }
+}
+
+impl Drop for Sat {
+    #[inline]
+    fn drop(&mut self) {
+        RUNNING.with(|here| here.process.set(self.0));
+    }
+}
+
 /// Whether this process runs on this thread now. Then nobody else touches its own things.
 #[inline]
 pub(crate) fn runs(process: usize) -> bool {
@@ -116,12 +139,6 @@ pub(crate) fn mails_left() -> bool {
     RUNNING.with(|here| here.mails_left.get() != 0)
 }
 
-/// Has the process that runs now run again after the others, whether or not anything wakes it.
-#[inline]
-pub(crate) fn run_again() {
-    RUNNING.with(|here| here.yields.set(true));
-}
-
 /// Lets the other processes run first. A process that computes for long should do it now and then.
 pub async fn yield_now() {
     let mut yielded = false;
@@ -130,10 +147,7 @@ pub async fn yield_now() {
             return Poll::Ready(());
         }
         yielded = true;
-        match in_process() {
-            true => run_again(),
-            false => cx.waker().wake_by_ref(),
-        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     })
     .await;

@@ -97,7 +97,9 @@ impl<M: Message> Intake<M> {
         let received = self.received.load(Ordering::Acquire);
         if self.more.is_some() {
             // One that is refused must not count for a moment: who saw it would wait for room that is there.
-            let admit = |sent: u32| (sent.wrapping_sub(received) < self.limit).then(|| sent.wrapping_add(1));
+            let admit = |sent: u32| {
+                (sent.wrapping_sub(received) < self.limit).then(|| sent.wrapping_add(1))
+            };
             return self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok();
         }
         let waiting = self.sent.fetch_add(1, Ordering::Relaxed).wrapping_sub(received);

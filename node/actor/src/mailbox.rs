@@ -60,12 +60,12 @@ impl<M: Message> Mailbox<M> {
     /// loses nothing.
     pub async fn receive(&mut self) -> M {
         let mut begun = false;
-        poll_fn(|_| self.poll_receive(&mut begun)).await
+        poll_fn(|cx| self.poll_receive(&mut begun, cx)).await
     }
 
     /// The next of anything, in order, waiting for it if need be. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Incoming<M> {
-        poll_fn(|_| self.poll_next()).await
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// The next of anything; `None` when nothing comes in time.
@@ -118,7 +118,7 @@ impl<M: Message> Mailbox<M> {
         W: FnMut(&Incoming<M>) -> Option<T>,
     {
         let mut begun = false;
-        poll_fn(move |_| self.poll_find(&mut begun, &mut wants))
+        poll_fn(move |cx| self.poll_find(&mut begun, &mut wants, cx))
     }
 
     #[inline]
@@ -126,13 +126,14 @@ impl<M: Message> Mailbox<M> {
         &mut self,
         begun: &mut bool,
         wants: &mut impl FnMut(&Incoming<M>) -> Option<T>,
+        cx: &mut Context<'_>,
     ) -> Poll<(T, Incoming<M>)> {
         let mut wanted = |entry: &Entry<M>| match entry {
             Entry::In(incoming) => wants(incoming),
             _ => None,
         };
         let first = !*begun;
-        if first && !self.spend() {
+        if first && !self.spend(cx) {
             return Poll::Pending;
         }
         *begun = true;
@@ -144,7 +145,10 @@ impl<M: Message> Mailbox<M> {
                 self.process.look(desk);
                 desk.find(&mut wanted)
             });
-            let Some((found, link)) = found else { return Poll::Pending };
+            let Some((found, link)) = found else {
+                self.process.wait(desk, cx);
+                return Poll::Pending;
+            };
             let incoming = incoming(link);
             if matches!(incoming, Incoming::Mail(_)) {
                 self.process.received(desk);
@@ -155,14 +159,14 @@ impl<M: Message> Mailbox<M> {
 
     /// Mostly nothing is there, or mail comes first; else it is searched for.
     #[inline]
-    fn poll_receive(&mut self, begun: &mut bool) -> Poll<M> {
+    fn poll_receive(&mut self, begun: &mut bool, cx: &mut Context<'_>) -> Poll<M> {
         enum Seen<M> {
             Nothing,
             Mail(M),
             News,
         }
         if !*begun {
-            if !self.spend() {
+            if !self.spend(cx) {
                 return Poll::Pending;
             }
             let seen = self.process.at_desk(|desk| {
@@ -171,7 +175,10 @@ impl<M: Message> Mailbox<M> {
                 }
                 match desk.tray.first() {
                     _ if desk.is_doomed() => Seen::Nothing,
-                    None => Seen::Nothing,
+                    None => {
+                        self.process.wait(desk, cx);
+                        Seen::Nothing
+                    }
                     Some(Entry::In(Incoming::Mail(_))) => {
                         let link = desk.tray.pop();
                         self.process.received(desk);
@@ -190,26 +197,33 @@ impl<M: Message> Mailbox<M> {
             }
         }
         let mut mail = |incoming: &Incoming<M>| matches!(incoming, Incoming::Mail(_)).then_some(());
-        self.poll_find(begun, &mut mail).map(|((), incoming)| match incoming {
+        self.poll_find(begun, &mut mail, cx).map(|((), incoming)| match incoming {
             Incoming::Mail(message) => message,
             _ => unreachable!("only mail is wanted"),
         })
     }
 
     #[inline]
-    fn poll_next(&mut self) -> Poll<Incoming<M>> {
-        if !self.spend() {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<M>> {
+        if !self.spend(cx) {
             return Poll::Pending;
         }
-        self.try_next().map_or(Poll::Pending, Poll::Ready)
+        match self.try_next() {
+            Some(incoming) => Poll::Ready(incoming),
+            None => {
+                self.process.at_desk(|desk| self.process.wait(desk, cx));
+                Poll::Pending
+            }
+        }
     }
 
     /// Spends one message of the run; whether there was one left.
     #[inline]
-    fn spend(&self) -> bool {
+    fn spend(&self, cx: &Context<'_>) -> bool {
         here::spend_mail() || {
             // Where no process runs nothing is left either, and nobody would run this again.
             self.process.at_desk(|_| ());
+            cx.waker().wake_by_ref();
             false
         }
     }
@@ -345,7 +359,7 @@ async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T>
         true => Poll::Ready(found.as_mut().poll(cx)),
         // It would not look, since the run is used up; the next run looks.
         false => {
-            here::run_again();
+            cx.waker().wake_by_ref();
             Poll::Pending
         }
     })

@@ -27,9 +27,9 @@ use quorate_vocab::{Pid, Ref};
 use crate::chain::{Chain, Link};
 use crate::gate::{Gate, Turned};
 use crate::here::{self, Run};
+use crate::intake::Intake;
 use crate::letter::{Gone, Mail};
 use crate::reply::{self, farewell};
-use crate::intake::Intake;
 use crate::signal::{Entry, Incoming, Signal, Trapped, Why};
 use crate::ties::{Fate, Parting, Ties};
 use crate::{Actors, Brief, Down, Exit, Info, LetterError, Message, SendError, State};
@@ -60,11 +60,14 @@ pub(crate) trait AnyProcess: Any + Send + Sync {
     /// The caller has its turn, and uses it up by this.
     unsafe fn run(self: Arc<Self>);
 
-    /// Ends it without a turn.
+    /// Ends it without a step.
     ///
     /// # Safety
-    /// Nobody runs processes of its runtime any more.
+    /// The caller has its turn, and uses it up by this.
     unsafe fn abandon(self: Arc<Self>);
+
+    /// Takes its turn, if it waits.
+    fn claim(self: Arc<Self>) -> Option<Turn>;
 }
 
 /// News whose type does not depend on the process.
@@ -80,6 +83,12 @@ impl Turn {
     pub(crate) fn run(self) {
         // SAFETY: this is the turn, and it is used up.
         unsafe { self.0.run() };
+    }
+
+    /// Ends the process where nobody runs processes any more.
+    pub(crate) fn abandon(self) {
+        // SAFETY: this is the turn, and it is used up.
+        unsafe { self.0.abandon() };
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -230,10 +239,10 @@ impl<M: Message> Process<M> {
     /// Outside of its own run, where somebody else may have them.
     #[inline]
     pub(crate) fn at_desk<R>(&self, act: impl FnOnce(&mut Desk<M>) -> R) -> R {
-        let own = here::runs(self.address());
-        assert!(own, "a mailbox is of use only inside of its own process");
-        // SAFETY: this thread runs the process, so it has the turn, and the body that runs holds the only
-        // mailbox, which it lends out mutably for this call; `act` is code of this crate and calls no desk.
+        let _sat = here::Sat::of(self.address())
+            .expect("a mailbox is of use only inside of its own process");
+        // SAFETY: this thread runs the process, so it has the turn, and nobody sits at the desk: while `act` does,
+        // code that it may run in passing, such as the drop of a message, is not taken for the process's own.
         act(unsafe { &mut *self.desk.get() })
     }
 
@@ -242,6 +251,15 @@ impl<M: Message> Process<M> {
     pub(crate) fn look(self: &Arc<Self>, desk: &mut Desk<M>) {
         let came = self.gate.take();
         self.take_in(desk, came);
+    }
+
+    /// Waits for what comes in. The process itself is woken anyway; a part of its body that is polled only when it
+    /// was woken (one of a set of futures) has a waker of its own.
+    #[inline]
+    pub(crate) fn wait(&self, desk: &mut Desk<M>, cx: &Context<'_>) {
+        if cx.waker().data().addr() != self.address() {
+            desk.ties().sleeper = Some(cx.waker().clone());
+        }
     }
 
     /// Counts a message that left the tray for good.
@@ -257,6 +275,12 @@ impl<M: Message> Process<M> {
     /// Puts mail and news on the tray, and acts on signals.
     #[inline]
     fn take_in(self: &Arc<Self>, desk: &mut Desk<M>, came: Chain<Entry<M>>) {
+        if let Some(sleeper) = desk.ties.as_mut().and_then(|ties| ties.sleeper.take()) {
+            match came.is_empty() {
+                true => desk.ties().sleeper = Some(sleeper),
+                false => sleeper.wake(),
+            }
+        }
         match came.all(|entry| matches!(entry, Entry::In(Incoming::Mail(_)))) {
             true => desk.tray.append(came),
             false => self.sort(desk, came),
@@ -479,24 +503,29 @@ impl<M: Message> AnyProcess for Process<M> {
         }
     }
 
+    fn claim(self: Arc<Self>) -> Option<Turn> {
+        (self.gate.wake() == Turned::Yours).then(|| Turn(self))
+    }
+
     fn has_names(&self) {
         self.named.store(true, Ordering::Release);
     }
 
     unsafe fn run(self: Arc<Self>) {
-        let run = Run::of(self.address());
         // Only the holder of the turn writes it.
         self.runs.store(self.runs.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         let came = self.gate.begin();
         // SAFETY: we have the turn, and the body does not run.
         let desk = unsafe { &mut *self.desk.get() };
         self.take_in(desk, came);
-        let ended = desk.doom().or_else(|| {
-            self.step().or_else(|| {
+        let mut ended = desk.doom();
+        let run = Run::of(self.address());
+        if ended.is_none() {
+            ended = self.step().or_else(|| {
                 // SAFETY: as above; during the step the desk was the body's.
                 unsafe { &mut *self.desk.get() }.doom()
-            })
-        });
+            });
+        }
         match ended {
             Some(exit) => self.finish(exit),
             None if !run.yields() && self.gate.park() => {}
@@ -508,12 +537,12 @@ impl<M: Message> AnyProcess for Process<M> {
     }
 
     unsafe fn abandon(self: Arc<Self>) {
-        let _run = Run::of(self.address());
         let came = self.gate.begin();
-        // SAFETY: nobody runs it, so nobody has its desk.
+        // SAFETY: we have the turn, and the body does not run.
         let desk = unsafe { &mut *self.desk.get() };
         // Whoever asked to be told of its end before this is told how it ended.
         self.take_in(desk, came);
+        let _run = Run::of(self.address());
         self.finish(Exit::Killed);
     }
 }

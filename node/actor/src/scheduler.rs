@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -37,6 +37,8 @@ pub(crate) struct Scheduler {
     idle: AtomicUsize,
     /// How many seats are still taken.
     taken: AtomicUsize,
+    /// Somebody ends the processes that nobody will run any more.
+    clearing: AtomicBool,
 }
 
 /// What others see of a seat.
@@ -66,6 +68,7 @@ impl Scheduler {
             injected: Injector::new(),
             idle: AtomicUsize::new(0),
             taken: AtomicUsize::new(seats),
+            clearing: AtomicBool::new(false),
         };
         (scheduler, queues)
     }
@@ -78,6 +81,33 @@ impl Scheduler {
         if let Some(turn) = turn {
             self.injected.push(turn);
             self.rouse();
+            // Either we see that the last seat was given up, or whoever clears after it sees this turn.
+            if self.is_deserted() {
+                self.clear();
+            }
+        }
+    }
+
+    /// Ends the processes whose turns lie here, where nobody runs turns any more. An end may bring up further turns;
+    /// they are ended in this loop, not within each other.
+    pub(crate) fn clear(&self) {
+        loop {
+            if self.clearing.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            let left = || {
+                let queues = self.chairs.iter().map(|chair| &chair.stealer);
+                steal(|| self.injected.steal())
+                    .or_else(|| queues.into_iter().find_map(|stealer| steal(|| stealer.steal())))
+            };
+            while let Some(turn) = left() {
+                turn.abandon();
+            }
+            self.clearing.store(false, Ordering::SeqCst);
+            // Who left a turn while we were about to stop has relied on us.
+            if self.injected.is_empty() {
+                return;
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! Pure: what is to be said to others is handed out, not sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
 
 use quorate_vocab::{Pid, Ref};
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ pub(crate) struct Ties {
     watchers: BTreeMap<Ref, Pid>,
     /// Which tasks are to be told of our end.
     tasks: Vec<oneshot::Sender<Exit>>,
+    /// Which part of the body waits for the mailbox, when it is woken on its own.
+    pub(crate) sleeper: Option<Waker>,
     /// How this process is to end, once that is settled. The first settlement stands.
     pub(crate) doom: Option<Exit>,
 }

@@ -90,6 +90,20 @@ impl Timers {
         Timer { timers: self.clone(), id }
     }
 
+    /// Cancels all.
+    pub(crate) fn clear(&self) {
+        let mut queue = self.lock();
+        queue.due.clear();
+        let entries = std::mem::take(&mut queue.entries);
+        drop(queue);
+        // Nothing waits any more; who attends to them sees that and ends.
+        self.changed.notify_one();
+        // What they hold is dropped outside of the lock, one by one.
+        entries.into_values().for_each(|entry| {
+            contained(|| drop(entry));
+        });
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().entries.len()
     }

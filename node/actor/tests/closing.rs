@@ -156,7 +156,6 @@ fn processes_whose_runtime_goes_away_are_dropped_and_their_ends_told() {
 }
 
 #[test]
-#[ignore = "not held yet: turns that are left when the last worker goes"]
 fn a_runtime_that_went_away_leaves_no_memory_behind() {
     let held = Arc::new(AtomicUsize::new(0));
     struct Wire(#[expect(dead_code, reason = "it is only held")] Held);
@@ -191,7 +190,6 @@ fn a_runtime_that_went_away_leaves_no_memory_behind() {
 }
 
 #[test]
-#[ignore = "not held yet: turns that are left when the last worker goes"]
 fn who_spawns_while_the_runtime_goes_away_gets_a_process_that_ends() {
     for round in 0..50 {
         let held = Arc::new(AtomicUsize::new(0));

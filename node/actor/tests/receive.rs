@@ -195,7 +195,6 @@ async fn receive_leaves_news_where_they_lie() {
 }
 
 #[test]
-#[ignore = "not held yet: a mailbox inside of a set of futures that polls only the woken"]
 fn a_mailbox_wakes_whoever_waits_for_it_inside_of_its_process() {
     in_life(async |actors| {
         use futures_util::stream::{FuturesUnordered, StreamExt};
