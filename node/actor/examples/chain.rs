@@ -1,7 +1,7 @@
 //! Many processes: what they weigh when they wait, and how fast their ends go through a chain of links.
 //!
-//! `cargo run --release -p quorate-actor --example chain -- 1000000` spawns so many processes, lets each link itself to
-//! the one before, kills the first, and prints what memory and time that took.
+//! `cargo run --release -p quorate-actor --example chain -- 1000000` spawns so many processes, lets each link
+//! itself to the one before, kills the first, and prints what memory and time that took.
 
 use std::process::ExitCode;
 use std::sync::Arc;

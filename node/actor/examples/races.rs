@@ -1,11 +1,11 @@
 //! Races of a monitor, and of a link, against the death of its target: each is to be told exactly once.
 //!
-//! `cargo run --release -p quorate-actor --example races -- 10000000` runs so many of each, on two workers, and
-//! prints what was counted. A notice that is lost or doubled makes it fail.
+//! `cargo run --release -p quorate-actor --example races -- 10000000` runs so many of each, on two workers,
+//! and prints what was counted. A notice that is lost or doubled makes it fail.
 //!
-//! One process, the brood, spawns a batch of targets that end at their first step, and lets them run; on the other
-//! worker the witness ties itself to one after another meanwhile. For how long the targets are held back differs from
-//! batch to batch, and so the ties sweep over the window in which a target is half dead.
+//! One process, the brood, spawns a batch of targets that end at their first step, and lets them run; on the
+//! other worker the witness ties itself to one after another meanwhile. For how long the targets are held
+//! back differs from batch to batch, and so the ties sweep over the window in which a target is half dead.
 
 use std::collections::BTreeMap;
 use std::hint::spin_loop;

@@ -1,4 +1,5 @@
-//! Selective receive: a nurse who sees the urgent first, however long the queue is, and goes home when nobody comes.
+//! Selective receive: a nurse who sees the urgent first, however long the queue is, and goes home when nobody
+//! comes.
 //!
 //! `cargo run --release -p quorate-actor --example selective_receive`
 
@@ -21,7 +22,9 @@ async fn nurse(mut mailbox: Mailbox<Patient>, board: mpsc::Sender<String>) -> Ex
             Mail(Patient::Urgent(name)) => format!("{name} is seen at once"),
             after Duration::ZERO => receive!(mailbox, {
                 Mail(Patient::Urgent(name)) => format!("{name} is seen at once"),
-                Mail(Patient::Waits(name, age)) if *age < 10 => format!("{name} is {age}, and is seen before the grown-ups"),
+                Mail(Patient::Waits(name, age)) if *age < 10 => {
+                    format!("{name} is {age}, and is seen before the grown-ups")
+                }
                 after Duration::ZERO => receive!(mailbox, {
                     Mail(Patient::Waits(name, _)) => format!("{name} is seen"),
                     Mail(Patient::Urgent(name)) => format!("{name} is seen at once"),

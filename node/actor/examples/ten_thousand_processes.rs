@@ -1,5 +1,5 @@
-//! Ten thousand processes in a ring: a token goes round, and each adds one to it. Then the first is told to go, and
-//! since each is linked to the next, so do all.
+//! Ten thousand processes in a ring: a token goes round, and each adds one to it. Then the first is told to
+//! go, and since each is linked to the next, so do all.
 //!
 //! `cargo run --release -p quorate-actor --example ten_thousand_processes`
 

@@ -87,7 +87,7 @@ impl Spawn {
 }
 
 /// How a process starts.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Start {
     pub(crate) how: Spawn,
     pub(crate) linked: Option<Pid>,
@@ -142,8 +142,8 @@ impl Carrier for Nowhere {
 }
 
 impl Actors {
-    /// The runtime of a node's life. Letters to other nodes go to `carrier`. Its processes run on the workers of the
-    /// tokio runtime that this is called in.
+    /// The runtime of a node's life. Letters to other nodes go to `carrier`. Its processes run on the workers
+    /// of the tokio runtime that this is called in.
     pub fn new(node: NodeId, boot: Boot, carrier: Arc<dyn Carrier>, config: ActorsConfig) -> Self {
         let config = ActorsConfig {
             mailbox_max: config.mailbox_max.max(1),
@@ -193,8 +193,8 @@ impl Actors {
         Self::new(NodeId(0), Boot(0), Arc::new(Nowhere), ActorsConfig::default())
     }
 
-    /// Starts a process: `body` is called at once, and the future that it returns is what runs. In a runtime that was
-    /// closed it never runs, and its address is a dead one.
+    /// Starts a process: `body` is called at once, and the future that it returns is what runs. In a runtime
+    /// that was closed it never runs, and its address is a dead one.
     pub fn spawn<M, F, Fut>(&self, body: F) -> Addr<M>
     where
         M: Message,
@@ -259,8 +259,9 @@ impl Actors {
         Addr::new(pid, way)
     }
 
-    /// Sends an exit signal to a process of this node, as from outside of all processes: one that traps exits finds it
-    /// in its mailbox, another ends by it, unless it says `Normal`. Whether there was a process to get it.
+    /// Sends an exit signal to a process of this node, as from outside of all processes: one that traps exits
+    /// finds it in its mailbox, another ends by it, unless it says `Normal`. Whether there was a process to
+    /// get it.
     pub fn exit(&self, pid: Pid, exit: Exit) -> bool {
         self.signal(pid, sent(self.pid_of(0), exit, false)).is_ok()
     }
@@ -270,8 +271,8 @@ impl Actors {
         self.signal(pid, sent(self.pid_of(0), Exit::Killed, true)).is_ok()
     }
 
-    /// Ends a process of this node, whether it traps exits or not, and its links learn this reason. Whether there
-    /// was one.
+    /// Ends a process of this node, whether it traps exits or not, and its links learn this reason. Whether
+    /// there was one.
     pub fn end(&self, pid: Pid, exit: Exit) -> bool {
         self.signal(pid, Signal::Exit { from: self.pid_of(0), exit, why: Why::End }).is_ok()
     }
@@ -282,7 +283,7 @@ impl Actors {
     pub fn ended(&self, pid: Pid) -> impl Future<Output = Exit> + Send + use<> {
         let (tell, told) = oneshot::channel();
         if let Err(signal) = self.signal(pid, Signal::Watch(tell)) {
-            self.undelivered(pid, Box::new(signal));
+            self.undelivered(pid, signal);
         }
         async move { told.await.unwrap_or(Exit::NoProc) }
     }
@@ -314,8 +315,8 @@ impl Actors {
         self.0.table.list().into_iter().map(|process| process.brief()).collect()
     }
 
-    /// What a process of this node says of itself; `None` when it does not live. A process that holds its worker
-    /// answers late.
+    /// What a process of this node says of itself; `None` when it does not live. A process that holds its
+    /// worker answers late.
     pub async fn info(&self, pid: Pid) -> Option<Info> {
         let (tell, told) = oneshot::channel();
         self.signal(pid, Signal::Info(tell)).ok()?;
@@ -355,8 +356,8 @@ impl Actors {
         self.0.names.all()
     }
 
-    /// Has a process asked to end, by `Shutdown`, before [`close`](Self::close) ends all others, and gives it so much
-    /// time. The last one that this was called for goes first.
+    /// Has a process asked to end, by `Shutdown`, before [`close`](Self::close) ends all others, and gives it
+    /// so much time. The last one that this was called for goes first.
     pub fn close_first(&self, pid: Pid, within: Duration) {
         let mut first = self.first_to_close();
         first.retain(|(pid, _)| self.find(*pid).is_some());
@@ -384,9 +385,9 @@ impl Actors {
         self.settle_as_lost(Some(node));
     }
 
-    /// Lets no process start any more, asks those to end that are to [go first](Self::close_first), ends all others
-    /// by `Shutdown` whether they trap exits or not, waits until they have ended, and ends the calls that still wait.
-    /// A body that never awaits is waited for.
+    /// Lets no process start any more, asks those to end that are to [go first](Self::close_first), ends all
+    /// others by `Shutdown` whether they trap exits or not, waits until they have ended, and ends the calls
+    /// that still wait. A body that never awaits is waited for.
     pub async fn close(&self) {
         self.0.table.close();
         let first = std::mem::take(&mut *self.first_to_close());
@@ -487,12 +488,12 @@ impl Actors {
     }
 
     /// Answers a signal to a process that is not there: who asked to be told of its end is told now.
-    pub(crate) fn undelivered(&self, to: Pid, signal: Box<Signal>) {
+    pub(crate) fn undelivered(&self, to: Pid, signal: Signal) {
         let exit = match to.node == self.0.node {
             true => Exit::NoProc,
             false => Exit::NoConnection,
         };
-        match *signal {
+        match signal {
             Signal::Link { from } => {
                 let _ = self.signal(from, Signal::Exit { from: to, exit, why: Why::Linked });
             }
@@ -529,9 +530,9 @@ impl Actors {
         self.0.table.is_closed() && self.count() == 0
     }
 
-    /// Ends all processes, where nobody runs them any more. Each is ended by right of its turn: of those that wait
-    /// it is taken, of those that were to run it lies in a queue, and of those that are just being made their
-    /// maker has it, and leaves it in a queue.
+    /// Ends all processes, where nobody runs them any more. Each is ended by right of its turn: of those that
+    /// wait it is taken, of those that were to run it lies in a queue, and of those that are just being made
+    /// their maker has it, and leaves it in a queue.
     pub(crate) fn desert(&self) {
         self.0.table.close();
         for process in self.0.table.list() {

@@ -66,8 +66,8 @@ impl<M: Message> Addr<M> {
         Err(error)
     }
 
-    /// Sends a message, and waits for room when the mailbox is one that [parks](crate::Capacity::Park) its senders.
-    /// Dropping the future sends nothing.
+    /// Sends a message, and waits for room when the mailbox is one that [parks](crate::Capacity::Park) its
+    /// senders. Dropping the future sends nothing.
     pub async fn deliver(&self, message: M) -> Result<(), SendError> {
         let Way::Near(process) = &self.way else {
             return self.send(message);
@@ -83,8 +83,8 @@ impl<M: Message> Addr<M> {
     /// Asks, and waits for the answer, for the end of whoever should give it, for the loss of the link to it,
     /// or until the time is over. Dropping the future gives up; the answer then falls away.
     ///
-    /// The time is counted from when there is something to wait for: an answer that is there at once never meets
-    /// a timer.
+    /// The time is counted from when there is something to wait for: an answer that is there at once never
+    /// meets a timer.
     pub async fn call<R: Send + 'static>(
         &self,
         within: Duration,
@@ -105,8 +105,8 @@ impl<M: Message> Addr<M> {
         self.actors().set_timer(self.actors().next_ref(), after, fire)
     }
 
-    /// Sends a message again and again, for the first time after one span, until it is cancelled or the process has
-    /// ended. A message that finds no room is left out.
+    /// Sends a message again and again, for the first time after one span, until it is cancelled or the
+    /// process has ended. A message that finds no room is left out.
     pub fn send_interval(
         &self,
         every: Duration,

@@ -1,8 +1,10 @@
-//! Processes that block: a body on a thread of its own, for work that computes for long or waits in the system.
+//! Processes that block: a body on a thread of its own, for work that computes for long or waits in the
+//! system.
 //!
-//! To everybody else such a process is like any other: it has a pid, a mailbox, links and monitors. A small body
-//! that runs with the others owns the mailbox, and hands out of it what the thread asks for. When the process is
-//! ended from outside, its thread learns so when it next asks; until then it runs on, for no thread can be ended.
+//! To everybody else such a process is like any other: it has a pid, a mailbox, links and monitors. A small
+//! body that runs with the others owns the mailbox, and hands out of it what the thread asks for. When the
+//! process is ended from outside, its thread learns so when it next asks; until then it runs on, for no
+//! thread can be ended.
 
 use std::time::Duration;
 
@@ -17,14 +19,16 @@ pub struct BlockingMailbox<M: Message> {
     ask: mpsc::Sender<Ask<M>>,
 }
 
+type Act<M> = Box<dyn FnOnce(&mut Mailbox<M>) + Send>;
+
 /// What the thread asks of its mailbox.
 enum Ask<M: Message> {
     Next(Option<Duration>, oneshot::Sender<Option<Incoming<M>>>),
-    Do(Box<dyn FnOnce(&mut Mailbox<M>) + Send>),
+    Do(Act<M>),
 }
 
-/// The process was ended from outside. Nothing that the thread does reaches anybody as this process any more; it
-/// should return soon.
+/// The process was ended from outside. Nothing that the thread does reaches anybody as this process any more;
+/// it should return soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process has ended")]
 pub struct Ended;
@@ -41,6 +45,7 @@ impl<M: Message> BlockingMailbox<M> {
     }
 
     /// The next of anything, in order; blocks until it comes.
+    #[expect(clippy::should_implement_trait, reason = "it is what it is called at a mailbox")]
     pub fn next(&mut self) -> Result<Incoming<M>, Ended> {
         self.ask(None)?.ok_or(Ended)
     }
@@ -50,8 +55,8 @@ impl<M: Message> BlockingMailbox<M> {
         self.ask(Some(after))
     }
 
-    /// Acts on the process's own mailbox, where the others run: to link, to monitor, to trap exits. It must not
-    /// block.
+    /// Acts on the process's own mailbox, where the others run: to link, to monitor, to trap exits. It must
+    /// not block.
     pub fn with<R: Send + 'static>(
         &mut self,
         act: impl FnOnce(&mut Mailbox<M>) -> R + Send + 'static,
@@ -70,8 +75,8 @@ impl<M: Message> BlockingMailbox<M> {
 }
 
 impl Actors {
-    /// Starts a process whose body may block, on a thread of its own. There are none in a simulated life, whose
-    /// threads could not be repeated: there it ends at once, and says so.
+    /// Starts a process whose body may block, on a thread of its own. There are none in a simulated life,
+    /// whose threads could not be repeated: there it ends at once, and says so.
     pub fn spawn_blocking<M, F>(&self, how: Spawn, body: F) -> Addr<M>
     where
         M: Message,

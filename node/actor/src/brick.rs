@@ -1,10 +1,10 @@
-//! Memory for what lies in mailboxes: blocks of a few sizes that each thread keeps in stock, so that a message
-//! costs no call of the allocator. What a thread has too much of goes to a depot that all share, and what the
-//! depot has too much of goes back to the allocator.
+//! Memory for what lies in mailboxes: blocks of a few sizes that each thread keeps in stock, so that a
+//! message costs no call of the allocator. What a thread has too much of goes to a depot that all share, and
+//! what the depot has too much of goes back to the allocator.
 //!
 //! Unsafe code, with two invariants: every block in stock was allocated with [`layout`] of its class and is
-//! owned by whoever holds its pointer, and a value's class follows from its type alone, so that the block that
-//! [`lay`] took is the block that [`lift`] gives back.
+//! owned by whoever holds its pointer, and a value's class follows from its type alone, so that the block
+//! that [`lay`] took is the block that [`lift`] gives back.
 #![expect(unsafe_code, reason = "hands out raw blocks of memory; docs/adr/0007")]
 
 use std::alloc::{self, Layout};
@@ -152,9 +152,9 @@ fn allocate(class: usize) -> Block {
     Block(NonNull::new(block).unwrap_or_else(|| alloc::handle_alloc_error(layout)))
 }
 
-fn release(block: Block, class: usize) {
+fn release(Block(place): Block, class: usize) {
     // SAFETY: it was allocated with the same layout, and who holds it owns it.
-    unsafe { alloc::dealloc(block.0.as_ptr(), layout(class)) };
+    unsafe { alloc::dealloc(place.as_ptr(), layout(class)) };
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ pub enum SendError {
     /// The message refused to be encoded. Do not send it again.
     #[error("the message cannot be encoded")]
     Unencodable,
-    /// The message asks for an answer from another node, and too many calls of this node wait for such answers
-    /// already. Send again later.
+    /// The message asks for an answer from another node, and too many calls of this node wait for such
+    /// answers already. Send again later.
     #[error("too many calls are waiting")]
     Busy,
 }

@@ -1,14 +1,14 @@
 //! The gate of a process: one word through which everything comes that reaches it, from any thread.
 //!
 //! The word is the newest of the links that came in and were not taken yet, with three marks in its spare
-//! bits. `PARKED`: the process waits, nobody has its turn. `WOKEN`: something it awaits is ready. `CLOSED`: it
-//! has ended, for good. Whoever takes `PARKED` away has the turn to run the process, and gives it up only by
-//! parking it again or by closing the gate; so there is one turn at any time, and what only the holder of the
-//! turn touches needs no lock.
+//! bits. `PARKED`: the process waits, nobody has its turn. `WOKEN`: something it awaits is ready. `CLOSED`:
+//! it has ended, for good. Whoever takes `PARKED` away has the turn to run the process, and gives it up only
+//! by parking it again or by closing the gate; so there is one turn at any time, and what only the holder of
+//! the turn touches needs no lock.
 //!
 //! A link that a push has put in is seen by the next take, and if the process was parked, the push returns
-//! the turn to have it run: nothing is lost between the two, since all of it is one word. Closing takes all that
-//! came in before and refuses all that comes after: nothing is answered twice, and nothing never.
+//! the turn to have it run: nothing is lost between the two, since all of it is one word. Closing takes all
+//! that came in before and refuses all that comes after: nothing is answered twice, and nothing never.
 //!
 //! Unsafe code: nodes behind the word belong to it. `tests::model` holds this under loom.
 #![expect(unsafe_code, reason = "a lock-free queue of raw nodes; docs/adr/0007")]

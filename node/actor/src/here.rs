@@ -83,7 +83,8 @@ impl Drop for Run {
     }
 }
 
-/// A process's code sits at its desk, until this is dropped. Meanwhile no code is taken for the process's own.
+/// A process's code sits at its desk, until this is dropped. Meanwhile no code is taken for the process's
+/// own.
 pub(crate) struct Sat(usize);
 
 impl Sat {

@@ -1,7 +1,7 @@
 //! How much mail a mailbox holds, and what becomes of more.
 //!
-//! Senders count what they put in, the process counts what it has received; the difference is what waits. Only
-//! mail is counted: signals and news are bounded by the ties that cause them.
+//! Senders count what they put in, the process counts what it has received; the difference is what waits.
+//! Only mail is counted: signals and news are bounded by the ties that cause them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,10 +21,11 @@ pub enum Capacity {
     Unbounded,
     /// So many messages; more are refused, and the sender is told.
     Reject(u32),
-    /// So many messages; whoever sends by [`Addr::deliver`](crate::Addr::deliver) waits for room, and others are
-    /// refused.
+    /// So many messages; whoever sends by [`Addr::deliver`](crate::Addr::deliver) waits for room, and others
+    /// are refused.
     Park(u32),
-    /// So many messages wait, and as many more may lie with the process; for a newer one the oldest is dropped.
+    /// So many messages wait, and as many more may lie with the process; for a newer one the oldest is
+    /// dropped.
     DropOldest(u32),
     /// Only the newest message.
     Latest,
@@ -92,8 +93,8 @@ impl<M: Message> Intake<M> {
     /// Counts one more message, if there is room for it.
     #[inline]
     fn admit(&self) -> bool {
-        // First what was received, then what was sent: the other way round, others may send and have received between
-        // the two, and more would seem received than sent.
+        // First what was received, then what was sent: the other way round, others may send and have received
+        // between the two, and more would seem received than sent.
         let received = self.received.load(Ordering::Acquire);
         if self.more.is_some() {
             // One that is refused must not count for a moment: who saw it would wait for room that is there.
@@ -125,7 +126,8 @@ impl<M: Message> Intake<M> {
             farewell(Gone::Full, || drop(oldest));
             return Ok(());
         }
-        // Under the lock: were the process to end before this entry, nobody else may have put in a message yet.
+        // Under the lock: were the process to end before this entry, nobody else may have put in a message
+        // yet.
         match process.push(Entry::Ring) {
             Ok(()) => Ok(()),
             Err(_) => {
@@ -177,7 +179,7 @@ impl<M: Message> Intake<M> {
     }
 
     /// The next message of the ring, and whether the oldest that the process holds must go for it.
-    pub(crate) fn from_ring(&self, received: u32) -> Option<(M, bool)> {
+    pub(crate) fn next_of_ring(&self, received: u32) -> Option<(M, bool)> {
         let Some(More::Ring(ring)) = self.more.as_deref() else { return None };
         let mut ring = lock(ring);
         let message = ring.mails.pop_front()?;

@@ -1,24 +1,25 @@
 //! Processes, mailboxes, links, monitors and calls of quorate.
 //!
-//! A process is a future with a typed mailbox and a [`Pid`](quorate_vocab::Pid). It is not a task of tokio: a few
-//! tasks, one for each worker, run all processes, so a process costs about what its state weighs, and a message a
-//! few dozen instructions. tokio's timers and sockets work inside of it all the same.
+//! A process is a future with a typed mailbox and a [`Pid`](quorate_vocab::Pid). It is not a task of tokio: a
+//! few tasks, one for each worker, run all processes, so a process costs about what its state weighs, and a
+//! message a few dozen instructions. tokio's timers and sockets work inside of it all the same.
 //!
-//! An [`Addr`] is how a process is reached, near or far: a near message is moved, a far one becomes a letter that
-//! the [`Carrier`] takes. What processes tell each other (mail, links, monitors, exits) comes through one gate
-//! each, in order, and only the process itself acts on it, in its turn; so ties and ends never race.
+//! An [`Addr`] is how a process is reached, near or far: a near message is moved, a far one becomes a letter
+//! that the [`Carrier`] takes. What processes tell each other (mail, links, monitors, exits) comes through
+//! one gate each, in order, and only the process itself acts on it, in its turn; so ties and ends never race.
 //!
-//! Reading order: [`Message`] and `signal` say what comes to a process, `gate` how, `process` what it does with it,
-//! `ties` what it decides, `scheduler` who runs it; [`Mailbox`] and [`Addr`] are its two sides, [`Actors`] joins
-//! them. `brick` and `chain` are the memory below.
+//! Reading order: [`Message`] and `signal` say what comes to a process, `gate` how, `process` what it does
+//! with it, `ties` what it decides, `scheduler` who runs it; [`Mailbox`] and [`Addr`] are its two sides,
+//! [`Actors`] joins them. `brick` and `chain` are the memory below.
 //!
-//! Not here: sockets (the hall joins us to the mesh through [`Carrier`] and [`Actors::deliver`]), global names,
-//! servers and supervisors (the room above), and any promise that a message arrives: sends are at most once.
+//! Not here: sockets (the hall joins us to the mesh through [`Carrier`] and [`Actors::deliver`]), global
+//! names, servers and supervisors (the room above), and any promise that a message arrives: sends are at most
+//! once.
 //!
-//! I12 holds here: a gate is first in, first out, a near send places its message before it returns, and a
-//! far one is posted before it returns; so mail between two processes keeps its order as far as the carrier
-//! keeps it. A break is told: to the sender of a near message at once, to a caller always. A monitor is answered
-//! by exactly one [`Down`].
+//! I12 holds here: a gate is first in, first out, a near send places its message before it returns, and a far
+//! one is posted before it returns; so mail between two processes keeps its order as far as the carrier keeps
+//! it. A break is told: to the sender of a near message at once, to a caller always. A monitor is answered by
+//! exactly one [`Down`].
 
 mod actors;
 mod addr;

@@ -56,8 +56,8 @@ impl<M: Message> Mailbox<M> {
         self.len() == 0
     }
 
-    /// The next message, waiting for one if need be. News of the system are left where they lie. Dropping the future
-    /// loses nothing.
+    /// The next message, waiting for one if need be. News of the system are left where they lie. Dropping the
+    /// future loses nothing.
     pub async fn receive(&mut self) -> M {
         let mut begun = false;
         poll_fn(|cx| self.poll_receive(&mut begun, cx)).await
@@ -92,8 +92,8 @@ impl<M: Message> Mailbox<M> {
         })
     }
 
-    /// Selective receive: the first of what lies here or comes for which `wants` says something; what it does not
-    /// want stays, in order. `None` when nothing wanted comes in time.
+    /// Selective receive: the first of what lies here or comes for which `wants` says something; what it does
+    /// not want stays, in order. `None` when nothing wanted comes in time.
     ///
     /// Each item is shown to `wants` once a call, so a long tray costs a look, not a look for each arrival.
     pub async fn select<T>(
@@ -231,20 +231,21 @@ impl<M: Message> Mailbox<M> {
 
 /// Ties.
 impl<M: Message> Mailbox<M> {
-    /// Whether exit signals go into this mailbox from now on, instead of ending the process. How it was before.
+    /// Whether exit signals go into this mailbox from now on, instead of ending the process. How it was
+    /// before.
     pub fn trap_exit(&mut self, trap: bool) -> bool {
         self.process.at_desk(|desk| std::mem::replace(&mut desk.traps, trap))
     }
 
-    /// Links this process to another: when one of them ends other than normally, the other gets an exit signal. If
-    /// that one is dead already, the signal says `NoProc`. Linked twice is linked once.
+    /// Links this process to another: when one of them ends other than normally, the other gets an exit
+    /// signal. If that one is dead already, the signal says `NoProc`. Linked twice is linked once.
     pub fn link(&mut self, pid: Pid) {
         let me = self.pid();
         if pid == me || !self.process.at_desk(|desk| desk.ties().link(pid)) {
             return;
         }
         if let Err(signal) = self.actors().signal(pid, Signal::Link { from: me }) {
-            self.actors().undelivered(pid, Box::new(signal));
+            self.actors().undelivered(pid, signal);
         }
     }
 
@@ -256,23 +257,23 @@ impl<M: Message> Mailbox<M> {
             desk.ties().unlink(pid, id)
         });
         if cut && let Err(signal) = self.actors().signal(pid, Signal::Unlink { from: me, id }) {
-            self.actors().undelivered(pid, Box::new(signal));
+            self.actors().undelivered(pid, signal);
         }
     }
 
-    /// Has this process told of the end of another, by exactly one [`Incoming::Down`] for each call. If that one is
-    /// dead already, it says `NoProc`.
+    /// Has this process told of the end of another, by exactly one [`Incoming::Down`] for each call. If that
+    /// one is dead already, it says `NoProc`.
     pub fn monitor(&mut self, pid: Pid) -> Ref {
         let (me, monitor) = (self.pid(), self.actors().next_ref());
         self.process.at_desk(|desk| desk.ties().monitor(pid, monitor));
         if let Err(signal) = self.actors().signal(pid, Signal::Monitor { from: me, monitor }) {
-            self.actors().undelivered(pid, Box::new(signal));
+            self.actors().undelivered(pid, signal);
         }
         monitor
     }
 
-    /// Ends a monitor. After this no `Down` of it is received, also if it lay here already. Whether it was still
-    /// open: no `Down` of it had come.
+    /// Ends a monitor. After this no `Down` of it is received, also if it lay here already. Whether it was
+    /// still open: no `Down` of it had come.
     pub fn demonitor(&mut self, monitor: Ref) -> bool {
         let watched = self.process.at_desk(|desk| {
             self.process.look(desk);
@@ -318,7 +319,7 @@ impl<M: Message> Mailbox<M> {
         if addr.is_dead() {
             let never = Signal::Link { from: me };
             self.process.at_desk(|desk| desk.ties().link(addr.pid()));
-            self.actors().undelivered(addr.pid(), Box::new(never));
+            self.actors().undelivered(addr.pid(), never);
         }
         addr
     }

@@ -9,15 +9,15 @@ use crate::{SendError, codec};
 
 /// What a process receives.
 ///
-/// As it stands a message stays on its node: it is moved, never encoded, and may hold anything that is `Send`.
-/// With a [`WIRE`](Message::WIRE) it also travels.
+/// As it stands a message stays on its node: it is moved, never encoded, and may hold anything that is
+/// `Send`. With a [`WIRE`](Message::WIRE) it also travels.
 pub trait Message: Sized + Send + 'static {
     /// How the message travels to other nodes; `None` when it never does.
     const WIRE: Option<Wire<Self>> = None;
 }
 
-/// How a message is written for the wire. The type is the contract, so a change to it that old letters do not fit
-/// needs another version.
+/// How a message is written for the wire. The type is the contract, so a change to it that old letters do not
+/// fit needs another version.
 ///
 /// Messages come from other machines: keep the type free of recursion (which overflows a stack), of sequences
 /// of empty elements (which cost a loop but no bytes) and of `skip_serializing_if`.

@@ -1,12 +1,12 @@
 //! One process: a body that is driven until it returns, panics or is told to end, the gate through which all
 //! comes that reaches it, and its desk, on which lies what it has taken in.
 //!
-//! Its end comes in a fixed order: the body is dropped, the gate is closed and the mailbox emptied (both tell the
-//! callers that it owed an answer), it leaves the table and its names, and only then are its links and watchers
-//! told. So whoever knows of an exit can reach the process no more.
+//! Its end comes in a fixed order: the body is dropped, the gate is closed and the mailbox emptied (both tell
+//! the callers that it owed an answer), it leaves the table and its names, and only then are its links and
+//! watchers told. So whoever knows of an exit can reach the process no more.
 //!
-//! Unsafe code, with one invariant: `body` and `desk` are touched only by the holder of the turn that the gate
-//! gives out, one at a time, and by the process's own code inside of its run, which is within that turn.
+//! Unsafe code, with one invariant: `body` and `desk` are touched only by the holder of the turn that the
+//! gate gives out, one at a time, and by the process's own code inside of its run, which is within that turn.
 #![expect(
     unsafe_code,
     reason = "what only the holder of the turn touches has no lock; docs/adr/0007"
@@ -44,8 +44,8 @@ pub(crate) trait AnyProcess: Any + Send + Sync {
     /// Puts news for its mailbox into its gate, unless it has ended.
     fn news(self: Arc<Self>, news: News);
 
-    /// Decodes a letter's message and puts it last. Whoever waits for an answer to a message that was not placed
-    /// has been told when it returns.
+    /// Decodes a letter's message and puts it last. Whoever waits for an answer to a message that was not
+    /// placed has been told when it returns.
     fn accept(self: Arc<Self>, mail: Mail) -> Result<(), LetterError>;
 
     /// What can be seen from outside.
@@ -130,8 +130,8 @@ impl<M> Desk<M> {
         self.ties.get_or_insert_default()
     }
 
-    /// Whether the process is to end. Then nothing is shown to it any more: who sent the order may have sent more
-    /// after it.
+    /// Whether the process is to end. Then nothing is shown to it any more: who sent the order may have sent
+    /// more after it.
     #[inline]
     pub(crate) fn is_doomed(&self) -> bool {
         self.ties.as_ref().is_some_and(|ties| ties.doom.is_some())
@@ -241,8 +241,9 @@ impl<M: Message> Process<M> {
     pub(crate) fn at_desk<R>(&self, act: impl FnOnce(&mut Desk<M>) -> R) -> R {
         let _sat = here::Sat::of(self.address())
             .expect("a mailbox is of use only inside of its own process");
-        // SAFETY: this thread runs the process, so it has the turn, and nobody sits at the desk: while `act` does,
-        // code that it may run in passing, such as the drop of a message, is not taken for the process's own.
+        // SAFETY: this thread runs the process, so it has the turn, and nobody sits at the desk: while `act`
+        // does, code that it may run in passing, such as the drop of a message, is not taken for the
+        // process's own.
         act(unsafe { &mut *self.desk.get() })
     }
 
@@ -253,8 +254,8 @@ impl<M: Message> Process<M> {
         self.take_in(desk, came);
     }
 
-    /// Waits for what comes in. The process itself is woken anyway; a part of its body that is polled only when it
-    /// was woken (one of a set of futures) has a waker of its own.
+    /// Waits for what comes in. The process itself is woken anyway; a part of its body that is polled only
+    /// when it was woken (one of a set of futures) has a waker of its own.
     #[inline]
     pub(crate) fn wait(&self, desk: &mut Desk<M>, cx: &Context<'_>) {
         if cx.waker().data().addr() != self.address() {
@@ -312,7 +313,7 @@ impl<M: Message> Process<M> {
 
     /// A message of a mailbox that drops its oldest; those that lie on the tray are bounded, too.
     fn take_from_ring(&self, desk: &mut Desk<M>) {
-        let Some((message, oldest_goes)) = self.intake.from_ring(desk.received) else { return };
+        let Some((message, oldest_goes)) = self.intake.next_of_ring(desk.received) else { return };
         desk.tray.push(Link::new(Entry::In(Incoming::Mail(message))));
         if oldest_goes {
             desk.tray.rewind();
@@ -381,8 +382,8 @@ impl<M: Message> Process<M> {
         }
     }
 
-    fn finish(self: &Arc<Self>, exit: Exit) {
-        if let Exit::Panic(words) = &exit {
+    fn finish(self: &Arc<Self>, exit: &Exit) {
+        if let Exit::Panic(words) = exit {
             tracing::warn!(pid = %self.pid(), label = self.label, words, "a process panicked");
         }
         // SAFETY: we have the turn; this takes the body out, and what its drop does reaches no body.
@@ -405,7 +406,7 @@ impl<M: Message> Process<M> {
         }
         if let Some(ties) = ties {
             let me = self.pid();
-            ties.part(me, &exit, |to, parting| match parting {
+            ties.part(me, exit, |to, parting| match parting {
                 Parting::Signal(signal) => drop(self.actors.signal(to, signal)),
                 Parting::Down { monitor, exit } => {
                     self.actors.news(to, News::Down(Box::new(Down { monitor, pid: me, exit })));
@@ -416,10 +417,10 @@ impl<M: Message> Process<M> {
 }
 
 /// Drops the mail of a chain, and hands out its signals.
-fn empty<M>(mut chain: Chain<Entry<M>>, signals: &mut Vec<Box<Signal>>) {
+fn empty<M>(mut chain: Chain<Entry<M>>, signals: &mut Vec<Signal>) {
     while let Some(link) = chain.pop() {
         match link.into_item() {
-            Entry::Signal(signal) => signals.push(signal),
+            Entry::Signal(signal) => signals.push(*signal),
             Entry::In(Incoming::Mail(message)) => drop_telling(Gone::NoProc, message),
             Entry::In(_) | Entry::Ring => {}
         }
@@ -527,7 +528,7 @@ impl<M: Message> AnyProcess for Process<M> {
             });
         }
         match ended {
-            Some(exit) => self.finish(exit),
+            Some(exit) => self.finish(&exit),
             None if !run.yields() && self.gate.park() => {}
             None => {
                 drop(run);
@@ -543,7 +544,7 @@ impl<M: Message> AnyProcess for Process<M> {
         // Whoever asked to be told of its end before this is told how it ended.
         self.take_in(desk, came);
         let _run = Run::of(self.address());
-        self.finish(Exit::Killed);
+        self.finish(&Exit::Killed);
     }
 }
 

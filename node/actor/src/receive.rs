@@ -1,10 +1,11 @@
 //! `receive!`: selective receive, as Erlang writes it.
 
-/// Waits for the first item in the mailbox that fits one of the patterns, and leaves the others there, in order.
+/// Waits for the first item in the mailbox that fits one of the patterns, and leaves the others there, in
+/// order.
 ///
-/// The patterns are over [`Incoming`](crate::Incoming), whose variants `Mail`, `Down`, `Exited` and `Timeout` are in
-/// scope in them. Guards see what the pattern binds by reference. An arm may `return`, `break`, `continue` or `?`:
-/// no loop of this macro stands around it.
+/// The patterns are over [`Incoming`](crate::Incoming), whose variants `Mail`, `Down`, `Exited` and `Timeout`
+/// are in scope in them. Guards see what the pattern binds by reference. An arm may `return`, `break`,
+/// `continue` or `?`: no loop of this macro stands around it.
 ///
 /// ```
 /// # use quorate_actor::{Actors, Exit, Message, receive};
@@ -37,7 +38,8 @@ macro_rules! receive {
     };
 }
 
-/// Gathers the arms of [`receive!`], numbers them, and writes the two matches: one that looks, one that takes.
+/// Gathers the arms of [`receive!`], numbers them, and writes the two matches: one that looks, one that
+/// takes.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __receive {
@@ -46,22 +48,49 @@ macro_rules! __receive {
         $crate::__receive!(@done $mailbox, ($($arm)*), Some($after), $late)
     };
     // An arm in braces needs no comma.
-    (@arms $mailbox:expr, ($($arm:tt)*), ($n:expr), $pattern:pat $(if $guard:expr)? => $body:block, $($rest:tt)*) => {
-        $crate::__receive!(@arms $mailbox, ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*)
+    (
+        @arms $mailbox:expr, ($($arm:tt)*), ($n:expr),
+        $pattern:pat $(if $guard:expr)? => $body:block, $($rest:tt)*
+    ) => {
+        $crate::__receive!(
+            @arms $mailbox,
+            ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*
+        )
     };
-    (@arms $mailbox:expr, ($($arm:tt)*), ($n:expr), $pattern:pat $(if $guard:expr)? => $body:block $($rest:tt)*) => {
-        $crate::__receive!(@arms $mailbox, ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*)
+    (
+        @arms $mailbox:expr, ($($arm:tt)*), ($n:expr),
+        $pattern:pat $(if $guard:expr)? => $body:block $($rest:tt)*
+    ) => {
+        $crate::__receive!(
+            @arms $mailbox,
+            ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*
+        )
     };
-    (@arms $mailbox:expr, ($($arm:tt)*), ($n:expr), $pattern:pat $(if $guard:expr)? => $body:expr, $($rest:tt)*) => {
-        $crate::__receive!(@arms $mailbox, ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*)
+    (
+        @arms $mailbox:expr, ($($arm:tt)*), ($n:expr),
+        $pattern:pat $(if $guard:expr)? => $body:expr, $($rest:tt)*
+    ) => {
+        $crate::__receive!(
+            @arms $mailbox,
+            ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1), $($rest)*
+        )
     };
-    (@arms $mailbox:expr, ($($arm:tt)*), ($n:expr), $pattern:pat $(if $guard:expr)? => $body:expr) => {
-        $crate::__receive!(@arms $mailbox, ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1),)
+    (
+        @arms $mailbox:expr, ($($arm:tt)*), ($n:expr),
+        $pattern:pat $(if $guard:expr)? => $body:expr
+    ) => {
+        $crate::__receive!(
+            @arms $mailbox,
+            ($($arm)* [($n) ($pattern) ($($guard)?) ($body)]), ($n + 1),
+        )
     };
     (@arms $mailbox:expr, ($($arm:tt)*), ($n:expr),) => {
         $crate::__receive!(@done $mailbox, ($($arm)*), None, unreachable!("it waits without end"))
     };
-    (@done $mailbox:expr, ($([($n:expr) ($pattern:pat) ($($guard:expr)?) ($body:expr)])*), $after:expr, $late:expr) => {{
+    (
+        @done $mailbox:expr,
+        ($([($n:expr) ($pattern:pat) ($($guard:expr)?) ($body:expr)])*), $after:expr, $late:expr
+    ) => {{
         #[allow(unused_imports, reason = "few receives name all kinds")]
         use $crate::Incoming::{Down, Exited, Mail, Timeout};
         #[allow(unused_variables, unreachable_patterns, reason = "this match looks, the next takes")]

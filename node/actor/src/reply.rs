@@ -1,10 +1,10 @@
 //! Answers: the right to answer a call, and how it travels inside of a message.
 //!
 //! A `ReplyTo` is used up exactly once: by an answer, by travelling on in a letter, or by being dropped,
-//! which tells the caller that nothing will come. Within a node it is the caller's own end of the answer, so an
-//! answer that comes too late has nowhere to go. On its way abroad it is only a number, the place of its route in
-//! the letter; so it can be encoded and decoded only while a letter is, and the letter's routes wait in a
-//! thread-local for that moment. Decoding runs no code of ours but this, and never awaits.
+//! which tells the caller that nothing will come. Within a node it is the caller's own end of the answer, so
+//! an answer that comes too late has nowhere to go. On its way abroad it is only a number, the place of its
+//! route in the letter; so it can be encoded and decoded only while a letter is, and the letter's routes wait
+//! in a thread-local for that moment. Decoding runs no code of ours but this, and never awaits.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -1,12 +1,12 @@
 //! Who runs the processes: a few seats, each taken by one task of tokio, that run turns from queues.
 //!
-//! A turn that comes up at a seat joins that seat's queue, so processes that talk to each other stay together; a
-//! turn from elsewhere is injected for all. A seat with nothing to do takes what was injected, or half of another
-//! seat's queue, and only then lets its task sleep. Whoever leaves work wakes a sleeping seat; a seat that is
-//! held up by one process (a loop without an await) is robbed of the others.
+//! A turn that comes up at a seat joins that seat's queue, so processes that talk to each other stay
+//! together; a turn from elsewhere is injected for all. A seat with nothing to do takes what was injected, or
+//! half of another seat's queue, and only then lets its task sleep. Whoever leaves work wakes a sleeping
+//! seat; a seat that is held up by one process (a loop without an await) is robbed of the others.
 //!
-//! There is one seat for each worker of tokio's, and a single one in a simulated life: there everything that is
-//! done follows from what tokio does, and that from the seed.
+//! There is one seat for each worker of tokio's, and a single one in a simulated life: there everything that
+//! is done follows from what tokio does, and that from the seed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -88,8 +88,8 @@ impl Scheduler {
         }
     }
 
-    /// Ends the processes whose turns lie here, where nobody runs turns any more. An end may bring up further turns;
-    /// they are ended in this loop, not within each other.
+    /// Ends the processes whose turns lie here, where nobody runs turns any more. An end may bring up further
+    /// turns; they are ended in this loop, not within each other.
     pub(crate) fn clear(&self) {
         loop {
             if self.clearing.swap(true, Ordering::SeqCst) {
@@ -135,7 +135,8 @@ impl Scheduler {
         (0..self.chairs.len()).for_each(|seat| self.wake(seat));
     }
 
-    /// What each seat does: how many turns it has begun, which process it runs, and whether others wait there.
+    /// What each seat does: how many turns it has begun, which process it runs, and whether others wait
+    /// there.
     pub(crate) fn observe(&self) -> impl Iterator<Item = (u64, u64, bool)> {
         self.chairs.iter().map(|chair| {
             let begun = chair.begun.load(Ordering::Relaxed);

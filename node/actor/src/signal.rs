@@ -1,6 +1,7 @@
 //! What comes through a process's gate: mail, and the signals of other processes.
 //!
-//! Signals travel the same way as mail, so that what one process tells another keeps its order, whatever it is.
+//! Signals travel the same way as mail, so that what one process tells another keeps its order, whatever it
+//! is.
 
 use quorate_vocab::{Pid, Ref};
 use tokio::sync::oneshot;

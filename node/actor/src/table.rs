@@ -1,8 +1,8 @@
 //! The table of the processes that live on this node.
 //!
-//! It lies in segments, each behind a lock of its own: a process enters the segment of the seat it was spawned at,
-//! so that seats do not meet. Places are used again, first in first out, under a new generation; so a serial is
-//! never used again, and what it names is found in one step.
+//! It lies in segments, each behind a lock of its own: a process enters the segment of the seat it was
+//! spawned at, so that seats do not meet. Places are used again, first in first out, under a new generation;
+//! so a serial is never used again, and what it names is found in one step.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -119,8 +119,8 @@ impl Table {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Every process that lives during the whole of this call, and perhaps some that do not. Spawns and ends go
-    /// on meanwhile: it holds a segment for a few places at a time.
+    /// Every process that lives during the whole of this call, and perhaps some that do not. Spawns and ends
+    /// go on meanwhile: it holds a segment for a few places at a time.
     pub(crate) fn list(&self) -> Vec<Arc<dyn AnyProcess>> {
         let mut listed = Vec::with_capacity(self.len());
         for segment in 0..SEGMENTS {

@@ -1,6 +1,6 @@
-//! What ties a process to others: its links, its monitors, and who monitors it. It alone keeps them; others ask
-//! by signals. So a tie and an end never race: what the ended process had taken up it answers itself, and what
-//! it had not comes back from its closed gate and is answered there.
+//! What ties a process to others: its links, its monitors, and who monitors it. It alone keeps them; others
+//! ask by signals. So a tie and an end never race: what the ended process had taken up it answers itself, and
+//! what it had not comes back from its closed gate and is answered there.
 //!
 //! Pure: what is to be said to others is handed out, not sent.
 

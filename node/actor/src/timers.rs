@@ -1,7 +1,7 @@
 //! Timers: messages that are sent later, once or again and again.
 //!
-//! All timers of a runtime lie in one queue, by when they are due, and one task waits for the first of them. So a
-//! timer costs an entry, not a task; setting and cancelling take a lock and a step in a tree.
+//! All timers of a runtime lie in one queue, by when they are due, and one task waits for the first of them.
+//! So a timer costs an entry, not a task; setting and cancelling take a lock and a step in a tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,8 +27,8 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Cancels it; whether it was still to fire. After that it does not fire any more, though a message that it sent
-    /// before may still lie in its mailbox.
+    /// Cancels it; whether it was still to fire. After that it does not fire any more, though a message that
+    /// it sent before may still lie in its mailbox.
     pub fn cancel(&self) -> bool {
         let mut queue = self.timers.lock();
         let entry = queue.entries.remove(&self.id);

@@ -1,8 +1,8 @@
 //! The watchdog: finds processes that hold a worker for too long, names them, and has the processes that wait
 //! behind them run elsewhere.
 //!
-//! It sits on a thread of its own, since all workers may be held; and it only looks, so nothing that runs pays for
-//! it. A simulated life has none: its time stands still while a process computes.
+//! It sits on a thread of its own, since all workers may be held; and it only looks, so nothing that runs
+//! pays for it. A simulated life has none: its time stands still while a process computes.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;

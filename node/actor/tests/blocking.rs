@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate_actor::{
     Actors, ActorsConfig, BlockingMailbox, Carrier, Ended, Exit, Incoming, Mailbox, Message,
-    NotSent, ReplyTo, Spawn,
+    NotSent, ReplyTo, Spawn, State,
 };
 use quorate_vocab::{Boot, NodeId};
 use scene::{LONG, act, dead, idle, in_life, soon, until};
@@ -125,7 +125,10 @@ async fn a_blocking_process_that_was_ended_is_gone_at_once_and_its_thread_learns
             let _ = tell.send(mailbox.next().err());
             Exit::Normal
         });
-    let waits = |actors: &Actors| actors.list().iter().any(|brief| brief.runs > 1);
+    // For what its thread asks, or already for the mail that it asked for.
+    let waits = |actors: &Actors| {
+        actors.list().iter().any(|brief| brief.runs > 0 && brief.state == State::Waiting)
+    };
     until(|| waits(&actors)).await;
     actors.kill(process.pid());
     assert_eq!(soon(told).await.unwrap(), Some(Ended));

@@ -1,4 +1,5 @@
-//! The same runtime inside of a simulated life: what a seed did once it does again, and a life that ends ends all.
+//! The same runtime inside of a simulated life: what a seed did once it does again, and a life that ends ends
+//! all.
 
 mod scene;
 
@@ -45,12 +46,13 @@ impl Dice {
     }
 }
 
-/// Talks to its peers, ties itself to them, sets timers, has children, and ends some time, one way or another.
+/// Talks to its peers, ties itself to them, sets timers, has children, and ends some time, one way or
+/// another.
 async fn peer(mut mailbox: Mailbox<Gossip>, number: usize, seed: u64, trace: Trace) -> Exit {
     let mut dice = Dice(seed * 1_000 + number as u64);
     let mut peers: Vec<Addr<Gossip>> = Vec::new();
     let mut timers: Vec<Timer> = Vec::new();
-    mailbox.trap_exit(number % 2 == 0);
+    mailbox.trap_exit(number.is_multiple_of(2));
     loop {
         let news = mailbox.next_within(50 * MILLISECOND).await;
         trace.note(match &news {

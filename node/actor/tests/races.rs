@@ -1,5 +1,5 @@
-//! A monitor, and a link, against the death of its target, on two workers: told once, always. The example of the
-//! same name runs as many races as one asks for.
+//! A monitor, and a link, against the death of its target, on two workers: told once, always. The example of
+//! the same name runs as many races as one asks for.
 
 #[path = "../examples/races.rs"]
 #[allow(unreachable_pub, reason = "an example's parts")]

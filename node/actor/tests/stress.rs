@@ -1,5 +1,5 @@
-//! What the unsafe modules hold, under load from all sides: memory that passes between threads, and gates that are
-//! pushed to while they close. Every payload is counted in and out; a sanitizer sees the rest.
+//! What the unsafe modules hold, under load from all sides: memory that passes between threads, and gates
+//! that are pushed to while they close. Every payload is counted in and out; a sanitizer sees the rest.
 //!
 //! The small storms are for valgrind, under which the large ones would take an hour.
 
@@ -43,7 +43,6 @@ fn marked(number: u64) -> u64 {
 }
 
 /// Values of all sizes that lie in bricks, of one that does not, and of one that asks for a wide place.
-#[expect(clippy::large_enum_variant, reason = "that they differ is the point")]
 enum Brick<const WORDS: usize> {
     Is(Payload, [u64; WORDS]),
     Ask(ReplyTo<u64>),

@@ -140,8 +140,8 @@ pub fn is_simulated() -> bool {
     Life::current().is_some()
 }
 
-/// Runs what blocks for long on a thread of its own. Resolves to what it returned, or to its panic. In a [`Life`]
-/// there are no threads, and it is refused.
+/// Runs what blocks for long on a thread of its own. Resolves to what it returned, or to its panic. In a
+/// [`Life`] there are no threads, and it is refused.
 pub fn blocking<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! What the stories of processes share: somebody who lives, somebody who ends as he is told, and a way to look
-//! into a process from outside.
+//! What the stories of processes share: somebody who lives, somebody who ends as he is told, and a way to
+//! look into a process from outside.
 #![allow(dead_code, reason = "each story uses a part of it")]
 #![expect(unreachable_pub, reason = "a module of tests")]
 
