@@ -38,8 +38,8 @@ impl Exit {
     /// The most bytes of a panic's words that are kept, since exits are copied to whoever asks.
     const PANIC_BYTES_MAX: usize = 1024;
 
-    /// What a caught panic says.
-    pub(crate) fn from_panic(words: &(dyn Any + Send)) -> Self {
+    /// What a caught panic says: its words, as far as they are few.
+    pub fn from_panic(words: &(dyn Any + Send)) -> Self {
         let words = words
             .downcast_ref::<&str>()
             .copied()

@@ -43,7 +43,7 @@ impl Message for NextTill {
 
 #[tokio::test(start_paused = true)]
 async fn far_mail_arrives_in_order_and_far_calls_are_answered() {
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     let till = far_till(&a, &b);
     (0..100).for_each(|note| till.send(Till::Note(note)).unwrap());
     assert_eq!(till.call(LONG, Till::Notes).await, Ok((0..100).collect()));
@@ -53,7 +53,7 @@ async fn far_mail_arrives_in_order_and_far_calls_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_far_call_to_the_dead_is_told_so() {
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     let till = far_till(&a, &b);
     let mut in_hand = Box::pin(till.call(LONG, Till::Keep));
     assert_eq!(poll_once(&mut in_hand).await, None);
@@ -101,7 +101,7 @@ async fn an_answer_to_an_earlier_life_ends_no_later_call() {
 
 #[tokio::test(start_paused = true)]
 async fn another_protocol_or_version_is_refused_and_its_caller_told() {
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     let till = far_till(&a, &b);
     let other = a.addr::<Other>(till.pid());
     assert_eq!(other.call(LONG, Other::Ping).await, Err(CallError::Protocol));
@@ -154,7 +154,7 @@ async fn a_far_answer_after_the_timeout_falls_away_and_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_far_request_that_is_dropped_ends_its_call_at_once() {
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     assert_eq!(far_till(&a, &b).call(LONG, Till::Forget).await, Err(CallError::NoReply));
 }
 
@@ -209,7 +209,7 @@ async fn a_request_is_handed_on_from_node_to_node_and_its_caller_learns_the_end(
 
 #[tokio::test(start_paused = true)]
 async fn another_nodes_process_cannot_be_watched_or_killed() {
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     let till = far_till(&a, &b);
     assert_eq!(a.ended(till.pid()).await, Exit::NoConnection);
     assert!(!a.exit(till.pid(), Exit::Killed) && !a.is_alive(till.pid()));
@@ -223,7 +223,7 @@ async fn an_answers_right_travels_in_letters_only() {
     let why = read.unwrap_err().to_string();
     assert!(why.contains("only inside of a message"));
 
-    let (_, a, b) = pair();
+    let (_wire, a, b) = pair();
     let till = far_till(&a, &b);
     let answer = till.call(LONG, |to| {
         let request = Till::Sum(to);

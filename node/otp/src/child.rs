@@ -251,15 +251,9 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Exit
     // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
-        Err(words) => std::task::Poll::Ready(Err(panic_exit(&*words))),
+        Err(words) => std::task::Poll::Ready(Err(Exit::from_panic(&*words))),
     })
     .await
-}
-
-fn panic_exit(words: &(dyn std::any::Any + Send)) -> Exit {
-    let text = words.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| words.downcast_ref::<String>().map(String::as_str));
-    Exit::Panic(text.unwrap_or("without words").to_owned())
 }
 
 impl fmt::Debug for Child {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +80,7 @@ impl Wire {
 
     pub fn node_with(self: &Arc<Self>, node: u64, boot: u64, config: ActorsConfig) -> Actors {
         let node = NodeId(node);
-        let end = Arc::new(End { wire: self.clone(), node });
+        let end = Arc::new(End { wire: Arc::downgrade(self), node });
         let actors = Actors::new(node, Boot(boot), end, config);
         self.0.lock().unwrap().nodes.insert(node, actors.clone());
         actors
@@ -112,14 +112,16 @@ impl Wire {
     }
 }
 
+/// A wire holds its nodes, so these must not hold the wire: a test leaves no memory behind.
 struct End {
-    wire: Arc<Wire>,
+    wire: Weak<Wire>,
     node: NodeId,
 }
 
 impl Carrier for End {
     fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
-        let mut ends = self.wire.0.lock().unwrap();
+        let wire = self.wire.upgrade().ok_or(NotSent)?;
+        let mut ends = wire.0.lock().unwrap();
         if ends.cut || !ends.nodes.contains_key(&to) {
             return Err(NotSent);
         }
@@ -129,7 +131,7 @@ impl Carrier for End {
         }
         drop(ends);
         // A refusal is the far node's to count; a carrier never hears of it.
-        let _ = self.wire.hand(self.node, to, letter);
+        let _ = wire.hand(self.node, to, letter);
         Ok(())
     }
 }

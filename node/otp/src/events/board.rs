@@ -211,10 +211,12 @@ fn settle<E: Send + 'static>(owner: Option<(Ref, Owner)>, why: Gone, cx: &mut Co
 /// Runs a handler's code; a panic comes out as its words.
 pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|words| {
-        let text = words.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| words.downcast_ref::<String>().cloned());
+        let exit = Exit::from_panic(&*words);
         // Words that panic when they are dropped would end the manager.
         mem::forget(words);
-        text.unwrap_or_else(|| "without words".to_owned())
+        match exit {
+            Exit::Panic(said) => said,
+            other => other.to_string(),
+        }
     })
 }
