@@ -330,3 +330,14 @@ async fn a_message_that_panics_when_it_is_dropped_harms_no_other_process() {
     until(|| !actors.is_alive(addr.pid())).await;
     assert!(soon(actors.info(bystander.pid())).await.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_whose_words_panic_again_ends_its_process_only() {
+    let actors = Actors::alone();
+    let bystander = scene::idle(&actors);
+    let first = actors.spawn(async |_: Mailbox<u64>| std::panic::panic_any(Bomb(true)));
+    let never: Addr<u64> =
+        actors.spawn(|_| -> std::future::Ready<Exit> { std::panic::panic_any(Bomb(true)) });
+    until(|| !actors.is_alive(first.pid()) && !actors.is_alive(never.pid())).await;
+    assert!(soon(actors.info(bystander.pid())).await.is_some(), "the others still run");
+}

@@ -194,6 +194,23 @@ async fn receive_leaves_news_where_they_lie() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_mailbox_elsewhere_than_in_its_process_panics_and_waits_for_nothing() {
+    let actors = Actors::alone();
+    let (give, given) = tokio::sync::oneshot::channel();
+    actors.spawn(async |mailbox: Mailbox<u64>| {
+        let _ = give.send(mailbox);
+        std::future::pending().await
+    });
+    let mut mailbox = given.await.unwrap();
+    // On a thread that never ran a process.
+    let thread = quorate_env::blocking("elsewhere", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(mailbox.next_within(LONG)).is_some()
+    });
+    assert!(soon(thread.unwrap()).await.unwrap().is_err());
+}
+
 #[test]
 fn a_mailbox_wakes_whoever_waits_for_it_inside_of_its_process() {
     in_life(async |actors| {

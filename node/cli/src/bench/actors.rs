@@ -4,14 +4,12 @@
 //! own, which is this command again under a flag that nobody needs to see.
 
 use std::process;
-use std::time::Duration;
 
 use quorate_bench::{BenchError, Plan, Probe, ROWS, Row};
 use quorate_http::code;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use crate::agent::Signals;
 use crate::args::Output;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, column, shown};
@@ -43,19 +41,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if args.list {
         return list(args.output.format);
     }
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Fail::io("starting the runtime"))?;
-    let done = runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        tokio::select! {
-            biased;
-            // The probe that is under way is killed as it is dropped.
-            name = signals.next() => Err(Fail::new(code::BENCH_FAILED, format!("{name} came"))),
-            done = measure(args) => done,
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_secs(2));
-    done
+    super::until_signalled(Builder::new_current_thread(), measure(args))
 }
 
 async fn measure(args: &Args) -> Done {

@@ -9,9 +9,15 @@ mod machine;
 mod ours;
 mod register;
 
-use clap::Subcommand;
+use std::future::Future;
+use std::time::Duration;
 
-use crate::fail::Done;
+use clap::Subcommand;
+use quorate_http::code;
+use tokio::runtime::Builder;
+
+use crate::agent::Signals;
+use crate::fail::{Done, Fail};
 
 /// What can be measured.
 #[derive(Subcommand)]
@@ -27,4 +33,19 @@ pub(crate) fn run(command: &Command) -> Done {
         Command::Actors(args) => actors::run(args),
         Command::Register(args) => register::run(args),
     }
+}
+
+/// Runs a measurement until it is done or a signal comes. What it started is killed as it is dropped.
+fn until_signalled(mut builder: Builder, measuring: impl Future<Output = Done>) -> Done {
+    let runtime = builder.enable_all().build().map_err(Fail::io("starting the runtime"))?;
+    let done = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            biased;
+            name = signals.next() => Err(Fail::new(code::BENCH_FAILED, format!("{name} came"))),
+            done = measuring => done,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    done
 }

@@ -7,14 +7,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_http::code;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use super::load::{self, Sample, Taker};
 use super::{etcd, machine, ours};
-use crate::agent::Signals;
 use crate::args::Output;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, column, shown};
@@ -61,19 +59,7 @@ const MEASURES: [Measure; 4] = [
 ];
 
 pub(crate) fn run(args: &Args) -> Done {
-    let runtime = Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(Fail::io("starting the runtime"))?;
-    let done = runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        tokio::select! {
-            biased;
-            // What was started is killed as it is dropped.
-            name = signals.next() => Err(Fail::new(code::BENCH_FAILED, format!("{name} came"))),
-            done = measure(args) => done,
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_secs(2));
-    done
+    super::until_signalled(Builder::new_multi_thread(), measure(args))
 }
 
 async fn measure(args: &Args) -> Done {
