@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -331,14 +331,9 @@ impl Actors {
     /// Gives a process of this node a local name, which it has until it ends or gives it up.
     pub fn register(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let process = self.find(pid).ok_or(NameError::NoProc)?;
+        // Either its end finds that it has names, or this finds that it has ended.
         process.has_names();
-        self.0.names.register(name, pid)?;
-        // Had it ended before it was known to have names, nobody would free this one.
-        if self.find(pid).is_none() {
-            self.0.names.forget(pid);
-            return Err(NameError::NoProc);
-        }
-        Ok(())
+        self.0.names.register(name, pid, || process.has_ended())
     }
 
     /// Frees a local name; whether it was held.
@@ -512,14 +507,15 @@ impl Actors {
         }
     }
 
-    /// Takes a process that ended off the table and its names.
+    /// Takes a process that ended off its names and the table.
     pub(crate) fn depart(&self, serial: u64, named: &AtomicBool) {
-        let entry = self.0.table.remove(serial);
-        drop(entry);
-        // Only now: who gave it a name before this found it in the table, and has said so.
-        if named.load(Ordering::Acquire) {
+        // Its gate is closed: who gives it a name after this finds that it has ended. See `has_names`.
+        fence(Ordering::SeqCst);
+        if named.load(Ordering::Relaxed) {
             self.0.names.forget(self.pid_of(serial));
         }
+        let entry = self.0.table.remove(serial);
+        drop(entry);
         if self.0.table.is_closed() && self.count() == 0 {
             self.0.emptied.notify_waiters();
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use crate::letter::Gone;
-use crate::process::Process;
+use crate::process::{AnyProcess, Process};
 use crate::reply::farewell;
 use crate::signal::Entry;
 use crate::{Message, SendError};

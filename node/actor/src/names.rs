@@ -11,8 +11,18 @@ use crate::NameError;
 pub(crate) struct Names(Mutex<BTreeMap<String, Pid>>);
 
 impl Names {
-    pub(crate) fn register(&self, name: &str, pid: Pid) -> Result<(), NameError> {
+    /// Enters a name, unless its process `has_ended`: under the lock, so that whoever forgets a process's names
+    /// after its end finds this one.
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        pid: Pid,
+        has_ended: impl FnOnce() -> bool,
+    ) -> Result<(), NameError> {
         let mut names = self.lock();
+        if has_ended() {
+            return Err(NameError::NoProc);
+        }
         if let Some(holder) = names.get(name) {
             return Err(NameError::Taken(*holder));
         }

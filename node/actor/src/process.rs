@@ -18,7 +18,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::task::{Context, Poll};
 
 use futures_util::task::{ArcWake, waker_ref};
@@ -51,8 +51,11 @@ pub(crate) trait AnyProcess: Any + Send + Sync {
     /// What can be seen from outside.
     fn brief(&self) -> Brief;
 
-    /// It has local names, which end with it.
+    /// It is to have local names, which end with it. Whoever says so looks afterwards whether it has ended.
     fn has_names(&self);
+
+    /// Whether its gate is closed.
+    fn has_ended(&self) -> bool;
 
     /// Runs it once.
     ///
@@ -216,10 +219,6 @@ impl<M: Message> Process<M> {
             self.hand_over();
         }
         Ok(())
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.gate.is_closed()
     }
 
     #[inline]
@@ -509,7 +508,12 @@ impl<M: Message> AnyProcess for Process<M> {
     }
 
     fn has_names(&self) {
-        self.named.store(true, Ordering::Release);
+        self.named.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.gate.is_closed()
     }
 
     unsafe fn run(self: Arc<Self>) {
