@@ -10,8 +10,9 @@ use quorate_otp::{Context, Event, News, StartError, Statem, Timeouts, Transition
 use stories::{LONG, Log, in_process, story};
 use tokio::sync::oneshot;
 
-const SOON: Duration = Duration::from_millis(10);
-const LATER: Duration = Duration::from_millis(50);
+/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in between.
+const SOON: Duration = Duration::from_millis(400);
+const LATER: Duration = Duration::from_millis(1_200);
 
 /// A machine whose events say what it does; it writes down what happens to it.
 struct Puppet {
