@@ -11,8 +11,8 @@ use crate::NameError;
 pub(crate) struct Names(Mutex<BTreeMap<String, Pid>>);
 
 impl Names {
-    /// Enters a name, unless its process `has_ended`: under the lock, so that whoever forgets a process's names
-    /// after its end finds this one.
+    /// Enters a name, unless its process `has_ended`: under the lock, so that whoever forgets a process's
+    /// names after its end finds this one.
     pub(crate) fn register(
         &self,
         name: &str,

@@ -9,7 +9,8 @@ use quorate_otp::{Context, Flow, News, Server, Start, StartError};
 use stories::{LONG, Log, in_process, story};
 use tokio::sync::oneshot;
 
-/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in between.
+/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in
+/// between.
 const SOON: Duration = Duration::from_millis(400);
 
 /// A server that does what it is told, and writes down what it is called for.

@@ -10,7 +10,8 @@ use quorate_otp::{Context, Event, News, StartError, Statem, Timeouts, Transition
 use stories::{LONG, Log, in_process, story};
 use tokio::sync::oneshot;
 
-/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in between.
+/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in
+/// between.
 const SOON: Duration = Duration::from_millis(400);
 const LATER: Duration = Duration::from_millis(1_200);
 

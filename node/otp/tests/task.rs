@@ -13,7 +13,8 @@ use quorate_otp::{Failure, Order, Task, TaskError, TaskGroup, TaskGroupConfig};
 use stories::{LONG, in_process, story};
 use tokio::sync::oneshot;
 
-/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in between.
+/// Long enough that what a test does in a row is done before it, also where a busy machine stops it in
+/// between.
 const SOON: Duration = Duration::from_millis(400);
 
 fn ended<T>(exit: Exit) -> Result<T, TaskError> {
