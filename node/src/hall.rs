@@ -12,7 +12,7 @@ use bytes::Bytes;
 use quorate_actor::{Actors, Carrier, NotSent};
 use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError};
 use quorate_env::BoxFuture;
-use quorate_mesh::{CallError, Lane, Mesh};
+use quorate_mesh::{CallError, Mesh, Road};
 use quorate_registry::{Command, Once, Refusal, Verdict};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::watch;
@@ -196,11 +196,11 @@ impl Hall {
         ask: &Ask,
         within: Duration,
     ) -> Result<Told, CallError> {
-        let lane = match ask {
-            Ask::Confirm | Ask::Renew(_) => Lane::Control,
-            _ => Lane::Data,
+        let road = match ask {
+            Ask::Confirm | Ask::Renew(_) => Road::Control,
+            _ => Road::Data,
         };
-        let answer = self.mesh().call(to, lane, post::wrap_ask(ask), within).await?;
+        let answer = self.mesh().call(to, road, post::wrap_ask(ask), within).await?;
         post::unwrap_told(&answer).ok_or(CallError::Unknown)
     }
 
@@ -324,7 +324,7 @@ impl Peers for Wires {
         };
         let body = post::wrap_raft(&request);
         Box::pin(async move {
-            mesh.call(to, Lane::Control, body, within).await.map_err(|error| match error {
+            mesh.call(to, Road::Control, body, within).await.map_err(|error| match error {
                 CallError::NotSent(_) => PeerError::NoLink,
                 _ => PeerError::NoAnswer,
             })
@@ -335,6 +335,6 @@ impl Peers for Wires {
 impl Carrier for Wires {
     fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
         let mesh = self.0.get().ok_or(NotSent)?;
-        mesh.send(to, Lane::Data, letter).map_err(|_| NotSent)
+        mesh.send(to, Road::Data, letter).map_err(|_| NotSent)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
-use quorate_mesh::{Inbound, Lane, Peer};
+use quorate_mesh::{Inbound, Peer, Road};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
@@ -17,7 +17,7 @@ use crate::post::{self, Ask, Newcomer, Post, Told};
 pub(crate) struct Router(pub(crate) Weak<Hall>);
 
 impl Inbound for Router {
-    fn mail(&self, from: &Peer, _lane: Lane, body: Bytes) {
+    fn mail(&self, from: &Peer, _road: Road, body: Bytes) {
         if let Some(hall) = self.0.upgrade()
             && let Err(error) = hall.actors().deliver(from.id, body)
         {

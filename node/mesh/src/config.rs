@@ -50,7 +50,7 @@ pub struct Limits {
     /// How many bytes may wait to be written to one link. Answers may use as much again, so that a flood of
     /// mail cannot keep a peer's calls from being answered.
     pub queue_bytes_max: usize,
-    /// How many calls of one peer may be under way in one lane. Beyond that the lane is not read from.
+    /// How many calls of one peer may be under way in one road. Beyond that the road is not read from.
     pub calls_max: usize,
     /// How many of this node's own calls may wait for answers over one link.
     pub calls_waiting_max: usize,

@@ -9,7 +9,7 @@ use quorate_env::now;
 use quorate_vocab::Time;
 
 use crate::handshake::Failure;
-use crate::{Lane, Reason};
+use crate::{Reason, Road};
 
 /// What has happened since the start of the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +19,13 @@ pub struct Counters {
     /// Connections that ended, by reason: links that had come up, connections that never became one, and
     /// attempts to connect.
     pub closed: BTreeMap<&'static str, u64>,
-    /// What went over control lanes, after the handshakes.
+    /// What went over control roads, after the handshakes.
     pub control: Traffic,
-    /// What went over data lanes, after the handshakes.
+    /// What went over data roads, after the handshakes.
     pub data: Traffic,
 }
 
-/// What went over one lane of all links together, heartbeats included.
+/// What went over one road of all links together, heartbeats included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Frames that came.
@@ -56,12 +56,12 @@ const NOTICES_MAX: usize = 256;
 pub(crate) struct Tally {
     opened: AtomicU64,
     closed: Mutex<BTreeMap<&'static str, u64>>,
-    lanes: [LaneTally; 2],
+    roads: [RoadTally; 2],
     notices: Mutex<BTreeMap<(Reason, String), Time>>,
 }
 
 #[derive(Debug, Default)]
-struct LaneTally {
+struct RoadTally {
     frames_in: AtomicU64,
     bytes_in: AtomicU64,
     frames_out: AtomicU64,
@@ -93,22 +93,22 @@ impl Tally {
         }
     }
 
-    pub(crate) fn frame_in(&self, lane: Lane) {
-        self.lanes[lane.index()].frames_in.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn frame_in(&self, road: Road) {
+        self.roads[road.index()].frames_in.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn bytes_in(&self, lane: Lane, bytes: usize) {
-        self.lanes[lane.index()].bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn bytes_in(&self, road: Road, bytes: usize) {
+        self.roads[road.index()].bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn out(&self, lane: Lane, frames: usize, bytes: usize) {
-        let lane = &self.lanes[lane.index()];
-        lane.frames_out.fetch_add(frames as u64, Ordering::Relaxed);
-        lane.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn out(&self, road: Road, frames: usize, bytes: usize) {
+        let road = &self.roads[road.index()];
+        road.frames_out.fetch_add(frames as u64, Ordering::Relaxed);
+        road.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let [control, data] = &self.lanes;
+        let [control, data] = &self.roads;
         Counters {
             opened: self.opened.load(Ordering::Relaxed),
             closed: self.closed.lock().expect("nothing panics while it counts").clone(),
@@ -136,7 +136,7 @@ impl Tally {
     }
 }
 
-impl LaneTally {
+impl RoadTally {
     fn traffic(&self) -> Traffic {
         Traffic {
             frames_in: self.frames_in.load(Ordering::Relaxed),

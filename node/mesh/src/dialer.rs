@@ -1,4 +1,4 @@
-//! The dialer: keeps a link in each lane to every node that was learned, and asks at greeted addresses who is
+//! The dialer: keeps a link in each road to every node that was learned, and asks at greeted addresses who is
 //! there.
 //!
 //! Each dial is a task that ends when the table drops what it watches. Between two attempts it rests, longer
@@ -17,14 +17,14 @@ use tokio::sync::watch;
 use crate::door::{Opened, open};
 use crate::handshake::{Failure, Handshake, Role};
 use crate::mesh::Shared;
-use crate::{Lane, Limits, Reason};
+use crate::{Limits, Reason, Road};
 
 /// Begins to keep the links to a node.
 pub(crate) fn keep(shared: &Arc<Shared>, node: NodeId, address: &watch::Receiver<String>) {
-    for lane in Lane::ALL {
+    for road in Road::ALL {
         let (shared, address) = (shared.clone(), address.clone());
         spawn(async move {
-            let mut dial = Dial::new(shared, node, lane, address);
+            let mut dial = Dial::new(shared, node, road, address);
             while dial.turn().await.is_some() {}
         });
     }
@@ -48,7 +48,7 @@ pub(crate) fn greet(shared: &Arc<Shared>, address: &str, alive: watch::Receiver<
 
 struct Dial {
     node: NodeId,
-    lane: Lane,
+    road: Road,
     shared: Arc<Shared>,
     address: watch::Receiver<String>,
     backoff: Backoff,
@@ -58,18 +58,18 @@ impl Dial {
     fn new(
         shared: Arc<Shared>,
         node: NodeId,
-        lane: Lane,
+        road: Road,
         address: watch::Receiver<String>,
     ) -> Self {
         let backoff = Backoff::new(&shared.config.limits);
-        Self { node, lane, backoff, shared, address }
+        Self { node, road, backoff, shared, address }
     }
 
     /// One wait or one attempt. `None`: the dial has ended.
     async fn turn(&mut self) -> Option<()> {
         let Self { shared, address, backoff, .. } = self;
-        let (node, lane) = (self.node, self.lane);
-        let occupant = shared.table().occupant(node, lane);
+        let (node, road) = (self.node, self.road);
+        let occupant = shared.table().occupant(node, road);
         let target = address.borrow_and_update().clone();
         let attempt = async {
             if let Some(occupant) = occupant {
@@ -78,7 +78,7 @@ impl Dial {
             }
             // A copy of its own, for what the attempt asks is only whether the dial has ended.
             let dial = address.clone();
-            let way = Way { lane: Some(lane), expected: Some(node), dial: Some(&dial) };
+            let way = Way { road: Some(road), expected: Some(node), dial: Some(&dial) };
             connect(shared, &target, way).await.map(|_| ())
         };
         let mut changes = address.clone();
@@ -111,12 +111,12 @@ async fn greeting(shared: &Arc<Shared>, address: &str) {
     let mut backoff = Backoff::new(&shared.config.limits);
     loop {
         let found = shared.table().found(address);
-        let linked = found.and_then(|node| shared.table().occupant(node, Lane::Control));
+        let linked = found.and_then(|node| shared.table().occupant(node, Road::Control));
         if let Some(link) = linked {
             link.ended().await;
             backoff.reset();
         }
-        match connect(shared, address, Way { lane: None, expected: None, dial: None }).await {
+        match connect(shared, address, Way { road: None, expected: None, dial: None }).await {
             Ok(Opened::Greeted(peer)) => {
                 shared.tally.closed(Reason::Greeted.into(), address);
                 let learned = shared.table().find(address, peer.node);
@@ -133,7 +133,7 @@ async fn greeting(shared: &Arc<Shared>, address: &str) {
 
 /// What a connection is opened for.
 struct Way<'a> {
-    lane: Option<Lane>,
+    road: Option<Road>,
     expected: Option<NodeId>,
     dial: Option<&'a watch::Receiver<String>>,
 }
@@ -143,7 +143,7 @@ async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Op
     let Ok(Ok(stream)) = timeout(within, shared.net.connect(address)).await else {
         return Err(Reason::Unreachable.into());
     };
-    let (ours, cookie) = (shared.hello(way.lane), shared.config.cookie.clone());
+    let (ours, cookie) = (shared.hello(way.road), shared.config.cookie.clone());
     let mut first = BytesMut::new();
     let handshake = Handshake::dial(ours, cookie, way.expected, &mut first);
     let opening = open(shared, stream, handshake, first, Role::Dialler, way.dial);

@@ -128,18 +128,18 @@ pub(crate) async fn open(
     let mut proving = None;
     let mut judge = |moment: Moment, accord: &Accord| {
         let peer = &accord.peer;
-        let Some(lane) = peer.lane else {
+        let Some(road) = peer.road else {
             return Ok(());
         };
         if dial.is_some_and(|dial| dial.has_changed().is_err()) {
             return Err(Reason::Forgotten);
         }
         if moment == Moment::Claimed {
-            proving = Some(shared.table().prove(peer, lane)?);
+            proving = Some(shared.table().prove(peer, road)?);
             return Ok(());
         }
         let dialler = if role == Role::Dialler { shared.config.me.id } else { peer.node };
-        let link = Link::new(peer, lane, dialler, said, &shared.config.limits);
+        let link = Link::new(peer, road, dialler, said, &shared.config.limits);
         seat = Some(Seat::take(shared, link, peer)?);
         Ok(())
     };

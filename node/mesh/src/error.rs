@@ -23,10 +23,10 @@ pub enum MeshError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// No link in this lane is up to that node. Retry after it was met.
+    /// No link in this road is up to that node. Retry after it was met.
     #[error("not sent: there is no link to that node")]
     NoLink,
-    /// The lane's queue is full, or did not move in time. Retry later, or send less.
+    /// The road's queue is full, or did not move in time. Retry later, or send less.
     #[error("not sent: the link's queue is full")]
     Full,
     /// The body is longer than a frame may be. Retrying is useless; send it in pieces.

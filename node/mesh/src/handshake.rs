@@ -102,7 +102,7 @@ impl Handshake {
         Self { ours_raw, expected, ..Self::new(Role::Dialler, ours, cookie) }
     }
 
-    /// Begins as the acceptor. The lane of its hello will be the dialler's.
+    /// Begins as the acceptor. The road of its hello will be the dialler's.
     pub fn accept(ours: Hello, cookie: Cookie) -> Self {
         Self::new(Role::Acceptor, ours, cookie)
     }
@@ -193,7 +193,7 @@ impl Handshake {
         let accord = self.compare(peer)?;
         let transcript = match self.role {
             Role::Acceptor => {
-                self.ours.lane = accord.peer.lane;
+                self.ours.road = accord.peer.road;
                 self.ours_raw = hello::encode(&self.ours);
                 Frame::Hello(self.ours_raw.clone()).encode(out);
                 transcript(raw, &self.ours_raw)
@@ -227,7 +227,7 @@ impl Handshake {
         if ours.cluster.zip(peer.cluster).is_some_and(|(ours, theirs)| ours != theirs) {
             return Err(Reason::OtherCluster);
         }
-        if self.role == Role::Dialler && peer.lane != ours.lane {
+        if self.role == Role::Dialler && peer.road != ours.road {
             return Err(Reason::Malformed);
         }
         let features = ours.features & peer.features;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
-use crate::Lane;
+use crate::Road;
 
 /// The most that any frame has before both sides have proved themselves.
 pub const BYTES_MAX: usize = 4 * 1024;
@@ -49,8 +49,8 @@ pub struct Hello {
     pub boot: Boot,
     /// Where it can be dialled.
     pub address: String,
-    /// Which lane this connection shall be; `None` when it only asks who is there. The acceptor repeats it.
-    pub lane: Option<Lane>,
+    /// Which road this connection shall be; `None` when it only asks who is there. The acceptor repeats it.
+    pub road: Option<Road>,
     /// Drawn at random for this connection, so that a recorded proof fits no other.
     pub nonce: [u8; 32],
 }
@@ -108,7 +108,7 @@ mod tests {
             name: "till-1".try_into().unwrap(),
             boot: Boot(4),
             address: "host:7000".into(),
-            lane: Some(Lane::Data),
+            road: Some(Road::Data),
             nonce: [8; 32],
         }
     }

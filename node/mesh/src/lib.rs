@@ -1,6 +1,6 @@
 //! Authenticated links between quorate nodes.
 //!
-//! Two nodes that share a cookie keep two byte streams between them, one for each [`Lane`], so that a
+//! Two nodes that share a cookie keep two byte streams between them, one for each [`Road`], so that a
 //! heartbeat never queues behind bulk. Over a link go frames: mail, which is sent at most once and in order,
 //! and calls, which end in an answer, in `NotSent` or in `Unknown`. What arrives is handed to [`Inbound`],
 //! which the hall implements.
@@ -39,5 +39,5 @@ pub use config::{Cookie, Limits, Me, MeshConfig};
 pub use counters::{Counters, Traffic};
 pub use error::{CallError, MeshError, SendError};
 pub use mesh::Mesh;
-pub use peer::{Inbound, Lane, Peer};
+pub use peer::{Inbound, Peer, Road};
 pub use reason::Reason;

@@ -22,7 +22,7 @@ use crate::latch::Latch;
 use crate::mesh::{Running, Shared};
 use crate::outbox::Outbox;
 use crate::table::Place;
-use crate::{CallError, Lane, Limits, Reason};
+use crate::{CallError, Limits, Reason, Road};
 
 /// About how many bytes of frames go into one write.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -35,7 +35,7 @@ const WRITTEN_APART_BYTES: usize = 32 * 1024;
 pub(crate) struct Link {
     pub(crate) node: NodeId,
     pub(crate) boot: Boot,
-    pub(crate) lane: Lane,
+    pub(crate) road: Road,
     /// Which of the two sides opened the connection.
     pub(crate) dialled_by: NodeId,
     /// The cluster that this node named in the handshake.
@@ -49,7 +49,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(
         peer: &Hello,
-        lane: Lane,
+        road: Road,
         dialled_by: NodeId,
         said: Option<ClusterId>,
         limits: &Limits,
@@ -57,7 +57,7 @@ impl Link {
         Self {
             node: peer.node,
             boot: peer.boot,
-            lane,
+            road,
             dialled_by,
             said,
             outbox: Outbox::new(limits),
@@ -146,12 +146,12 @@ impl Seat {
         mut reader: Box<dyn AsyncRead + Send + Unpin>,
         mut decoder: Decoder,
     ) -> Reason {
-        let lane = self.link.lane;
+        let road = self.link.road;
         loop {
             loop {
                 match decoder.take() {
                     Ok(Some(frame)) => {
-                        self.shared.tally.frame_in(lane);
+                        self.shared.tally.frame_in(road);
                         if let Err(reason) = self.receive(frame).await {
                             return reason;
                         }
@@ -162,7 +162,7 @@ impl Seat {
             }
             let silence = self.shared.config.limits.silence;
             match timeout(silence, reader.read_buf(decoder.room())).await {
-                Ok(Ok(bytes)) if bytes > 0 => self.shared.tally.bytes_in(lane, bytes),
+                Ok(Ok(bytes)) if bytes > 0 => self.shared.tally.bytes_in(road, bytes),
                 Ok(_) => return Reason::Gone,
                 Err(_) => return Reason::Silent,
             }
@@ -174,7 +174,7 @@ impl Seat {
         match frame {
             Frame::Mail(body) => {
                 let peer = self.place.face.peer();
-                contained(|| shared.inbound.mail(&peer, link.lane, body))?;
+                contained(|| shared.inbound.mail(&peer, link.road, body))?;
             }
             Frame::Call { call, body } => {
                 let permit = self.place.permits.clone().acquire_owned().await;
@@ -205,7 +205,7 @@ impl Drop for Seat {
         link.outbox.close();
         link.calls.close();
         if let (true, Some(reason)) = (*raised, link.closing.value()) {
-            shared.tally.closed(reason.into(), &format!("{}/{}", link.node, link.lane));
+            shared.tally.closed(reason.into(), &format!("{}/{}", link.node, link.road));
         }
         link.ended.set(());
     }
@@ -254,7 +254,7 @@ async fn write_batches(
             return reason;
         }
         bytes.clear();
-        shared.tally.out(link.lane, frames, total);
+        shared.tally.out(link.road, frames, total);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::hello::{self, Hello};
 use crate::latch::Latch;
 use crate::link::Link;
 use crate::table::{Event, Table};
-use crate::{CallError, Counters, Inbound, Lane, MeshConfig, MeshError, Peer, SendError, dialer};
+use crate::{CallError, Counters, Inbound, MeshConfig, MeshError, Peer, Road, SendError, dialer};
 
 /// How long [`Mesh::close`] waits for links to end. They end at once; this is for what nobody thought of.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Mesh {
         }
     }
 
-    /// Where a node can be dialled; from now on a link in each lane is kept to it. A changed address replaces
+    /// Where a node can be dialled; from now on a link in each road is kept to it. A changed address replaces
     /// the old one, and is dialled when the present link ends; so does a greeted address at which the node
     /// answers later than this, as what the hall knows may be of an earlier life.
     pub fn learn(&self, node: NodeId, address: &str) {
@@ -111,21 +111,21 @@ impl Mesh {
         self.0.announce();
     }
 
-    /// Sends a body, at most once, in the order of its lane. Never waits. `Ok` means that it is queued: if
+    /// Sends a body, at most once, in the order of its road. Never waits. `Ok` means that it is queued: if
     /// the link breaks it is lost, and [`Inbound::parted`] tells.
-    pub fn send(&self, to: NodeId, lane: Lane, body: Bytes) -> Result<(), SendError> {
-        self.link(to, lane, &body)?.outbox.push(Frame::Mail(body))
+    pub fn send(&self, to: NodeId, road: Road, body: Bytes) -> Result<(), SendError> {
+        self.link(to, road, &body)?.outbox.push(Frame::Mail(body))
     }
 
     /// Asks, and waits for the answer for no longer than `within`. To drop the future is to give up the call.
     pub async fn call(
         &self,
         to: NodeId,
-        lane: Lane,
+        road: Road,
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        let link = self.link(to, lane, &body)?;
+        let link = self.link(to, road, &body)?;
         let (call, mut end) = link.calls.begin()?;
         let _given_up = GiveUp { link: &link, call };
         link.outbox.push(Frame::Call { call, body })?;
@@ -161,12 +161,12 @@ impl Mesh {
         }
     }
 
-    fn link(&self, to: NodeId, lane: Lane, body: &Bytes) -> Result<Arc<Link>, SendError> {
+    fn link(&self, to: NodeId, road: Road, body: &Bytes) -> Result<Arc<Link>, SendError> {
         let bytes_max = self.0.config.limits.body_bytes_max();
         if body.len() > bytes_max {
             return Err(SendError::TooLong { bytes: body.len(), bytes_max });
         }
-        self.0.table().link(to, lane).cloned().ok_or(SendError::NoLink)
+        self.0.table().link(to, road).cloned().ok_or(SendError::NoLink)
     }
 }
 
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     /// What this node says of itself on a new connection.
-    pub(crate) fn hello(&self, lane: Option<Lane>) -> Hello {
+    pub(crate) fn hello(&self, road: Option<Road>) -> Hello {
         let mut nonce = [0; 32];
         dice().fill_bytes(&mut nonce);
         let me = &self.config.me;
@@ -189,7 +189,7 @@ impl Shared {
             name: me.name.clone(),
             boot: me.boot,
             address: self.address.clone(),
-            lane,
+            road,
             nonce,
         }
     }

@@ -7,18 +7,18 @@ use quorate_env::BoxFuture;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
-/// A priority between two nodes. Each lane is a connection of its own, so what is lost or stuck in one does
+/// A priority between two nodes. Each road is a connection of its own, so what is lost or stuck in one does
 /// not hold up the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Lane {
+pub enum Road {
     /// Small and urgent: elections, leases, heartbeats.
     Control,
     /// Everything else.
     Data,
 }
 
-impl Lane {
-    /// Both lanes.
+impl Road {
+    /// Both roads.
     pub const ALL: [Self; 2] = [Self::Control, Self::Data];
 
     pub(crate) fn index(self) -> usize {
@@ -26,7 +26,7 @@ impl Lane {
     }
 }
 
-impl fmt::Display for Lane {
+impl fmt::Display for Road {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Control => "control",
@@ -46,20 +46,20 @@ pub struct Peer {
     pub boot: Boot,
     /// Where it says that it can be dialled.
     pub address: String,
-    /// Whether the control lane is up.
+    /// Whether the control road is up.
     pub control_up: bool,
-    /// Whether the data lane is up.
+    /// Whether the data road is up.
     pub data_up: bool,
     /// Which cluster it says that it belongs to; `None` while it belongs to none.
     pub cluster: Option<ClusterId>,
 }
 
 impl Peer {
-    /// Whether a lane is up.
-    pub fn is_up(&self, lane: Lane) -> bool {
-        match lane {
-            Lane::Control => self.control_up,
-            Lane::Data => self.data_up,
+    /// Whether a road is up.
+    pub fn is_up(&self, road: Road) -> bool {
+        match road {
+            Road::Control => self.control_up,
+            Road::Data => self.data_up,
         }
     }
 }
@@ -69,19 +69,19 @@ impl Peer {
 /// The methods are called from the tasks that read links, so they must not block; they may call the mesh.
 /// A panic in `mail` or `call` ends the link it came over with [`Reason::Inside`](crate::Reason::Inside).
 pub trait Inbound: Send + Sync + 'static {
-    /// A body came by [`Mesh::send`](crate::Mesh::send): at most once, and in the order of its lane. It may
-    /// come shortly before [`met`](Self::met), when only its own lane is up yet.
-    fn mail(&self, from: &Peer, lane: Lane, body: Bytes);
+    /// A body came by [`Mesh::send`](crate::Mesh::send): at most once, and in the order of its road. It may
+    /// come shortly before [`met`](Self::met), when only its own road is up yet.
+    fn mail(&self, from: &Peer, road: Road, body: Bytes);
 
     /// A body came by [`Mesh::call`](crate::Mesh::call); what the future gives is the answer. It runs as a
-    /// task of its own and to its end, even when the caller is gone. At most `calls_max` of a peer's lane are
-    /// under way; beyond that the lane is not read from.
+    /// task of its own and to its end, even when the caller is gone. At most `calls_max` of a peer's road are
+    /// under way; beyond that the road is not read from.
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes>;
 
-    /// Both lanes to a peer are up. Comes again only after [`parted`](Self::parted).
+    /// Both roads to a peer are up. Comes again only after [`parted`](Self::parted).
     fn met(&self, peer: &Peer);
 
-    /// A peer that was met no longer has both lanes: what was sent to it may be lost. The lane that is
+    /// A peer that was met no longer has both roads: what was sent to it may be lost. The road that is
     /// left, if one is, may still carry.
     fn parted(&self, peer: NodeId);
 }

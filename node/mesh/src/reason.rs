@@ -65,7 +65,7 @@ reasons! {
     BadProof = 11, "bad_proof";
     /// A later life of that node is known.
     OldBoot = 12, "old_boot";
-    /// The lane has a link already, and that one stays.
+    /// The road has a link already, and that one stays.
     Duplicate = 13, "duplicate";
     /// The other side refused; the log says what it said.
     Refused = 14, "refused";
@@ -85,7 +85,7 @@ reasons! {
     Silent = 21, "silent";
     /// Nothing could be written for longer than the limit.
     WriteStalled = 22, "write_stalled";
-    /// A newer link of the same lane took its place.
+    /// A newer link of the same road took its place.
     Replaced = 23, "replaced";
     /// A later life of the peer has come.
     Superseded = 24, "superseded";

@@ -1,9 +1,9 @@
-//! The table of peers: who is linked, who is to be dialled, and which of two links of a lane stays.
+//! The table of peers: who is linked, who is to be dialled, and which of two links of a road stays.
 //!
 //! A core: it waits for nothing and calls nobody. What the inside has to be told is queued in order, and
 //! announced by whoever holds no lock.
 //!
-//! Of two links in one lane to the same life of a peer, the one that was dialled by the smaller node id
+//! Of two links in one road to the same life of a peer, the one that was dialled by the smaller node id
 //! stays, so both sides choose the same one without a word; of two that were dialled by the same side, the
 //! later one, since a side dials only when it has none. When both dial at once the smaller one settles it
 //! before either link carries anything: it refuses the other's while its own proof is under way, and keeps
@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::hello::Hello;
 use crate::link::Link;
-use crate::{Lane, Limits, Peer, Reason};
+use crate::{Limits, Peer, Reason, Road};
 
 /// A peer as it is now, shared by the table, which writes, and the peer's links, which read.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct Table {
 struct Entry {
     shown: Option<Shown>,
     slots: [Slot; 2],
-    /// Alive while this node's own proof for a lane is under way.
+    /// Alive while this node's own proof for a road is under way.
     proofs: [Weak<Proving>; 2],
     met: bool,
     dial: Option<Dial>,
@@ -117,18 +117,18 @@ impl Table {
         self.cluster
     }
 
-    /// Whether this side should prove itself to a peer that claims to be so: not when the lane has a link by
+    /// Whether this side should prove itself to a peer that claims to be so: not when the road has a link by
     /// now.
-    pub(crate) fn prove(&mut self, claimed: &Hello, lane: Lane) -> Result<Arc<Proving>, Reason> {
+    pub(crate) fn prove(&mut self, claimed: &Hello, road: Road) -> Result<Arc<Proving>, Reason> {
         let entry = self.entries.get_mut(&claimed.node).ok_or(Reason::Forgotten)?;
         match &entry.shown {
             Some(shown) if claimed.boot < shown.face.peer().boot => return Err(Reason::OldBoot),
             Some(shown) if claimed.boot > shown.face.peer().boot => {}
-            _ if entry.slots[lane.index()].link.is_some() => return Err(Reason::Duplicate),
+            _ if entry.slots[road.index()].link.is_some() => return Err(Reason::Duplicate),
             _ => {}
         }
         let proving = Arc::new(Proving);
-        entry.proofs[lane.index()] = Arc::downgrade(&proving);
+        entry.proofs[road.index()] = Arc::downgrade(&proving);
         Ok(proving)
     }
 
@@ -154,15 +154,15 @@ impl Table {
                 entry.shown = None;
             }
         }
-        let slot = &entry.slots[link.lane.index()];
+        let slot = &entry.slots[link.road.index()];
         let is_theirs = link.dialled_by == link.node && self.me < link.node;
-        if is_theirs && entry.proofs[link.lane.index()].strong_count() > 0 {
+        if is_theirs && entry.proofs[link.road.index()].strong_count() > 0 {
             return Err(Reason::Duplicate);
         }
         if slot.link.as_ref().is_some_and(|held| !displaces(link, held)) {
             return Err(Reason::Duplicate);
         }
-        before.extend(entry.vacate(link.lane, Reason::Replaced, link.node, &mut self.events));
+        before.extend(entry.vacate(link.road, Reason::Replaced, link.node, &mut self.events));
         let shown = entry.shown.get_or_insert_with(|| Shown::new(hello, self.calls_max));
         shown.face.edit(|peer| {
             peer.name = hello.name.clone();
@@ -171,10 +171,10 @@ impl Table {
         });
         let place = Place {
             face: shown.face.clone(),
-            permits: shown.permits[link.lane.index()].clone(),
+            permits: shown.permits[link.road.index()].clone(),
             before,
         };
-        entry.slots[link.lane.index()].link = Some(link.clone());
+        entry.slots[link.road.index()].link = Some(link.clone());
         Ok(place)
     }
 
@@ -183,10 +183,10 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&link.node) else {
             return false;
         };
-        if !entry.slots[link.lane.index()].holds(link) {
+        if !entry.slots[link.road.index()].holds(link) {
             return false;
         }
-        entry.slots[link.lane.index()].up = true;
+        entry.slots[link.road.index()].up = true;
         let peer = entry.show();
         if let Some(peer) = peer
             && peer.control_up
@@ -206,21 +206,21 @@ impl Table {
     /// A link has ended by itself.
     pub(crate) fn leave(&mut self, link: &Arc<Link>) {
         if let Some(entry) = self.entries.get_mut(&link.node)
-            && entry.slots[link.lane.index()].holds(link)
+            && entry.slots[link.road.index()].holds(link)
         {
-            entry.vacate(link.lane, Reason::Gone, link.node, &mut self.events);
+            entry.vacate(link.road, Reason::Gone, link.node, &mut self.events);
         }
     }
 
-    /// The link that carries a lane now.
-    pub(crate) fn link(&self, node: NodeId, lane: Lane) -> Option<&Arc<Link>> {
-        let slot = &self.entries.get(&node)?.slots[lane.index()];
+    /// The link that carries a road now.
+    pub(crate) fn link(&self, node: NodeId, road: Road) -> Option<&Arc<Link>> {
+        let slot = &self.entries.get(&node)?.slots[road.index()];
         slot.link.as_ref().filter(|_| slot.up)
     }
 
-    /// The link that has a lane's place, whether it carries already or not.
-    pub(crate) fn occupant(&self, node: NodeId, lane: Lane) -> Option<Arc<Link>> {
-        self.entries.get(&node)?.slots[lane.index()].link.clone()
+    /// The link that has a road's place, whether it carries already or not.
+    pub(crate) fn occupant(&self, node: NodeId, road: Road) -> Option<Arc<Link>> {
+        self.entries.get(&node)?.slots[road.index()].link.clone()
     }
 
     /// Where to dial a node from now on. When that begins a dial, gives what its tasks have to watch.
@@ -309,7 +309,7 @@ impl Table {
             return Err(Reason::OtherCluster);
         }
         if let Some(entry) = self.entries.get(&link.node)
-            && entry.slots[link.lane.index()].holds(link)
+            && entry.slots[link.road.index()].holds(link)
             && let Some(shown) = &entry.shown
         {
             shown.face.edit(|peer| peer.cluster = Some(theirs));
@@ -370,26 +370,26 @@ impl Entry {
         reason: Reason,
         events: &mut VecDeque<Event>,
     ) -> Vec<Arc<Link>> {
-        Lane::ALL.into_iter().filter_map(|lane| self.vacate(lane, reason, node, events)).collect()
+        Road::ALL.into_iter().filter_map(|road| self.vacate(road, reason, node, events)).collect()
     }
 
     fn vacate(
         &mut self,
-        lane: Lane,
+        road: Road,
         reason: Reason,
         node: NodeId,
         events: &mut VecDeque<Event>,
     ) -> Option<Arc<Link>> {
-        let slot = std::mem::take(&mut self.slots[lane.index()]);
+        let slot = std::mem::take(&mut self.slots[road.index()]);
         self.show();
         if std::mem::take(&mut self.met) {
-            // Either this lane was up, or it was not and the peer was not met.
+            // Either this road was up, or it was not and the peer was not met.
             events.push_back(Event::Parted(node));
         }
         slot.link.inspect(|link| link.close(reason))
     }
 
-    /// Writes the lanes' state into the face.
+    /// Writes the roads' state into the face.
     fn show(&self) -> Option<Arc<Peer>> {
         let [control, data] = &self.slots;
         let face = &self.shown.as_ref()?.face;

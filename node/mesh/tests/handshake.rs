@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_mesh::frame::{Decoder, Frame};
 use quorate_mesh::handshake::{Accord, Failure, Handshake, Moment};
 use quorate_mesh::hello::{self, Hello};
-use quorate_mesh::{Cookie, Lane, Reason};
+use quorate_mesh::{Cookie, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
 fn cookie() -> Cookie {
@@ -21,7 +21,7 @@ fn hello(node: u64) -> Hello {
         name: format!("node-{node}").try_into().unwrap(),
         boot: Boot(3),
         address: format!("host-{node}:7000"),
-        lane: Some(Lane::Control),
+        road: Some(Road::Control),
         nonce: [node as u8; 32],
     }
 }
@@ -80,7 +80,7 @@ fn told(stepped: Stepped) -> (Reason, Option<Reason>) {
 #[test]
 fn two_nodes_with_one_cookie_agree_and_each_learns_what_the_other_claims() {
     let (mut dialler, first) = dial(Hello { features: 0b1110, ..hello(1) }, cookie());
-    let mut acceptor = accept(Hello { lane: None, ..hello(2) });
+    let mut acceptor = accept(Hello { road: None, ..hello(2) });
     let (none, second) = acceptor.hear(&first);
     assert_eq!(none, Ok(None));
     let (none, third) = dialler.hear(&second);
@@ -92,7 +92,7 @@ fn two_nodes_with_one_cookie_agree_and_each_learns_what_the_other_claims() {
     assert_eq!((accepted.version, accepted.features), (1, 0b0110));
     assert_eq!((dialled.version, dialled.features), (1, 0b0110));
     assert_eq!(accepted.peer, Hello { features: 0b1110, ..hello(1) });
-    assert_eq!(dialled.peer, hello(2), "the acceptor repeats the lane");
+    assert_eq!(dialled.peer, hello(2), "the acceptor repeats the road");
 }
 
 #[test]
@@ -280,10 +280,10 @@ fn another_node_than_the_expected_one_gets_no_proof() {
 }
 
 #[test]
-fn another_lane_than_the_dialled_one_is_refused() {
+fn another_road_than_the_dialled_one_is_refused() {
     let (mut dialler, _) = dial(hello(1), cookie());
     let mut other = BytesMut::new();
-    Frame::Hello(hello::encode(&Hello { lane: Some(Lane::Data), ..hello(2) })).encode(&mut other);
+    Frame::Hello(hello::encode(&Hello { road: Some(Road::Data), ..hello(2) })).encode(&mut other);
     assert_eq!(reason(dialler.hear(&other).0), Reason::Malformed);
 }
 

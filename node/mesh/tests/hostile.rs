@@ -11,7 +11,7 @@ use quorate_env::{Net, Stream, Tcp, sleep, timeout};
 use quorate_mesh::frame::Frame;
 use quorate_mesh::handshake::Handshake;
 use quorate_mesh::hello::{self, Hello};
-use quorate_mesh::{Cookie, Lane, Mesh, MeshConfig, Reason};
+use quorate_mesh::{Cookie, Mesh, MeshConfig, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,9 +52,9 @@ impl Town {
     }
 
     async fn is_well(&self) {
-        for lane in Lane::ALL {
+        for road in Road::ALL {
             let answer =
-                self.friend.call(NodeId(1), lane, Bytes::from_static(b"x"), PATIENCE).await;
+                self.friend.call(NodeId(1), road, Bytes::from_static(b"x"), PATIENCE).await;
             assert_eq!(answer.unwrap(), "echo x");
         }
         assert_eq!(self.friend_tap.seen().len(), 1, "met once, and never parted");
@@ -83,7 +83,7 @@ fn claims() -> Hello {
         name: "stranger".try_into().unwrap(),
         boot: Boot(1),
         address: "nowhere:1".into(),
-        lane: Some(Lane::Data),
+        road: Some(Road::Data),
         nonce: [6; 32],
     }
 }

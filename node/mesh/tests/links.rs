@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::{PATIENCE, Seen, Tap, eventually, patient, start, takes_turns};
 use quorate_env::{Tcp, spawn, timeout};
 use quorate_mesh::{
-    CallError, Cookie, Lane, Limits, Mesh, MeshConfig, MeshError, Reason, SendError,
+    CallError, Cookie, Limits, Mesh, MeshConfig, MeshError, Reason, Road, SendError,
 };
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
@@ -40,24 +40,24 @@ async fn pair_of(one: MeshConfig, two: MeshConfig) -> ((Mesh, Arc<Tap>), (Mesh, 
 }
 
 #[tokio::test]
-async fn mail_and_calls_arrive_on_both_lanes_and_in_both_directions() {
+async fn mail_and_calls_arrive_on_both_roads_and_in_both_directions() {
     let ((one, one_tap), (two, two_tap)) = pair().await;
-    for lane in Lane::ALL {
-        one.send(NodeId(2), lane, body("there")).unwrap();
-        two.send(NodeId(1), lane, body("back")).unwrap();
-        let there = Seen::Mail(NodeId(1), lane, body("there"));
+    for road in Road::ALL {
+        one.send(NodeId(2), road, body("there")).unwrap();
+        two.send(NodeId(1), road, body("back")).unwrap();
+        let there = Seen::Mail(NodeId(1), road, body("there"));
         two_tap.until("mail there", |seen| seen.contains(&there)).await;
-        let back = Seen::Mail(NodeId(2), lane, body("back"));
+        let back = Seen::Mail(NodeId(2), road, body("back"));
         one_tap.until("mail back", |seen| seen.contains(&back)).await;
-        let answer = one.call(NodeId(2), lane, body("a"), PATIENCE).await;
+        let answer = one.call(NodeId(2), road, body("a"), PATIENCE).await;
         assert_eq!(answer.unwrap(), "echo a");
-        let answer = two.call(NodeId(1), lane, body("b"), PATIENCE).await;
+        let answer = two.call(NodeId(1), road, body("b"), PATIENCE).await;
         assert_eq!(answer.unwrap(), "echo b");
     }
     let [peer] = &one.peers()[..] else { panic!("there is one peer") };
     assert_eq!((peer.id, peer.name.as_str(), peer.boot), (NodeId(2), "node-2", Boot(1)));
     assert_eq!((peer.address.as_str(), peer.cluster), (two.address(), Some(ClusterId(1))));
-    assert!(peer.is_up(Lane::Control) && peer.is_up(Lane::Data));
+    assert!(peer.is_up(Road::Control) && peer.is_up(Road::Data));
     let counters = one.counters();
     for traffic in [counters.control, counters.data] {
         assert!(traffic.frames_in >= 3 && traffic.frames_out >= 3, "{traffic:?}");
@@ -72,17 +72,17 @@ async fn bodies_of_every_size_come_whole_and_in_order() {
     let sizes = [0, 1, 4095, 4096, 4097, 32_767, 32_768, 65_536, 1, max, 0, max - 1, 7];
     let bodies: Vec<Bytes> = sizes.iter().map(|size| vec![*size as u8; *size].into()).collect();
     for body in &bodies {
-        one.send(NodeId(2), Lane::Data, body.clone()).unwrap();
+        one.send(NodeId(2), Road::Data, body.clone()).unwrap();
     }
     let mail = |seen: &[Seen]| {
         seen.iter().filter(|seen| matches!(seen, Seen::Mail(..))).count() == bodies.len()
     };
     two_tap.until("all mail", mail).await;
     assert!(two_tap.mail() == bodies);
-    let answer = one.call(NodeId(2), Lane::Data, bodies[7].clone(), PATIENCE).await.unwrap();
+    let answer = one.call(NodeId(2), Road::Data, bodies[7].clone(), PATIENCE).await.unwrap();
     assert_eq!(answer.len(), bodies[7].len() + 5);
     let too_long = Err(SendError::TooLong { bytes: max + 1, bytes_max: max });
-    assert_eq!(one.send(NodeId(2), Lane::Data, vec![0; max + 1].into()), too_long);
+    assert_eq!(one.send(NodeId(2), Road::Data, vec![0; max + 1].into()), too_long);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn three_nodes_meet_from_one_seed_and_what_the_hall_learns() {
     two_tap.met(3, 1).await;
     three_tap.met(2, 1).await;
     for (from, to) in [(&one, 2), (&one, 3), (&two, 1), (&two, 3), (&three, 1), (&three, 2)] {
-        let answer = from.call(NodeId(to), Lane::Control, body("x"), PATIENCE).await;
+        let answer = from.call(NodeId(to), Road::Control, body("x"), PATIENCE).await;
         assert_eq!(answer.unwrap(), "echo x");
     }
     assert_eq!(one.counters().closed_for(Reason::OwnId), 0, "one did not ask itself");
@@ -116,14 +116,14 @@ async fn a_node_that_dies_is_parted_and_met_again_in_its_next_life() {
     let address = two.address().to_owned();
     two.close().await;
     one_tap.parted(2, 1).await;
-    assert_eq!(one.send(NodeId(2), Lane::Data, body("x")), Err(SendError::NoLink));
-    assert!(!one.peers()[0].is_up(Lane::Control));
+    assert_eq!(one.send(NodeId(2), Road::Data, body("x")), Err(SendError::NoLink));
+    assert!(!one.peers()[0].is_up(Road::Control));
     let again = MeshConfig { listen: address, ..patient(2, 2) };
     let (two, two_tap) = tcp(again).await;
     one_tap.met(2, 2).await;
     two_tap.met(1, 1).await;
     assert_eq!(one.peers()[0].boot, Boot(2));
-    let answer = two.call(NodeId(1), Lane::Data, body("hello"), PATIENCE).await;
+    let answer = two.call(NodeId(1), Road::Data, body("hello"), PATIENCE).await;
     assert_eq!(answer.unwrap(), "echo hello");
     assert!(takes_turns(&one_tap.seen()));
 }
@@ -137,7 +137,7 @@ async fn an_earlier_life_is_refused_and_a_later_one_replaces() {
         (mesh, tap)
     };
     eventually("the refusal", || one.counters().closed_for(Reason::OldBoot) > 0).await;
-    assert_eq!(one.call(NodeId(2), Lane::Control, body("x"), PATIENCE).await.unwrap(), "echo x");
+    assert_eq!(one.call(NodeId(2), Road::Control, body("x"), PATIENCE).await.unwrap(), "echo x");
     assert!(earlier_tap.seen().is_empty());
     let (later, later_tap) = tcp(patient(2, 6)).await;
     later.learn(NodeId(1), one.address());
@@ -186,7 +186,7 @@ async fn adopting_a_cluster_is_told_and_parts_from_another() {
     assert!(!one_tap.seen().contains(&Seen::Parted(NodeId(2))));
     one.adopt(ClusterId(8));
     one_tap.parted(2, 1).await;
-    eventually("both lanes", || one.counters().closed_for(Reason::OtherCluster) == 2).await;
+    eventually("both roads", || one.counters().closed_for(Reason::OtherCluster) == 2).await;
     eventually("the refusal", || two.counters().closed_for(Reason::OtherCluster) > 0).await;
     eventually("to be told", || one.counters().closed_for(Reason::Refused) > 0).await;
     assert!(one_tap.seen().iter().filter(|seen| matches!(seen, Seen::Met(..))).count() == 1);
@@ -199,7 +199,7 @@ async fn a_forgotten_node_is_parted_and_not_dialled_again() {
     one_tap.parted(2, 1).await;
     two_tap.parted(1, 1).await;
     assert!(one.peers().is_empty());
-    assert_eq!(one.send(NodeId(2), Lane::Data, body("x")), Err(SendError::NoLink));
+    assert_eq!(one.send(NodeId(2), Road::Data, body("x")), Err(SendError::NoLink));
     // To be learned anew is to be dialled anew, at the address that is given now.
     one.learn(NodeId(2), "127.0.0.1:1");
     eventually("a vain dial", || one.counters().closed_for(Reason::Unreachable) > 0).await;
@@ -212,18 +212,18 @@ async fn a_call_that_nobody_answers_is_unknown_and_one_to_nobody_is_not_sent() {
     let ((one, one_tap), (two, two_tap)) = pair().await;
     // Soon, and yet long enough for the call to be sent first.
     let soon = Duration::from_secs(3);
-    let call = |text: &'static str, within| one.call(NodeId(2), Lane::Data, body(text), within);
+    let call = |text: &'static str, within| one.call(NodeId(2), Road::Data, body(text), within);
     assert_eq!(call("never", soon).await, Err(CallError::Unknown));
     assert_eq!(call("panic", PATIENCE).await, Err(CallError::Unknown));
     assert_eq!(call("big", PATIENCE).await, Err(CallError::Unknown));
     assert_eq!(call("fine", PATIENCE).await.unwrap(), "echo fine");
     assert!(!one_tap.seen().contains(&Seen::Parted(NodeId(2))));
-    let nobody = one.call(NodeId(9), Lane::Data, body("x"), PATIENCE).await;
+    let nobody = one.call(NodeId(9), Road::Data, body("x"), PATIENCE).await;
     assert_eq!(nobody, Err(CallError::NotSent(SendError::NoLink)));
     // A link that ends takes its calls with it at once.
     let waits = spawn({
         let one = one.clone();
-        async move { one.call(NodeId(2), Lane::Control, body("never"), PATIENCE * 100).await }
+        async move { one.call(NodeId(2), Road::Control, body("never"), PATIENCE * 100).await }
     });
     let is_asked = |seen: &[Seen]| {
         seen.iter().filter(|s| **s == Seen::Call(NodeId(1), body("never"))).count() == 2
@@ -241,13 +241,13 @@ async fn no_more_calls_of_a_peer_are_under_way_than_allowed() {
     let calls: Vec<_> = (0..10)
         .map(|_| {
             let one = one.clone();
-            spawn(async move { one.call(NodeId(2), Lane::Data, body("gate"), PATIENCE).await })
+            spawn(async move { one.call(NodeId(2), Road::Data, body("gate"), PATIENCE).await })
         })
         .collect();
     eventually("three calls", || *two_tap.under_way.borrow() == 3).await;
-    // The other lane is read from; and by the time it has answered, the fourth call has arrived as well.
+    // The other road is read from; and by the time it has answered, the fourth call has arrived as well.
     for _ in 0..20 {
-        one.call(NodeId(2), Lane::Control, body("x"), PATIENCE).await.unwrap();
+        one.call(NodeId(2), Road::Control, body("x"), PATIENCE).await.unwrap();
     }
     assert_eq!(*two_tap.under_way.borrow(), 3);
     for _ in 0..10 {
@@ -268,34 +268,34 @@ async fn a_flooded_queue_says_full_and_recovers() {
     let mut sent = Vec::new();
     let full = loop {
         let text = format!("{}", sent.len());
-        match one.send(NodeId(2), Lane::Data, body(&text)) {
+        match one.send(NodeId(2), Road::Data, body(&text)) {
             Ok(()) => sent.push(body(&text)),
             Err(error) => break error,
         }
     };
     assert_eq!((full, sent.len()), (SendError::Full, 50));
-    let refused = one.call(NodeId(2), Lane::Data, body("x"), PATIENCE).await;
+    let refused = one.call(NodeId(2), Road::Data, body("x"), PATIENCE).await;
     assert_eq!(refused, Err(CallError::NotSent(SendError::Full)));
-    one.send(NodeId(2), Lane::Control, body("urgent")).unwrap();
+    one.send(NodeId(2), Road::Control, body("urgent")).unwrap();
     let is_all = |seen: &[Seen]| seen.iter().filter(|s| matches!(s, Seen::Mail(..))).count() == 51;
     two_tap.until("all mail", is_all).await;
     let data: Vec<_> = two_tap.mail().into_iter().filter(|mail| mail != "urgent").collect();
     assert_eq!(data, sent, "all that was taken, once and in order, and nothing that was not");
-    assert_eq!(one.call(NodeId(2), Lane::Data, body("x"), PATIENCE).await.unwrap(), "echo x");
+    assert_eq!(one.call(NodeId(2), Road::Data, body("x"), PATIENCE).await.unwrap(), "echo x");
 }
 
 #[tokio::test]
 async fn a_panic_behind_the_mesh_ends_the_link_and_no_more() {
     let ((one, one_tap), (two, two_tap)) = pair().await;
-    one.send(NodeId(2), Lane::Data, body("panic")).unwrap();
+    one.send(NodeId(2), Road::Data, body("panic")).unwrap();
     two_tap.parted(1, 1).await;
     one_tap.met(2, 2).await;
     assert_eq!(two.counters().closed_for(Reason::Inside), 1);
-    assert_eq!(one.call(NodeId(2), Lane::Data, body("x"), PATIENCE).await.unwrap(), "echo x");
+    assert_eq!(one.call(NodeId(2), Road::Data, body("x"), PATIENCE).await.unwrap(), "echo x");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_dial_each_other_at_once_end_with_one_link_a_lane() {
+async fn nodes_that_dial_each_other_at_once_end_with_one_link_a_road() {
     let mut nodes = Vec::new();
     for id in 1..=4 {
         nodes.push(tcp(patient(id, 1)).await);
@@ -318,7 +318,7 @@ async fn nodes_that_dial_each_other_at_once_end_with_one_link_a_lane() {
         assert_eq!(mesh.counters().opened, 6, "{:?}", mesh.counters());
         for peer in mesh.peers() {
             assert!(peer.control_up && peer.data_up);
-            assert!(mesh.call(peer.id, Lane::Data, body("x"), PATIENCE).await.is_ok());
+            assert!(mesh.call(peer.id, Road::Data, body("x"), PATIENCE).await.is_ok());
         }
     }
 }
@@ -331,7 +331,7 @@ async fn a_mesh_that_cannot_start_says_why_and_one_that_closed_frees_its_address
     assert!(matches!(error, MeshError::Listen { .. }), "{error}");
     one.close().await;
     one.learn(NodeId(2), "127.0.0.1:1");
-    assert_eq!(one.send(NodeId(2), Lane::Data, body("x")), Err(SendError::NoLink));
+    assert_eq!(one.send(NodeId(2), Road::Data, body("x")), Err(SendError::NoLink));
     let (two, _) = tcp(taken).await;
     let advertised = MeshConfig { advertise: Some("public:7".into()), ..patient(3, 1) };
     let (three, _) = tcp(advertised).await;

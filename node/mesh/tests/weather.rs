@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Lab, PATIENCE, Seen, Tap, config, eventually, start, takes_turns};
 use quorate_env::{Life, LifeConfig, sleep};
-use quorate_mesh::{CallError, Lane, Mesh, MeshConfig, Reason, SendError};
+use quorate_mesh::{CallError, Mesh, MeshConfig, Reason, Road, SendError};
 use quorate_vocab::NodeId;
 
 fn at(id: u64, boot: u64) -> MeshConfig {
@@ -49,23 +49,23 @@ async fn a_cut_is_noticed_by_its_silence_and_calls_end_in_time() {
     lab.cut(true);
     let began = tokio_now();
     let within = Duration::from_millis(300);
-    let call = one.call(NodeId(2), Lane::Data, text("x"), within).await;
+    let call = one.call(NodeId(2), Road::Data, text("x"), within).await;
     assert_eq!(call, Err(CallError::Unknown));
     assert!((within..within * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     // One that would wait longer than the silence ends with the link.
-    let call = one.call(NodeId(2), Lane::Data, text("x"), PATIENCE).await;
+    let call = one.call(NodeId(2), Road::Data, text("x"), PATIENCE).await;
     assert_eq!(call, Err(CallError::Unknown));
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     one_tap.parted(2, 1).await;
     two_tap.parted(1, 1).await;
-    eventually("both lanes", || one.counters().closed_for(Reason::Silent) == 2).await;
-    let call = one.call(NodeId(2), Lane::Data, text("x"), PATIENCE).await;
+    eventually("both roads", || one.counters().closed_for(Reason::Silent) == 2).await;
+    let call = one.call(NodeId(2), Road::Data, text("x"), PATIENCE).await;
     assert_eq!(call, Err(CallError::NotSent(SendError::NoLink)));
     sleep(Duration::from_secs(20)).await;
     lab.cut(false);
     one_tap.met(2, 2).await;
     two_tap.met(1, 2).await;
-    assert_eq!(one.call(NodeId(2), Lane::Data, text("x"), PATIENCE).await.unwrap(), "echo x");
+    assert_eq!(one.call(NodeId(2), Road::Data, text("x"), PATIENCE).await.unwrap(), "echo x");
     assert!(takes_turns(&one_tap.seen()) && takes_turns(&two_tap.seen()));
 }
 
@@ -78,17 +78,17 @@ fn tokio_now() -> tokio::time::Instant {
 async fn nothing_of_a_cut_link_arrives_after_the_heal() {
     let lab = Lab::new(Duration::from_millis(1));
     let ((one, one_tap), (two, two_tap)) = pair(&lab).await;
-    one.send(NodeId(2), Lane::Data, text("before")).unwrap();
+    one.send(NodeId(2), Road::Data, text("before")).unwrap();
     two_tap.until("before", |seen| seen.iter().any(is_mail("before"))).await;
     lab.cut(true);
-    one.send(NodeId(2), Lane::Data, text("lost")).unwrap();
+    one.send(NodeId(2), Road::Data, text("lost")).unwrap();
     for mesh in [&one, &two] {
-        eventually("both lanes", || mesh.counters().closed_for(Reason::Silent) == 2).await;
+        eventually("both roads", || mesh.counters().closed_for(Reason::Silent) == 2).await;
     }
     lab.cut(false);
     two_tap.met(1, 2).await;
     one_tap.met(2, 2).await;
-    one.send(NodeId(2), Lane::Data, text("after")).unwrap();
+    one.send(NodeId(2), Road::Data, text("after")).unwrap();
     two_tap.until("after", |seen| seen.iter().any(is_mail("after"))).await;
     assert_eq!(two_tap.mail(), ["before", "after"]);
 }
@@ -129,7 +129,7 @@ async fn links_come_back_after_every_reset_and_order_is_kept_within_each() {
         two_tap.met(1, before.1 + 1).await;
         for _ in 0..100 {
             let body = Bytes::copy_from_slice(&number.to_be_bytes());
-            eventually("a link", || one.send(NodeId(2), Lane::Data, body.clone()).is_ok()).await;
+            eventually("a link", || one.send(NodeId(2), Road::Data, body.clone()).is_ok()).await;
             number += 1;
         }
         // Somewhere in the middle of it.
@@ -138,7 +138,7 @@ async fn links_come_back_after_every_reset_and_order_is_kept_within_each() {
         one_tap.parted(2, before.0 + 1).await;
         two_tap.parted(1, before.1 + 1).await;
     }
-    eventually("a link", || one.send(NodeId(2), Lane::Data, text("last")).is_ok()).await;
+    eventually("a link", || one.send(NodeId(2), Road::Data, text("last")).is_ok()).await;
     two_tap.until("the last", |seen| seen.iter().any(is_mail("last"))).await;
     let mail = two_tap.mail();
     assert!(mail.windows(2).all(|pair| pair[0] < pair[1]), "none twice, none out of order");
@@ -158,33 +158,33 @@ async fn a_peer_that_does_not_read_is_given_up_and_what_was_queued_was_not_sent(
     let stuck = {
         let one = one.0.clone();
         quorate_env::spawn(
-            async move { one.call(NodeId(2), Lane::Data, text("never"), PATIENCE).await },
+            async move { one.call(NodeId(2), Road::Data, text("never"), PATIENCE).await },
         )
     };
     two.1.until("the call", |seen| seen.contains(&Seen::Call(NodeId(1), text("never")))).await;
     let again = {
         let one = one.0.clone();
         quorate_env::spawn(
-            async move { one.call(NodeId(2), Lane::Data, text("never"), PATIENCE).await },
+            async move { one.call(NodeId(2), Road::Data, text("never"), PATIENCE).await },
         )
     };
     // More than all buffers on the way hold, so the last of it stays in the queue.
     for _ in 0..7 {
-        one.0.send(NodeId(2), Lane::Data, vec![0; 1024 * 1024 - 9].into()).unwrap();
+        one.0.send(NodeId(2), Road::Data, vec![0; 1024 * 1024 - 9].into()).unwrap();
         sleep(Duration::from_millis(5)).await;
     }
     let within = Duration::from_millis(100);
-    let queued = one.0.call(NodeId(2), Lane::Data, text("x"), within).await;
+    let queued = one.0.call(NodeId(2), Road::Data, text("x"), within).await;
     assert_eq!(queued, Err(CallError::NotSent(SendError::Full)));
-    let ends_with_the_link = one.0.call(NodeId(2), Lane::Data, text("y"), PATIENCE).await;
+    let ends_with_the_link = one.0.call(NodeId(2), Road::Data, text("y"), PATIENCE).await;
     assert_eq!(ends_with_the_link, Err(CallError::NotSent(SendError::NoLink)));
     assert_eq!(one.0.counters().closed_for(Reason::WriteStalled), 1);
     assert_eq!(stuck.await.unwrap(), Err(CallError::Unknown));
     assert_eq!(again.await.unwrap(), Err(CallError::Unknown));
     let asked = |seen: &Seen| matches!(seen, Seen::Call(_, body) if body == "x" || body == "y");
     assert!(!two.1.seen().iter().any(asked), "what was not sent never arrives");
-    // The control lane never noticed.
-    assert_eq!(one.0.call(NodeId(2), Lane::Control, text("z"), PATIENCE).await.unwrap(), "echo z");
+    // The control road never noticed.
+    assert_eq!(one.0.call(NodeId(2), Road::Control, text("z"), PATIENCE).await.unwrap(), "echo z");
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,13 +231,13 @@ fn drama(seed: u64) -> String {
         one_tap.met(2, 1).await;
         two_tap.met(1, 1).await;
         second.end();
-        let call = one.call(NodeId(2), Lane::Data, text("x"), Duration::from_secs(60));
+        let call = one.call(NodeId(2), Road::Data, text("x"), Duration::from_secs(60));
         assert_eq!(first.scope(call).await, Err(CallError::Unknown));
         one_tap.parted(2, 1).await;
         let (again, again_tap) = live(&third, at(2, 2)).await;
         one_tap.met(2, 2).await;
         again_tap.met(1, 1).await;
-        let call = again.call(NodeId(1), Lane::Data, text("y"), PATIENCE);
+        let call = again.call(NodeId(1), Road::Data, text("y"), PATIENCE);
         assert_eq!(third.scope(call).await.unwrap(), "echo y");
         assert_eq!(two_tap.seen().len(), 1, "the dead are told nothing");
         let (one, again) = (one.counters(), again.counters());

@@ -6,12 +6,14 @@
 //! Not here: anything that reads a clock, a disk or a socket.
 
 mod epoch;
+mod lane;
 mod name;
 mod node;
 mod pid;
 mod time;
 
 pub use epoch::{Epoch, Index, Token};
+pub use lane::Lane;
 pub use name::{Name, NameError};
 pub use node::{Boot, ClusterId, NodeId, NodeName, SessionId};
 pub use pid::{Pid, Ref};

@@ -21,17 +21,17 @@ fn hello(node: u64, boot: u64) -> Hello {
         name: "peer".try_into().unwrap(),
         boot: Boot(boot),
         address: "host:1".into(),
-        lane: None,
+        road: None,
         nonce: [0; 32],
     }
 }
 
-fn link(hello: &Hello, lane: Lane, dialled_by: NodeId) -> Arc<Link> {
-    Arc::new(Link::new(hello, lane, dialled_by, Some(ClusterId(1)), &Limits::test()))
+fn link(hello: &Hello, road: Road, dialled_by: NodeId) -> Arc<Link> {
+    Arc::new(Link::new(hello, road, dialled_by, Some(ClusterId(1)), &Limits::test()))
 }
 
-fn enter(table: &mut Table, hello: &Hello, lane: Lane, by: u64) -> Result<Arc<Link>, Reason> {
-    let link = link(hello, lane, NodeId(by));
+fn enter(table: &mut Table, hello: &Hello, road: Road, by: u64) -> Result<Arc<Link>, Reason> {
+    let link = link(hello, road, NodeId(by));
     table.admit(&link, hello)?;
     assert!(table.raise(&link));
     Ok(link)
@@ -53,14 +53,14 @@ fn of_two_links_the_one_that_the_smaller_node_dialled_stays_whichever_came_first
     let peer = hello(9, 1);
     let (ours, theirs) = (ME.0, 9);
     let mut first_ours = table();
-    enter(&mut first_ours, &peer, Lane::Data, ours).unwrap();
-    assert_eq!(enter(&mut first_ours, &peer, Lane::Data, theirs).unwrap_err(), Reason::Duplicate);
+    enter(&mut first_ours, &peer, Road::Data, ours).unwrap();
+    assert_eq!(enter(&mut first_ours, &peer, Road::Data, theirs).unwrap_err(), Reason::Duplicate);
     let mut first_theirs = table();
-    let held = enter(&mut first_theirs, &peer, Lane::Data, theirs).unwrap();
-    enter(&mut first_theirs, &peer, Lane::Data, ours).unwrap();
+    let held = enter(&mut first_theirs, &peer, Road::Data, theirs).unwrap();
+    enter(&mut first_theirs, &peer, Road::Data, ours).unwrap();
     assert!(held.is_closing());
-    // The lanes do not know each other.
-    enter(&mut first_ours, &peer, Lane::Control, theirs).unwrap();
+    // The roads do not know each other.
+    enter(&mut first_ours, &peer, Road::Control, theirs).unwrap();
 }
 
 #[test]
@@ -68,63 +68,63 @@ fn of_two_dials_at_once_the_smaller_node_settles_which_becomes_a_link() {
     // Its own proof is first: the other's is refused, until its own has come to nothing.
     let (mut smaller, peer) = (table(), hello(9, 1));
     let _dial = smaller.learn(NodeId(9), "host:9", false);
-    let proving = smaller.prove(&peer, Lane::Data).unwrap();
-    assert_eq!(enter(&mut smaller, &peer, Lane::Data, 9).unwrap_err(), Reason::Duplicate);
+    let proving = smaller.prove(&peer, Road::Data).unwrap();
+    assert_eq!(enter(&mut smaller, &peer, Road::Data, 9).unwrap_err(), Reason::Duplicate);
     drop(proving);
-    enter(&mut smaller, &peer, Lane::Data, 9).unwrap();
+    enter(&mut smaller, &peer, Road::Data, 9).unwrap();
     // The other's is first: its own proof is not given.
-    assert_eq!(smaller.prove(&peer, Lane::Data).unwrap_err(), Reason::Duplicate);
+    assert_eq!(smaller.prove(&peer, Road::Data).unwrap_err(), Reason::Duplicate);
     // The greater one leaves it to the smaller one.
     let (mut greater, peer) = (table(), hello(1, 1));
     let _dial = greater.learn(NodeId(1), "host:1", false);
-    let _proving = greater.prove(&peer, Lane::Data).unwrap();
-    enter(&mut greater, &peer, Lane::Data, 1).unwrap();
+    let _proving = greater.prove(&peer, Road::Data).unwrap();
+    enter(&mut greater, &peer, Road::Data, 1).unwrap();
 }
 
 #[test]
 fn the_same_side_dials_again_only_when_it_has_lost_its_link() {
     let (mut table, peer) = (table(), hello(9, 1));
-    let lost = enter(&mut table, &peer, Lane::Data, 9).unwrap();
-    assert_eq!(table.prove(&peer, Lane::Data).unwrap_err(), Reason::Duplicate);
-    let new = enter(&mut table, &peer, Lane::Data, 9).unwrap();
+    let lost = enter(&mut table, &peer, Road::Data, 9).unwrap();
+    assert_eq!(table.prove(&peer, Road::Data).unwrap_err(), Reason::Duplicate);
+    let new = enter(&mut table, &peer, Road::Data, 9).unwrap();
     assert!(lost.is_closing() && !new.is_closing());
     table.leave(&lost);
-    assert!(table.link(NodeId(9), Lane::Data).is_some(), "the end of the lost one is late");
+    assert!(table.link(NodeId(9), Road::Data).is_some(), "the end of the lost one is late");
 }
 
 #[test]
 fn a_later_life_ends_every_link_of_the_earlier_one_which_never_comes_back() {
     let mut table = table();
-    let control = enter(&mut table, &hello(9, 1), Lane::Control, 9).unwrap();
-    let data = enter(&mut table, &hello(9, 1), Lane::Data, 9).unwrap();
+    let control = enter(&mut table, &hello(9, 1), Road::Control, 9).unwrap();
+    let data = enter(&mut table, &hello(9, 1), Road::Data, 9).unwrap();
     assert_eq!(told(&mut table), "met 1");
-    let new = link(&hello(9, 2), Lane::Control, NodeId(9));
+    let new = link(&hello(9, 2), Road::Control, NodeId(9));
     let place = table.admit(&new, &hello(9, 2)).unwrap();
     assert!(control.is_closing() && data.is_closing());
     assert_eq!(place.before.len(), 2, "the new one waits for both");
     assert_eq!(told(&mut table), "parted");
     let old = hello(9, 1);
-    assert_eq!(enter(&mut table, &old, Lane::Data, 9).unwrap_err(), Reason::OldBoot);
-    assert_eq!(table.prove(&old, Lane::Data).unwrap_err(), Reason::OldBoot);
+    assert_eq!(enter(&mut table, &old, Road::Data, 9).unwrap_err(), Reason::OldBoot);
+    assert_eq!(table.prove(&old, Road::Data).unwrap_err(), Reason::OldBoot);
     assert!(table.raise(&new));
-    enter(&mut table, &hello(9, 2), Lane::Data, 9).unwrap();
+    enter(&mut table, &hello(9, 2), Road::Data, 9).unwrap();
     assert_eq!(told(&mut table), "met 2");
 }
 
 #[test]
 fn met_and_parted_take_turns() {
     let (mut table, peer) = (table(), hello(9, 1));
-    let control = enter(&mut table, &peer, Lane::Control, 9).unwrap();
+    let control = enter(&mut table, &peer, Road::Control, 9).unwrap();
     table.leave(&control);
-    assert_eq!(told(&mut table), "", "one lane alone was never met");
-    let control = enter(&mut table, &peer, Lane::Control, 9).unwrap();
-    let data = enter(&mut table, &peer, Lane::Data, 9).unwrap();
+    assert_eq!(told(&mut table), "", "one road alone was never met");
+    let control = enter(&mut table, &peer, Road::Control, 9).unwrap();
+    let data = enter(&mut table, &peer, Road::Data, 9).unwrap();
     table.leave(&data);
     table.leave(&control);
     assert_eq!(told(&mut table), "met 1, parted");
-    enter(&mut table, &peer, Lane::Control, 9).unwrap();
-    enter(&mut table, &peer, Lane::Data, 9).unwrap();
-    enter(&mut table, &peer, Lane::Data, 9).unwrap();
+    enter(&mut table, &peer, Road::Control, 9).unwrap();
+    enter(&mut table, &peer, Road::Data, 9).unwrap();
+    enter(&mut table, &peer, Road::Data, 9).unwrap();
     table.forget(NodeId(9));
     table.forget(NodeId(9));
     assert_eq!(told(&mut table), "met 1, parted, met 1, parted");
@@ -135,13 +135,13 @@ fn met_and_parted_take_turns() {
 fn adopting_a_cluster_parts_from_members_of_another() {
     let mut table = Table::new(ME, None, &Limits::test());
     let other = Hello { cluster: Some(ClusterId(2)), ..hello(8, 1) };
-    let same = enter(&mut table, &hello(9, 1), Lane::Control, 9).unwrap();
-    let other_link = enter(&mut table, &other, Lane::Control, 8).unwrap();
+    let same = enter(&mut table, &hello(9, 1), Road::Control, 9).unwrap();
+    let other_link = enter(&mut table, &other, Road::Control, 8).unwrap();
     let none = Hello { cluster: None, ..hello(7, 1) };
-    let none_link = enter(&mut table, &none, Lane::Control, 7).unwrap();
+    let none_link = enter(&mut table, &none, Road::Control, 7).unwrap();
     table.adopt(ClusterId(1));
     assert!(other_link.is_closing() && !same.is_closing() && !none_link.is_closing());
-    assert_eq!(enter(&mut table, &other, Lane::Data, 8).unwrap_err(), Reason::OtherCluster);
+    assert_eq!(enter(&mut table, &other, Road::Data, 8).unwrap_err(), Reason::OtherCluster);
     assert_eq!(table.adopted(&none_link, ClusterId(2)), Err(Reason::OtherCluster));
     assert_eq!(table.adopted(&none_link, ClusterId(1)), Ok(()));
     let clusters: Vec<_> = table.peers().into_iter().map(|p| (p.id.0, p.cluster)).collect();
@@ -153,11 +153,11 @@ fn adopting_a_cluster_parts_from_members_of_another() {
 fn strangers_make_room_for_each_other_and_who_is_dialled_stays() {
     let mut table = table();
     let _dial = table.learn(NodeId(9), "host:9", false).unwrap();
-    let one = enter(&mut table, &hello(1, 1), Lane::Control, 1).unwrap();
+    let one = enter(&mut table, &hello(1, 1), Road::Control, 1).unwrap();
     let two = hello(2, 1);
-    assert_eq!(enter(&mut table, &two, Lane::Control, 2).unwrap_err(), Reason::TooManyPeers);
+    assert_eq!(enter(&mut table, &two, Road::Control, 2).unwrap_err(), Reason::TooManyPeers);
     table.leave(&one);
-    enter(&mut table, &two, Lane::Control, 2).unwrap();
+    enter(&mut table, &two, Road::Control, 2).unwrap();
     assert!(table.learn(NodeId(9), "host:9", false).is_none(), "it was not made room of");
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
-use quorate_mesh::{Cookie, Inbound, Lane, Limits, Me, Mesh, MeshConfig, Peer};
+use quorate_mesh::{Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -42,7 +42,7 @@ pub fn patient(id: u64, boot: u64) -> MeshConfig {
 pub enum Seen {
     Met(NodeId, Boot),
     Parted(NodeId),
-    Mail(NodeId, Lane, Bytes),
+    Mail(NodeId, Road, Bytes),
     Call(NodeId, Bytes),
 }
 
@@ -108,9 +108,9 @@ impl Tap {
 }
 
 impl Inbound for Tap {
-    fn mail(&self, from: &Peer, lane: Lane, body: Bytes) {
+    fn mail(&self, from: &Peer, road: Road, body: Bytes) {
         assert_ne!(body, "panic", "as the test wanted");
-        self.note(Seen::Mail(from.id, lane, body));
+        self.note(Seen::Mail(from.id, road, body));
     }
 
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
@@ -134,7 +134,7 @@ impl Inbound for Tap {
     }
 
     fn met(&self, peer: &Peer) {
-        assert!(peer.is_up(Lane::Control) && peer.is_up(Lane::Data));
+        assert!(peer.is_up(Road::Control) && peer.is_up(Road::Data));
         self.note(Seen::Met(peer.id, peer.boot));
     }
 
