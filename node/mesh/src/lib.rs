@@ -32,6 +32,7 @@ mod link;
 mod mesh;
 mod outbox;
 mod peer;
+pub mod pulse;
 mod reason;
 mod table;
 

@@ -1,0 +1,3 @@
+//! What the mesh knows of silence, distance, clocks and rates: its pure cores, told as stories and as laws.
+
+mod pulse;
