@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_actor::{Actors, Carrier, NotSent};
+use quorate_actor::{Actors, Carrier, NotSent, Postage};
 use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError};
 use quorate_env::BoxFuture;
-use quorate_mesh::{CallError, Mesh, Road};
+use quorate_mesh::{CallError, Mesh, Road, SendError};
 use quorate_registry::{Command, Once, Refusal, Verdict};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::watch;
@@ -333,8 +333,13 @@ impl Peers for Wires {
 }
 
 impl Carrier for Wires {
-    fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
-        let mesh = self.0.get().ok_or(NotSent)?;
-        mesh.send(to, Road::Data, letter).map_err(|_| NotSent)
+    fn post(&self, to: NodeId, _: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent> {
+        let mesh = self.0.get().ok_or(NotSent::Unreachable)?;
+        let letter = Bytes::from(std::mem::take(letter));
+        mesh.send(to, Road::Data, letter).map_err(|error| match error {
+            SendError::Full => NotSent::Full,
+            SendError::TooLong { bytes_max, .. } => NotSent::TooLong { bytes_max },
+            _ => NotSent::Unreachable,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use quorate_actor::Loss;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
 use quorate_mesh::{Inbound, Peer, Road};
@@ -19,7 +20,7 @@ pub(crate) struct Router(pub(crate) Weak<Hall>);
 impl Inbound for Router {
     fn mail(&self, from: &Peer, _road: Road, body: Bytes) {
         if let Some(hall) = self.0.upgrade()
-            && let Err(error) = hall.actors().deliver(from.id, body)
+            && let Err(error) = hall.actors().deliver(from.id, &body)
         {
             tracing::debug!(from = %from.name, %error, "a letter was not delivered");
         }
@@ -52,7 +53,7 @@ impl Inbound for Router {
     fn parted(&self, peer: NodeId) {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(%peer, "link lost");
-            hall.actors().lost(peer);
+            hall.actors().lost(peer, Loss::Link);
         }
     }
 }
