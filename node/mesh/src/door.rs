@@ -14,8 +14,9 @@ use crate::frame::Decoder;
 use crate::handshake::{Accord, Failure, Handshake, Judge, Moment, Role};
 use crate::hello::Hello;
 use crate::latch::Latch;
-use crate::link::{Link, Seat, write_all};
+use crate::link::{Link, Seat};
 use crate::mesh::{Running, Shared};
+use crate::writer::write_all;
 
 /// How long to wait after the system could not accept: it is short of something, and asking again at once
 /// would only use more of it.
@@ -144,13 +145,12 @@ pub(crate) async fn open(
         Ok(())
     };
     let shaken = shake(shared, &mut stream, handshake, first, &mut judge).await;
-    let (accord, mut decoder) = shaken?;
+    let (accord, decoder) = shaken?;
     let Some(seat) = seat else {
         return Ok(Opened::Greeted(Box::new(accord.peer)));
     };
-    decoder.raise(shared.config.limits.frame_bytes_max);
     drop(proving);
-    seat.raise(stream, decoder).await?;
+    seat.raise(stream, decoder.into_rest()).await?;
     Ok(Opened::Linked)
 }
 

@@ -31,10 +31,14 @@ mod latch;
 mod link;
 mod mesh;
 mod outbox;
+mod parcel;
 mod peer;
 pub mod pulse;
+pub mod reader;
 mod reason;
 mod table;
+pub mod wire;
+mod writer;
 
 pub use config::{Cookie, Limits, Me, MeshConfig};
 pub use counters::{Counters, Traffic};
