@@ -18,6 +18,7 @@
 //! link of a peer that was met breaks, the peer is told to have [parted](Inbound::parted) before it is met
 //! again, and nothing of the old link arrives after anything of the new one.
 
+pub mod bucket;
 mod calls;
 mod config;
 mod counters;
@@ -27,6 +28,7 @@ mod error;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
+pub mod hlc;
 mod latch;
 mod link;
 mod mesh;
@@ -34,6 +36,8 @@ mod outbox;
 mod peer;
 pub mod pulse;
 mod reason;
+pub mod span;
+pub mod standing;
 mod table;
 
 pub use config::{Cookie, Limits, Me, MeshConfig};
