@@ -20,6 +20,7 @@
 
 pub mod bucket;
 mod calls;
+pub mod clocks;
 mod config;
 mod counters;
 mod dialer;

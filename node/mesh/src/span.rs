@@ -17,7 +17,7 @@
 //!
 //! A peer can lie about its clock, and that spoils what is said of this peer. Nothing is decided by it.
 //!
-//! Not here: whose clock is right. That takes several clocks.
+//! Not here: whose clock is right. That takes several; see [`clocks`](crate::clocks).
 
 use std::collections::VecDeque;
 use std::fmt;
