@@ -86,7 +86,7 @@ impl Hlc {
         Stamp(self.last.load(Ordering::Relaxed))
     }
 
-    /// By how much the stamps run ahead of the wall: what others have dragged it by, or the wall was set back.
+    /// By how much the stamps run ahead of the wall: others have drawn them on, or the wall was set back.
     pub fn lead(&self, wall: Wall) -> Duration {
         let lead = self.last().millis().saturating_sub(Stamp::of(wall).millis());
         Duration::from_millis(lead)
