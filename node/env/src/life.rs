@@ -34,7 +34,8 @@ pub struct LifeConfig {
     pub deferrals_per_mille: u32,
     /// What its clock counts from; the same for all nodes of a world.
     pub origin: tokio::time::Instant,
-    /// By how much its wall clock is ahead of the world's at first; see [`set_wall_skew`](crate::set_wall_skew).
+    /// By how much its wall clock is ahead of the world's at first;
+    /// [`set_wall_skew`](crate::set_wall_skew) changes it.
     pub wall_skew_nanos: i64,
 }
 

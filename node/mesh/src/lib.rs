@@ -18,7 +18,9 @@
 //! link of a peer that was met breaks, the peer is told to have [parted](Inbound::parted) before it is met
 //! again, and nothing of the old link arrives after anything of the new one.
 
+pub mod bucket;
 mod calls;
+pub mod clocks;
 mod config;
 mod counters;
 mod dialer;
@@ -27,6 +29,7 @@ mod error;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
+pub mod hlc;
 mod latch;
 mod link;
 mod mesh;
@@ -36,6 +39,8 @@ mod peer;
 pub mod pulse;
 pub mod reader;
 mod reason;
+pub mod span;
+pub mod standing;
 mod table;
 pub mod wire;
 mod writer;

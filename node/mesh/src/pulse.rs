@@ -1,8 +1,8 @@
 //! Whether a peer is heard: suspicion that grows with silence. A core; time is a parameter.
 //!
 //! Any byte is life. What is judged is the silence since the last one, against the silence that this peer
-//! may be allowed: the mean of its longest recent gaps and four of their standard deviations, and at least
-//! the floor. A peer with jitter is so given more time, and no other peer is. After one allowance it is a
+//! may be allowed: the mean of its longest recent gaps and four of their standard deviations, at least
+//! twice that mean, and at least the floor. A peer with jitter is so given more time, and no other peer is. After one allowance it is a
 //! suspect, after three it is silent, and that is never later than the ceiling.
 //!
 //! ```text
@@ -266,17 +266,18 @@ impl Pulse {
         }
         self.gaps.push_back(self.span_longest);
         (self.span_began, self.span_longest) = (now, Duration::ZERO);
-        let usual = mean_and_four_deviations(&self.gaps);
+        let usual = usual(&self.gaps);
         self.usual = usual.clamp(self.patience.floor, self.patience.allowance_max());
     }
 }
 
-/// In whole nanoseconds: with gaps of at most an hour and at most 64 of them, nothing here overflows.
-fn mean_and_four_deviations(gaps: &VecDeque<Duration>) -> Duration {
+/// The mean and four deviations, and at least twice the mean: a peer that is as regular as a clock may still
+/// be late by one. In whole nanoseconds: with gaps of at most an hour and at most 64 of them, nothing here overflows.
+fn usual(gaps: &VecDeque<Duration>) -> Duration {
     let count = gaps.len().max(1) as u128;
     let mean = gaps.iter().map(Duration::as_nanos).sum::<u128>() / count;
     let squares = gaps.iter().map(|gap| gap.as_nanos().abs_diff(mean).pow(2)).sum::<u128>();
-    let usual = mean + 4 * (squares / count).isqrt();
+    let usual = mean + mean.max(4 * (squares / count).isqrt());
     Duration::from_nanos(u64::try_from(usual).unwrap_or(u64::MAX))
 }
 
