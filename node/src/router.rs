@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_actor::Loss;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
+use quorate_mesh::pulse;
 use quorate_mesh::{Inbound, Peer, Reason, Road};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
@@ -57,6 +58,10 @@ impl Inbound for Router {
                 hall.actors().lost(peer, Loss::Link);
             }
         }
+    }
+
+    fn pulse(&self, peer: NodeId, verdict: pulse::Verdict) {
+        tracing::info!(%peer, ?verdict, "a link has changed its pulse");
     }
 
     fn needs(&self, peer: NodeId) -> bool {

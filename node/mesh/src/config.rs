@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 
+use crate::bucket::Rate;
 use crate::outbox::FIRST_WINDOW_BYTES;
+use crate::pulse::Patience;
 use crate::wire::Terms;
 use crate::{MeshError, hello};
 
@@ -72,7 +74,10 @@ pub struct Limits {
     pub peers_max: usize,
     /// After how long without a written byte a heartbeat is sent.
     pub idle: Duration,
-    /// After how long without a received byte a link is given up.
+    /// After how long without a received byte a peer is suspected at the earliest. One whose bytes usually
+    /// come less regularly is given longer.
+    pub suspect: Duration,
+    /// After how long without a received byte a link is given up at the latest; at least three times `suspect`.
     pub silence: Duration,
     /// After how long without progress of a write a link is given up. A peer with `calls_max` calls under way
     /// does not read, so calls should end sooner than this.
@@ -144,7 +149,8 @@ impl Limits {
             idle_close: Duration::from_secs(60),
             peers_max: 16_384,
             idle: Duration::from_millis(500),
-            silence: Duration::from_secs(3),
+            suspect: Duration::from_secs(1),
+            silence: Duration::from_secs(10),
             write_stall: Duration::from_secs(10),
             redial_min: Duration::from_millis(50),
             redial_max: Duration::from_secs(2),
@@ -156,7 +162,8 @@ impl Limits {
         Self {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(1),
-            silence: Duration::from_secs(8),
+            suspect: Duration::from_millis(2500),
+            silence: Duration::from_secs(30),
             write_stall: Duration::from_secs(20),
             redial_max: Duration::from_secs(5),
             ..Self::lan()
@@ -168,12 +175,24 @@ impl Limits {
         Self {
             handshake: Duration::from_secs(1),
             idle: Duration::from_millis(100),
+            suspect: Duration::from_millis(300),
             silence: Duration::from_secs(1),
             write_stall: Duration::from_secs(2),
             redial_min: Duration::from_millis(10),
             redial_max: Duration::from_millis(200),
             ..Self::lan()
         }
+    }
+
+    /// How many roads may be opened, and how many of them at once.
+    pub(crate) fn dials(&self) -> Rate {
+        let per_second = u64::from(self.dials_per_second);
+        Rate { per_second, burst: per_second.div_ceil(4) }
+    }
+
+    /// How long a peer may be silent.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.suspect, self.silence).expect("it was checked at the start")
     }
 
     /// What this side tells a peer that it takes in.
@@ -208,9 +227,12 @@ impl Limits {
             return refuse(format!("a window of {window} is less than {least}"));
         }
         // One heartbeat may be late by as much as it is apart from the next, and is still heard in time.
-        if self.idle.is_zero() || self.idle.saturating_mul(2) > self.silence {
-            let (idle, silence) = (self.idle, self.silence);
-            return refuse(format!("silence {silence:?} is less than twice idle {idle:?}, or 0"));
+        if self.idle.is_zero() || self.idle.saturating_mul(2) > self.suspect {
+            let (idle, suspect) = (self.idle, self.suspect);
+            return refuse(format!("suspect {suspect:?} is less than twice idle {idle:?}, or 0"));
+        }
+        if let Err(error) = Patience::new(self.suspect, self.silence) {
+            return refuse(format!("suspect and silence: {error}"));
         }
         if self.idle_close.is_zero() || self.handshake.is_zero() || self.write_stall.is_zero() {
             return refuse("idle_close, handshake or write_stall is 0".into());
@@ -236,7 +258,7 @@ mod tests {
         for limits in [Limits::lan(), Limits::wan(), Limits::test()] {
             limits.validate().unwrap();
         }
-        let deaf = Limits { silence: Duration::from_millis(999), ..Limits::lan() };
+        let deaf = Limits { suspect: Duration::from_millis(999), ..Limits::lan() };
         assert!(deaf.validate().unwrap_err().to_string().contains("less than twice idle"));
         let narrow = Limits { open_bytes_max: 1024, ..Limits::lan() };
         assert!(narrow.validate().unwrap_err().to_string().contains("does not fit open_bytes_max"));

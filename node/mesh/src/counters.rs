@@ -1,14 +1,16 @@
 //! What the mesh counts, and what of it is worth a line in the log.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_env::now;
 use quorate_vocab::Time;
 
 use crate::handshake::Failure;
+use crate::span::Span;
 use crate::{Reason, Road};
 
 /// What has happened since the start of the mesh.
@@ -59,16 +61,21 @@ pub(crate) struct Tally {
     opened: AtomicU64,
     unsent: AtomicU64,
     closed: Mutex<BTreeMap<&'static str, u64>>,
-    roads: [RoadTally; 2],
+    /// What went over links that have ended.
+    ended: Mutex<[Traffic; 2]>,
     notices: Mutex<BTreeMap<(Reason, String), Time>>,
 }
 
-#[derive(Debug, Default)]
-struct RoadTally {
+/// What is counted and measured of one link.
+#[derive(Debug)]
+pub(crate) struct LinkTally {
+    pub(crate) since: Time,
     frames_in: AtomicU64,
     bytes_in: AtomicU64,
     frames_out: AtomicU64,
     bytes_out: AtomicU64,
+    suspect: AtomicBool,
+    span: Mutex<Span>,
 }
 
 impl Tally {
@@ -96,33 +103,31 @@ impl Tally {
         }
     }
 
-    pub(crate) fn frames_in(&self, road: Road, frames: usize) {
-        self.roads[road.index()].frames_in.fetch_add(frames as u64, Ordering::Relaxed);
-    }
-
     /// Bodies that were queued and will not be sent.
     pub(crate) fn unsent(&self, bodies: usize) {
         self.unsent.fetch_add(bodies as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn bytes_in(&self, road: Road, bytes: usize) {
-        self.roads[road.index()].bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Keeps the counts of a link that has ended.
+    pub(crate) fn add(&self, road: Road, link: &LinkTally) {
+        let mut ended = self.ended.lock().expect("nothing panics while it counts");
+        ended[road.index()] += link.traffic();
     }
 
-    pub(crate) fn out(&self, road: Road, frames: usize, bytes: usize) {
-        let road = &self.roads[road.index()];
-        road.frames_out.fetch_add(frames as u64, Ordering::Relaxed);
-        road.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn counters(&self) -> Counters {
-        let [control, data] = &self.roads;
+    /// All counts; `live` are those of the links that are up.
+    pub(crate) fn counters<'a>(
+        &self,
+        live: impl Iterator<Item = (Road, &'a LinkTally)>,
+    ) -> Counters {
+        let mut roads = *self.ended.lock().expect("nothing panics while it counts");
+        live.for_each(|(road, link)| roads[road.index()] += link.traffic());
+        let [control, data] = roads;
         Counters {
             opened: self.opened.load(Ordering::Relaxed),
             unsent: self.unsent.load(Ordering::Relaxed),
             closed: self.closed.lock().expect("nothing panics while it counts").clone(),
-            control: control.traffic(),
-            data: data.traffic(),
+            control,
+            data,
         }
     }
 
@@ -145,14 +150,60 @@ impl Tally {
     }
 }
 
-impl RoadTally {
-    fn traffic(&self) -> Traffic {
+impl LinkTally {
+    pub(crate) fn new(since: Time) -> Self {
+        Self {
+            since,
+            frames_in: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            frames_out: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            span: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn frames_in(&self, frames: usize) {
+        self.frames_in.fetch_add(frames as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes_in(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn out(&self, frames: usize, bytes: usize) {
+        self.frames_out.fetch_add(frames as u64, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspect(&self, is_suspect: bool) {
+        self.suspect.store(is_suspect, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn span<R>(&self, act: impl FnOnce(&mut Span) -> R) -> R {
+        act(&mut self.span.lock().expect("nothing panics while it measures"))
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
             frames_in: self.frames_in.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             frames_out: self.frames_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.frames_in += other.frames_in;
+        self.bytes_in += other.bytes_in;
+        self.frames_out += other.frames_out;
+        self.bytes_out += other.bytes_out;
     }
 }
 
@@ -167,7 +218,7 @@ mod tests {
         for port in 1..100 {
             tally.closed(Reason::BadProof.into(), &format!("10.0.0.1:{port}"));
         }
-        assert_eq!(tally.counters().closed_for(Reason::BadProof), 99);
+        assert_eq!(tally.counters(std::iter::empty()).closed_for(Reason::BadProof), 99);
         assert_eq!(tally.notices.lock().unwrap().len(), 1);
         assert!(tally.is_news(Reason::BadProof, "10.0.0.2"));
         assert!(tally.is_news(Reason::Late, "10.0.0.1"));
@@ -179,7 +230,7 @@ mod tests {
         for host in 0..10_000 {
             tally.closed(Reason::Late.into(), &format!("host-{host}:1"));
         }
-        assert_eq!(tally.counters().closed_for(Reason::Late), 10_000);
+        assert_eq!(tally.counters(std::iter::empty()).closed_for(Reason::Late), 10_000);
         assert!(tally.notices.lock().unwrap().len() <= NOTICES_MAX);
     }
 }

@@ -62,6 +62,9 @@ pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
 
 async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
     let limits = &shared.config.limits;
+    while let Err(wait) = shared.take_dial() {
+        sleep(wait.mul_f64(dice().random_range(1.0..2.0))).await;
+    }
     make_room(shared).await?;
     let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
     let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };

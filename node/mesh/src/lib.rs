@@ -49,5 +49,5 @@ pub use config::{Cookie, Limits, Me, MeshConfig};
 pub use counters::{Counters, Traffic};
 pub use error::{CallError, MeshError, SendError};
 pub use mesh::Mesh;
-pub use peer::{Inbound, Peer, Road};
+pub use peer::{Inbound, LinkState, Peer, Road};
 pub use reason::Reason;

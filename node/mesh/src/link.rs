@@ -12,22 +12,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use quorate_env::{BoxFuture, Stream, now, spawn, timeout};
+use quorate_env::{BoxFuture, Stream, Wall, now, spawn, timeout, wall};
 use quorate_vocab::{Boot, ClusterId, Lane, NodeId, Time};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::calls::Calls;
+use crate::counters::LinkTally;
 use crate::hello::Hello;
+use crate::hlc::Stamp;
 use crate::latch::Latch;
 use crate::mesh::{Running, Shared};
 use crate::outbox::{Outbox, Parting};
+use crate::pulse::{Pulse, Verdict};
 use crate::reader::{Body, Came, Reader, Room};
 use crate::table::Place;
 use crate::wire::{Frame, Sample, Terms, What};
-use crate::{CallError, Limits, Reason, Road, writer};
+use crate::{CallError, Limits, Reason, Road, span, writer};
 
 /// What others hold of a link.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub(crate) struct Link {
     /// The cluster that this node named in the handshake.
     pub(crate) said: Option<ClusterId>,
     pub(crate) calls: Calls,
+    pub(crate) tally: LinkTally,
     /// What this side takes in.
     terms: Terms,
     outbox: OnceLock<Arc<Outbox>>,
@@ -70,6 +75,7 @@ impl Link {
             dialled_by,
             said,
             calls: Calls::new(limits.calls_waiting_max),
+            tally: LinkTally::new(now()),
             terms: limits.terms(),
             outbox: OnceLock::new(),
             under_way: AtomicU32::new(0),
@@ -156,6 +162,33 @@ pub(crate) struct Seat {
     raised: bool,
 }
 
+/// What the reader of a link keeps an eye on.
+struct Watch {
+    pulse: Pulse,
+    /// What the inside was told of it.
+    told: Verdict,
+    leaving: Leaving,
+    /// When to look again whether the link is needed.
+    look: Time,
+}
+
+impl Watch {
+    fn new(limits: &Limits, now: Time) -> Self {
+        Self {
+            pulse: Pulse::new(limits.patience(), now),
+            told: Verdict::Up,
+            leaving: Leaving::No,
+            look: now + limits.idle_close / 4,
+        }
+    }
+
+    /// How long to wait for bytes before something else is due.
+    fn wait(&self, now: Time) -> Duration {
+        let due = self.pulse.deadline().map_or(self.look, |due| due.min(self.look));
+        due.since(now)
+    }
+}
+
 /// How far the two sides are in ending a link that nobody needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leaving {
@@ -222,63 +255,73 @@ impl Seat {
     async fn read(&self, mut source: Box<dyn AsyncRead + Send + Unpin>, rest: BytesMut) -> Reason {
         let Self { shared, link, .. } = self;
         let mut reader = Reader::new(link.terms, rest);
-        let mut leaving = Leaving::No;
-        let mut heard = now();
+        let mut watch = Watch::new(&shared.config.limits, now());
         loop {
             let mut bodies = 0;
             let step = reader.step(|came| match came {
-                Came::Body { .. } if leaving == Leaving::Agreed => Err(Reason::Unexpected),
+                Came::Body { .. } if watch.leaving == Leaving::Agreed => Err(Reason::Unexpected),
                 Came::Body { lane, what, body } => {
                     bodies += 1;
                     self.receive(lane, what, body)
                 }
-                Came::Word(word) => self.hear(&word, &mut leaving),
+                Came::Word(word) => self.hear(&word, &mut watch.leaving),
             });
             match step {
-                Ok(frames) => shared.tally.frames_in(link.road, frames),
+                Ok(frames) => link.tally.frames_in(frames),
                 Err(reason) => return reason,
             }
             if bodies > 0 {
                 link.use_now();
             }
             self.grant(&mut reader);
-            match self.fill(&mut source, &mut reader, &mut heard, &mut leaving).await {
+            match self.fill(&mut source, &mut reader, &mut watch).await {
                 Ok(()) => {}
-                Err(Reason::Gone) if leaving == Leaving::Agreed => return Reason::Unneeded,
+                Err(Reason::Gone) if watch.leaving == Leaving::Agreed => return Reason::Unneeded,
                 Err(reason) => return reason,
             }
         }
     }
 
-    /// Reads once. Looks now and then whether the link is needed.
+    /// Reads once. Looks meanwhile whether the peer is heard, and now and then whether the link is needed.
     async fn fill(
         &self,
         source: &mut Box<dyn AsyncRead + Send + Unpin>,
         reader: &mut Reader,
-        heard: &mut Time,
-        leaving: &mut Leaving,
+        watch: &mut Watch,
     ) -> Result<(), Reason> {
-        let limits = &self.shared.config.limits;
         loop {
-            let silence = limits.silence.saturating_sub(now().since(*heard));
-            let look = limits.idle_close / 4;
             let read = async {
                 match reader.room() {
                     Room::Buffer(buffer) => source.read_buf(buffer).await,
                     Room::Part(mut part) => source.read_buf(&mut part).await,
                 }
             };
-            match timeout(silence.min(look), read).await {
-                Ok(Ok(bytes)) if bytes > 0 => {
-                    reader.filled(bytes);
-                    self.shared.tally.bytes_in(self.link.road, bytes);
-                    *heard = now();
-                    self.consider_leaving(leaving);
-                    return Ok(());
-                }
-                Ok(_) => return Err(Reason::Gone),
-                Err(_) if now().since(*heard) >= limits.silence => return Err(Reason::Silent),
-                Err(_) => self.consider_leaving(leaving),
+            let read = timeout(watch.wait(now()), read).await;
+            let at = now();
+            if watch.look <= at {
+                self.consider_leaving(&mut watch.leaving);
+                watch.look = at + self.shared.config.limits.idle_close / 4;
+            }
+            let bytes = match read {
+                Ok(Ok(0) | Err(_)) => return Err(Reason::Gone),
+                Ok(Ok(bytes)) => bytes,
+                Err(_) => 0,
+            };
+            if bytes > 0 {
+                reader.filled(bytes);
+                self.link.tally.bytes_in(bytes);
+                watch.pulse.heard(at, bytes);
+            }
+            let verdict = watch.pulse.verdict(at);
+            if verdict != watch.told {
+                watch.told = verdict;
+                self.link.tally.suspect(verdict != Verdict::Up);
+                contained(|| self.shared.inbound.pulse(self.link.node, verdict))?;
+            }
+            match verdict {
+                Verdict::Silent => return Err(Reason::Silent),
+                _ if bytes > 0 => return Ok(()),
+                _ => {}
             }
         }
     }
@@ -350,7 +393,17 @@ impl Seat {
                 let came = Sample::now();
                 outbox.say(|own| own.pong = Some((at, came)));
             }
-            Frame::Pong { .. } => {}
+            Frame::Pong { asked, came, sent } => {
+                // A peer that answers what was never asked is only wrong about itself.
+                let _ = link.tally.span(|span| {
+                    span.sample(span::Sample {
+                        asked: Time(asked.elapsed),
+                        heard: Wall(came.wall),
+                        answered: Wall(sent.wall),
+                        returned: now(),
+                    })
+                });
+            }
             Frame::Leave => {
                 let may = !contained(|| shared.inbound.needs(link.node))?
                     && link.is_quiet()
@@ -369,7 +422,8 @@ impl Seat {
                 outbox.unfence();
             }
             Frame::Adopted(cluster) => shared.table().adopted(link, cluster)?,
-            Frame::Stamp(_) => {}
+            // One that runs ahead too far is counted, and draws nobody with it.
+            Frame::Stamp(stamp) => drop(shared.hlc.merge(Stamp(stamp), wall())),
             _ => return Err(Reason::Unexpected),
         }
         Ok(())
@@ -385,6 +439,7 @@ impl Drop for Seat {
         link.calls.close();
         if *raised {
             shared.tally.closed(reason.into(), &format!("{}/{}", link.node, link.road));
+            shared.tally.add(link.road, &link.tally);
         }
         if let Some(outbox) = left {
             shared.tally.unsent(outbox.close());

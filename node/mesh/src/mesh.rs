@@ -6,20 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_env::{Net, dice, now, spawn, timeout};
+use quorate_env::{Net, dice, now, spawn, timeout, wall};
 use quorate_vocab::{ClusterId, Lane, NodeId};
 use rand::Rng;
 use tokio::sync::watch;
 
+use crate::bucket::Bucket;
 use crate::counters::Tally;
 use crate::door::{self, Porch};
 use crate::hello::{self, Hello};
+use crate::hlc::Hlc;
 use crate::latch::Latch;
 use crate::link::Link;
 use crate::table::{Event, Table, Way};
 use crate::wire::{FRAGMENT_BYTES_MAX, What};
 use crate::{
-    CallError, Counters, Inbound, MeshConfig, MeshError, Peer, Reason, Road, SendError, dialer,
+    CallError, Counters, Inbound, LinkState, MeshConfig, MeshError, Peer, Reason, Road, SendError,
+    dialer,
 };
 
 /// How long [`Mesh::close`] waits for links to end. They end at once; this is for what nobody thought of.
@@ -38,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) net: Arc<dyn Net>,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) tally: Tally,
+    pub(crate) hlc: Hlc,
+    dials: Mutex<Bucket>,
     pub(crate) porch: Porch,
     pub(crate) closing: Latch<()>,
     /// How many of the table's events the inside has been told.
@@ -63,6 +68,8 @@ impl Mesh {
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new(config.me.id, config.cluster, &config.limits)),
             tally: Tally::default(),
+            hlc: Hlc::new(Hlc::BOUND),
+            dials: Mutex::new(Bucket::new(config.limits.dials(), now())),
             porch: Porch::new(config.limits.handshakes_max),
             closing: Latch::new(),
             told: watch::Sender::new(0),
@@ -233,7 +240,31 @@ impl Mesh {
 
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
-        self.0.tally.counters()
+        let links = self.0.table().links();
+        self.0.tally.counters(links.iter().map(|link| (link.road, &link.tally)))
+    }
+
+    /// Every link that is up.
+    pub fn links(&self) -> Vec<LinkState> {
+        let (links, now, wall) = (self.0.table().links(), now(), wall());
+        let state = |link: Arc<Link>| LinkState {
+            node: link.node,
+            road: link.road,
+            is_ours: link.dialled_by == self.0.config.me.id,
+            lasting: now.since(link.tally.since),
+            idle: now.since(link.used()),
+            is_suspect: link.tally.is_suspect(),
+            waiting: link.outbox().map_or(0, |outbox| outbox.waiting()),
+            traffic: link.tally.traffic(),
+            round_trips: link.tally.span(|span| span.round_trips()),
+            offset: link.tally.span(|span| span.offset(now, wall)),
+        };
+        links.into_iter().map(state).collect()
+    }
+
+    /// The hybrid logical clock, which every body that comes or goes moves on.
+    pub fn clock(&self) -> &Hlc {
+        &self.0.hlc
     }
 
     /// Ends everything: the listener, dials and links. What is queued is lost. When it returns, the address
@@ -308,6 +339,11 @@ impl Shared {
                 (is_idle || link.is_asked_to_leave()) && !self.inbound.needs(link.node)
             }
         }
+    }
+
+    /// Takes the right to open one more road, or says how long to wait before asking again.
+    pub(crate) fn take_dial(&self) -> Result<(), Duration> {
+        self.dials.lock().expect("nothing panics while it counts").take(now(), 1)
     }
 
     /// Opens the data road to a node if something waits for it.

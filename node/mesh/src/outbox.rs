@@ -20,6 +20,7 @@ use quorate_vocab::{ClusterId, Lane};
 use tokio::sync::Notify;
 
 use crate::calls::Calls;
+use crate::hlc::Stamp;
 use crate::parcel::{Batch, Opening, Parcel, Waiting};
 use crate::wire::{FRAGMENT_BYTES_MAX, Frame, Sample, Terms, What};
 use crate::{Limits, SendError};
@@ -270,6 +271,11 @@ impl Outbox {
         self.ready.notify_one();
     }
 
+    /// How many bytes wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Closes it, if nothing waits.
     pub(crate) fn close_if_empty(&self) -> bool {
         let mut state = self.lock();
@@ -287,10 +293,19 @@ impl Outbox {
 
     /// Fills a batch of about `bytes_max` bytes with what goes next; calls that nobody waits for are dropped
     /// here. When the batch stays empty the writer is told of what comes.
-    pub(crate) fn take(&self, bytes_max: usize, calls: &Calls, batch: &mut Batch) {
+    ///
+    /// What goes in it is stamped with the time of its going.
+    pub(crate) fn take(
+        &self,
+        bytes_max: usize,
+        calls: &Calls,
+        stamp: impl FnOnce() -> Stamp,
+        batch: &mut Batch,
+    ) {
         let mut state = self.lock();
         state.take_own(batch);
-        if state.phase == Phase::Open {
+        if state.phase == Phase::Open && state.lanes.iter().any(Queue::may_go) {
+            batch.add(Frame::Stamp(stamp().0));
             while batch.bytes < bytes_max && state.take_turn(bytes_max, calls, batch) {}
         }
         state.writer_waits = batch.bytes == 0;

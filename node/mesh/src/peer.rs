@@ -1,13 +1,16 @@
 //! Who is on the other side, and what this side is to do with what arrives.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_env::BoxFuture;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
-use crate::Reason;
+use crate::pulse::Verdict;
+use crate::span::{Offset, RoundTrips};
+use crate::{Reason, Traffic};
 
 /// A priority between two nodes. Each road is a connection of its own, so what is lost or stuck in one does
 /// not hold up the other.
@@ -66,6 +69,31 @@ impl Peer {
     }
 }
 
+/// A link, as it is now.
+#[derive(Clone, Debug)]
+pub struct LinkState {
+    /// To which node.
+    pub node: NodeId,
+    /// Which of the roads to it.
+    pub road: Road,
+    /// Whether this node opened it.
+    pub is_ours: bool,
+    /// For how long it has been up.
+    pub lasting: Duration,
+    /// For how long no body has gone either way.
+    pub idle: Duration,
+    /// Whether the peer is quiet for longer than usual.
+    pub is_suspect: bool,
+    /// How many bytes wait to be written.
+    pub waiting: usize,
+    /// What went over it.
+    pub traffic: Traffic,
+    /// How far away the peer is.
+    pub round_trips: Option<RoundTrips>,
+    /// By how much the peer's wall clock is ahead of this node's.
+    pub offset: Option<Offset>,
+}
+
 /// What the mesh hands to the inside. The hall implements it.
 ///
 /// The methods are called from the tasks that read links, so they must not block; they may call the mesh.
@@ -86,6 +114,9 @@ pub trait Inbound: Send + Sync + 'static {
     /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless the
     /// reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
     fn down(&self, peer: NodeId, road: Road, reason: Reason);
+
+    /// A link to a peer has become quiet for longer than usual, or is heard again.
+    fn pulse(&self, peer: NodeId, verdict: Verdict);
 
     /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when it
     /// breaks.

@@ -345,6 +345,12 @@ impl Table {
         self.settled && !is_dialled
     }
 
+    /// Every link that is up.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        let slots = self.entries.values().flat_map(|entry| &entry.slots);
+        slots.filter(|slot| slot.up).filter_map(|slot| slot.link.clone()).collect()
+    }
+
     /// How many data roads there are, and the link that was used the longest ago of those that this node
     /// opened.
     pub(crate) fn data_links(&self) -> (usize, Option<Arc<Link>>) {

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::{now, timeout};
+use quorate_env::{now, timeout, wall};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::Reason;
@@ -51,7 +51,7 @@ async fn write_batches(
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
     let mut next_ping = now() + limits.idle;
     loop {
-        outbox.take(at_once, &link.calls, &mut batch);
+        outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if batch.bytes == 0 {
             let idle = next_ping.since(now());
             if timeout(idle, outbox.ready()).await.is_err() {
@@ -71,7 +71,7 @@ async fn write_batches(
         }
         let ended = now();
         at_once = pace(at_once, batch.bytes, ended.since(begun));
-        shared.tally.out(link.road, batch.frames, batch.bytes);
+        link.tally.out(batch.frames, batch.bytes);
         batch.clear();
         if ended >= next_ping {
             outbox.say(|own| own.ping = true);

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
+use quorate_mesh::pulse::Verdict;
 use quorate_mesh::{Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -36,6 +37,7 @@ pub fn patient(id: u64, boot: u64) -> MeshConfig {
     let mut config = config(id, boot);
     let limits = &mut config.limits;
     (limits.handshake, limits.silence, limits.write_stall) = (PATIENCE, PATIENCE, PATIENCE);
+    limits.suspect = PATIENCE / 3;
     config
 }
 
@@ -53,6 +55,8 @@ pub struct Tap {
     seen: watch::Sender<Vec<Seen>>,
     /// Whether the data roads are to stay though nothing goes over them.
     pub needs: AtomicBool,
+    /// How often a peer was suspected.
+    pub suspicions: AtomicUsize,
     pub gate: Arc<Semaphore>,
     pub under_way: watch::Sender<usize>,
 }
@@ -62,6 +66,7 @@ impl Tap {
         Arc::new(Self {
             seen: watch::Sender::new(Vec::new()),
             needs: AtomicBool::new(false),
+            suspicions: AtomicUsize::new(0),
             gate: Arc::new(Semaphore::new(0)),
             under_way: watch::Sender::new(0),
         })
@@ -168,6 +173,12 @@ impl Inbound for Tap {
 
     fn down(&self, peer: NodeId, road: Road, reason: Reason) {
         self.note(Seen::Down(peer, road, reason));
+    }
+
+    fn pulse(&self, _: NodeId, verdict: Verdict) {
+        if verdict == Verdict::Suspect {
+            self.suspicions.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn needs(&self, _: NodeId) -> bool {
