@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
 use crate::keeper::Keeper;
+use crate::links::Rulebook;
 use crate::post::{self, Ask, Newcomer, Renewal, Told};
 use crate::sessions::Renewed;
 use crate::steward::Steward;
@@ -38,6 +39,7 @@ pub(crate) struct Hall {
     tenancy: Tenancy,
     steward: Steward,
     keeper: Keeper,
+    rulebook: Rulebook,
     closing: watch::Sender<bool>,
 }
 
@@ -78,6 +80,7 @@ impl Hall {
             tenancy,
             steward: Steward::default(),
             keeper: Keeper::new(),
+            rulebook: Rulebook::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -116,6 +119,10 @@ impl Hall {
 
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    pub(crate) fn rulebook(&self) -> &Rulebook {
+        &self.rulebook
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {
