@@ -170,15 +170,17 @@ impl Lanes {
 impl Rate {
     /// The most bytes of a rate and of a burst. More is no limit.
     pub const BYTES_MAX: u64 = 1 << 50;
+    /// The least bytes of a burst: what travels in one piece must fit, or it would wait for ever.
+    pub const BURST_MIN: u64 = 128 * 1024;
 
-    /// A rate, with a burst of an eighth of a second and no less than 64 KiB.
+    /// A rate, with a burst of an eighth of a second and no less than [`Rate::BURST_MIN`].
     pub fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, burst_bytes: (bytes_per_second / 8).max(64 * 1024) }
+        Self { bytes_per_second, burst_bytes: (bytes_per_second / 8).max(Self::BURST_MIN) }
     }
 
     fn can_be(self) -> bool {
-        let range = 1..=Self::BYTES_MAX;
-        range.contains(&self.bytes_per_second) && range.contains(&self.burst_bytes)
+        (1..=Self::BYTES_MAX).contains(&self.bytes_per_second)
+            && (Self::BURST_MIN..=Self::BYTES_MAX).contains(&self.burst_bytes)
     }
 }
 

@@ -47,16 +47,14 @@ pub enum RulesError {
     },
     /// A rate at which nothing moves, or one beyond counting.
     #[error(
-        "rule {rule}: the rate of lane {lane} and its burst are 1 byte to {bytes_max}; \
-         to stop a lane, deny it"
+        "rule {rule}: lane {lane} may have a rate of 1 to {max} bytes in a second, and a burst of \
+         {burst_min} to {max}; to stop a lane, deny it", burst_min = Rate::BURST_MIN, max = Rate::BYTES_MAX
     )]
     Rate {
         /// The number of its rule, from 1.
         rule: u64,
         /// Of which lane.
         lane: Lane,
-        /// The most that either may be.
-        bytes_max: u64,
     },
 }
 
@@ -102,7 +100,7 @@ impl Rule {
         }
         let timid = |lane: &Lane| self.rates[lane.index()].is_some_and(|rate| !rate.can_be());
         if let Some(lane) = Lane::ALL.into_iter().find(timid) {
-            return Err(RulesError::Rate { rule, lane, bytes_max: Rate::BYTES_MAX });
+            return Err(RulesError::Rate { rule, lane });
         }
         for selector in [&self.from, &self.to] {
             selector.check().map_err(|why| RulesError::Selector {

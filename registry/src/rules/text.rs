@@ -123,7 +123,11 @@ impl FromStr for Rate {
         }
         match rate.can_be() {
             true => Ok(rate),
-            false => Err(wrong("rate", text, "1B/s to 1048576GiB/s; to stop a lane, deny it")),
+            false => Err(wrong(
+                "rate",
+                text,
+                "1B/s to 1048576GiB/s, with a burst of 128KiB or more; to stop a lane, deny it",
+            )),
         }
     }
 }

@@ -141,12 +141,12 @@ pub(crate) fn rules(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Ru
         let named = Lane::ALL.into_iter().filter(|lane| bits & 1 << lane.index() != 0);
         named.fold(Lanes::NONE, Lanes::with)
     });
-    let bytes = || 1..=Rate::BYTES_MAX;
     let rate = || {
-        let rate = (bytes(), proptest::option::of(bytes())).prop_map(|(rate, burst)| Rate {
-            burst_bytes: burst.unwrap_or(Rate::new(rate).burst_bytes),
-            bytes_per_second: rate,
-        });
+        let rate = (1..=Rate::BYTES_MAX, proptest::option::of(Rate::BURST_MIN..=Rate::BYTES_MAX))
+            .prop_map(|(rate, burst)| Rate {
+                burst_bytes: burst.unwrap_or(Rate::new(rate).burst_bytes),
+                bytes_per_second: rate,
+            });
         proptest::option::of(rate)
     };
     let stance = prop_oneof![Just(Stance::Allow), Just(Stance::Deny)];
