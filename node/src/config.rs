@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quorate_consensus::GroupConfig;
 use quorate_mesh::{Cookie, Limits};
+use quorate_registry::{RoleError, check_labels};
 use quorate_vocab::NodeName;
 
 /// How a node is to run. Begin with [`Config::new`] and change what differs.
@@ -25,7 +26,8 @@ pub struct Config {
     pub expect: usize,
     /// How many voters the cluster keeps; odd. Further nodes follow without a vote.
     pub voters: usize,
-    /// What placement knows of this node.
+    /// What placement and topology rules know of this node: `role=edge` and `group=a,b` have a meaning, all
+    /// others are the user's own.
     pub labels: BTreeMap<String, String>,
     /// How long this node may be silent before the cluster takes it for dead.
     pub lease: Duration,
@@ -58,6 +60,9 @@ pub enum ConfigError {
         /// What a change of leader may take.
         failover: Duration,
     },
+    /// A label that the cluster reads says what it does not understand.
+    #[error(transparent)]
+    Role(#[from] RoleError),
 }
 
 impl Config {
@@ -86,6 +91,7 @@ impl Config {
         if !matches!(self.voters, 1 | 3 | 5 | 7) {
             return Err(ConfigError::Voters(self.voters));
         }
+        check_labels(&self.labels)?;
         let failover = self.group.election_max * 2 + self.group.heartbeat;
         if self.lease < failover {
             return Err(ConfigError::Lease { lease: self.lease, failover });

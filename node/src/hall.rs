@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
 use crate::keeper::Keeper;
+use crate::links::Rulebook;
 use crate::post::{self, Ask, Newcomer, Renewal, Told};
 use crate::sessions::Renewed;
 use crate::steward::Steward;
@@ -48,6 +49,7 @@ pub(crate) struct Hall {
     keeper: Keeper,
     /// The number of the next request's flow.
     next_flow: AtomicU64,
+    rulebook: Rulebook,
     closing: watch::Sender<bool>,
 }
 
@@ -89,6 +91,7 @@ impl Hall {
             steward: Steward::default(),
             keeper: Keeper::new(),
             next_flow: AtomicU64::new(0),
+            rulebook: Rulebook::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -127,6 +130,10 @@ impl Hall {
 
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    pub(crate) fn rulebook(&self) -> &Rulebook {
+        &self.rulebook
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use quorate_consensus::{GroupStatus, ReadError, Role, Watch};
 use quorate_registry::lease::{Grantor, Terms, grantor};
-use quorate_registry::{Command, Effect, Evidence, Machine, Once, Op, SessionOwner};
+use quorate_registry::{
+    Command, Effect, Evidence, Machine, NodeFacts, NodeRole, Once, Op, SessionOwner,
+};
 use quorate_vocab::{Index, NodeId};
 
 use crate::hall::Hall;
@@ -175,8 +177,44 @@ async fn admit(hall: &Arc<Hall>, status: &GroupStatus) {
     }
 }
 
-/// Learners that are alive.
+/// Learners that are alive. An edge is never among them: nobody is to lean on it.
 fn ready(machine: &Machine, learners: &BTreeSet<NodeId>) -> Vec<NodeId> {
     let alive = |node: &NodeId| machine.session_of(*node).is_some();
-    learners.iter().copied().filter(alive).collect()
+    let steady = |node: &NodeId| {
+        let entry = machine.node(*node);
+        entry.is_some_and(|node| NodeFacts { node, votes: false }.role() != NodeRole::Edge)
+    };
+    learners.iter().copied().filter(alive).filter(steady).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use quorate_registry::At;
+    use quorate_vocab::Boot;
+
+    use super::*;
+
+    #[test]
+    fn a_vote_goes_to_learners_that_live_and_are_no_edges() {
+        let mut machine = Machine::new(0);
+        let join = |id: u64, role: &str| Op::Join {
+            node: NodeId(id),
+            name: format!("n{id}").try_into().unwrap(),
+            address: "10.0.0.1:1".to_owned(),
+            labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
+        };
+        let open = |id: u64| {
+            let owner = SessionOwner::Node { node: NodeId(id), boot: Boot(1) };
+            Op::Open { owner, ttl_ms: 1 }
+        };
+        let ops = [join(1, "member"), join(2, "member"), join(3, "edge"), open(2), open(3)];
+        for (op, index) in ops.into_iter().zip(1..) {
+            let at = At { index: Index(index), term: 1 };
+            machine.apply(at, Command { once: Once::Free, op }, &mut Vec::new());
+        }
+        let learners = BTreeSet::from([1, 2, 3].map(NodeId));
+        assert_eq!(ready(&machine, &learners), [NodeId(2)]);
+    }
 }

@@ -25,8 +25,10 @@ mod formation;
 mod ground;
 mod hall;
 mod keeper;
+mod links;
 mod names;
 mod node;
+mod nodes;
 mod post;
 mod router;
 mod sessions;
@@ -37,8 +39,10 @@ mod tenancy;
 pub use config::{Config, ConfigError};
 pub use error::{Error, NotDone, StartError};
 pub use ground::{Ground, Identity};
+pub use links::{Explained, Link, LinkRule, Links, NoSuchNode, Party, RulesInForce};
 pub use names::{Claiming, Found, Held, Listing, NameWatch, Names};
 pub use node::Node;
+pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
 pub use sessions::{Renewed, Sessions};
 pub use status::{Member, MemberState, Status};
 
@@ -48,9 +52,12 @@ pub use quorate_actor::{
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
 pub use quorate_mesh::{Cookie, Counters, Limits, Reason};
-pub use quorate_registry::{Effect, Holding, Refusal, Registration, ReleaseCause, Verdict};
+pub use quorate_registry::{
+    Effect, Explanation, Holding, Judgement, Lanes, NodeRole, Passed, Rate, Refusal, Registration,
+    ReleaseCause, RoleError, Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,
+};
 pub use quorate_vocab::{
-    Boot, ClusterId, Epoch, Index, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,
+    Boot, ClusterId, Epoch, Index, Lane, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,
 };
 
 /// What most programs need.

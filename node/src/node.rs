@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::ground::Ground;
 use crate::hall::{Hall, Wires};
+use crate::links::{self, Links};
 use crate::names::Names;
+use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::status::{Member, MemberState, Status};
@@ -89,6 +91,7 @@ impl Node {
         hall.run(steward::attend(hall.clone()));
         hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));
+        hall.run(links::follow(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
         Ok(Self { hall, recovery: Arc::new(recovery) })
     }
@@ -121,6 +124,26 @@ impl Node {
     /// The clients' sessions.
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.hall.clone())
+    }
+
+    /// This node's links, and the rules of all.
+    pub fn links(&self) -> Links {
+        Links::new(self.hall.clone())
+    }
+
+    /// The other nodes that are up, edges left out.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.nodes_of(Which::Visible)
+    }
+
+    /// Other nodes.
+    pub fn nodes_of(&self, which: Which) -> Vec<NodeInfo> {
+        nodes::nodes(&self.hall, which)
+    }
+
+    /// Tells of other nodes that come and go from now on.
+    pub fn monitor_nodes(&self, which: Which) -> NodeMonitor {
+        NodeMonitor::new(self.hall.clone(), which)
     }
 
     /// Spawns a process on this node.
@@ -158,6 +181,7 @@ impl Node {
                 name: node.name.clone(),
                 address: node.address.clone(),
                 votes: group.voters.contains(&node.id),
+                role: links::facts(node, &group.voters).role(),
                 leads: group.leader == Some(node.id),
                 state: match machine.session_of(node.id) {
                     Some(_) => MemberState::Up,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_consensus::GroupStatus;
+use quorate_registry::NodeRole;
 use quorate_vocab::{ClusterId, Index, NodeId, NodeName, SessionId};
 
 /// One node's view.
@@ -47,6 +48,8 @@ pub struct Member {
     pub address: String,
     /// Whether it votes.
     pub votes: bool,
+    /// What it is to the others.
+    pub role: NodeRole,
     /// Whether it leads.
     pub leads: bool,
     /// How it is.

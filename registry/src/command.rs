@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use quorate_vocab::{Boot, Epoch, Name, NodeId, NodeName, Pid, SessionId};
+use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
 use serde::{Deserialize, Serialize};
+
+use crate::Rule;
 
 /// One entry of the log: what is asked, and how a repetition of it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +52,7 @@ pub enum Op {
         name: NodeName,
         /// Where its mesh listens.
         address: String,
-        /// What placement knows of it.
+        /// What placement and topology rules know of it.
         labels: BTreeMap<String, String>,
     },
     /// A node is taken out for good; its sessions end.
@@ -88,6 +90,13 @@ pub enum Op {
         name: Name,
         /// Only if it is held under exactly this epoch.
         epoch: Option<Epoch>,
+    },
+    /// Put other topology rules in the place of those in force; none at all opens everything.
+    SetRules {
+        /// The rules, the first to be asked first. Judged when this is applied, whoever judged them before.
+        rules: Vec<Rule>,
+        /// Only if those in force have exactly this version; 0 when none were ever set.
+        replace: Option<Index>,
     },
 }
 

@@ -1,9 +1,9 @@
 //! What changed, for whoever must act on it or watches.
 
-use quorate_vocab::{Epoch, Name, NodeId, SessionId};
+use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Node, Registration, SessionOwner};
+use crate::{Evidence, Node, Registration, Rules, SessionOwner};
 
 /// One change of the registry's state. Effects say what has happened; performing one twice equals once, as
 /// they are issued again when a log is replayed.
@@ -39,6 +39,13 @@ pub enum Effect {
         epoch: Epoch,
         /// Why it is free.
         cause: ReleaseCause,
+    },
+    /// Other topology rules are in force.
+    RulesSet {
+        /// The entry that set them.
+        version: Index,
+        /// The rules.
+        rules: Rules,
     },
 }
 

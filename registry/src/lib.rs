@@ -29,6 +29,9 @@ mod names;
 mod nodes;
 mod sessions;
 
+mod rules;
+mod topology;
+
 mod once;
 
 mod changes;
@@ -49,5 +52,9 @@ pub use names::Registration;
 pub use nodes::Node;
 pub use ring::Ring;
 pub use rows::{Loader, Row};
+pub use rules::{
+    Explanation, Judgement, Lanes, NodeFacts, NodeRole, Passed, Rate, RoleError, Rule, Rules,
+    RulesError, Selector, Stance, TextError, check_labels,
+};
 pub use sessions::Session;
 pub use verdict::{Holding, Refusal, Verdict};

@@ -17,6 +17,7 @@ use crate::nodes::Nodes;
 use crate::once::{Memory, Recall};
 use crate::rows::Key;
 use crate::sessions::Sessions;
+use crate::topology::Topology;
 use crate::{
     Broken, Command, Effect, Node, Once, Op, Refusal, Registration, Session, SessionOwner, Verdict,
 };
@@ -41,6 +42,7 @@ pub struct Machine {
     pub(crate) sessions: Sessions,
     pub(crate) names: Names,
     pub(crate) memory: Memory,
+    pub(crate) topology: Topology,
     pub(crate) changes: Changes,
 }
 
@@ -56,6 +58,7 @@ impl Machine {
             sessions: Sessions::default(),
             names: Names::default(),
             memory: Memory::default(),
+            topology: Topology::default(),
             changes,
         }
     }
@@ -92,6 +95,7 @@ impl Machine {
             Op::End { session, evidence } => self.end(at, session, evidence, out),
             Op::Register { name, claim, replace } => self.register(at, name, claim, replace, out),
             Op::Release { name, epoch } => self.release(&name, epoch, out),
+            Op::SetRules { rules, replace } => self.set_rules(at, rules, replace, out),
         }
     }
 
@@ -195,6 +199,7 @@ impl Machine {
             Key::Name(name) => self.audit_name(name),
             Key::Answer(session, _) => self.audit_window(*session),
             Key::Kept(index) => self.audit_kept(*index),
+            Key::Rules => self.audit_topology(),
         }
     }
 
@@ -203,6 +208,7 @@ impl Machine {
         self.sessions.audit_sizes()?;
         self.names.audit_sizes()?;
         self.memory.audit_size()?;
+        self.audit_topology()?;
         for session in self.sessions.iter() {
             self.audit_session(session.id)?;
         }

@@ -19,7 +19,7 @@ pub struct Node {
     pub name: NodeName,
     /// Where its mesh listens.
     pub address: String,
-    /// What placement knows of it.
+    /// What placement and topology rules know of it.
     pub labels: BTreeMap<String, String>,
 }
 

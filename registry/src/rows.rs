@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
 use crate::names::Names;
-use crate::{Claim, Machine, Node, Once, Registration, RowError, Session, SessionOwner, Verdict};
+use crate::{
+    Claim, Machine, Node, Once, Registration, RowError, Rules, Session, SessionOwner, Verdict,
+};
 
 /// One row that changed: its key, and its value or `None` when it is to be removed.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -31,6 +33,7 @@ pub(crate) enum Key {
     Name(Name),
     Answer(SessionId, u64),
     Kept(Index),
+    Rules,
 }
 
 const HEADER: u8 = 0x10;
@@ -39,6 +42,7 @@ const SESSION: u8 = 0x30;
 const NAME: u8 = 0x40;
 const ANSWER: u8 = 0x50;
 const KEPT: u8 = 0x60;
+const RULES: u8 = 0x70;
 
 /// The version that this release writes, for every kind.
 const VERSION: u8 = 1;
@@ -84,6 +88,12 @@ struct KeptRow<'a> {
     verdict: Cow<'a, Verdict>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct RulesRow<'a> {
+    version: Index,
+    rules: Cow<'a, Rules>,
+}
+
 impl Machine {
     /// The rows that changed since this was last called, in the order of their keys. The first call after
     /// [`Machine::new`] gives all rows; the first after [`Machine::from_rows`] what changed since then.
@@ -102,12 +112,14 @@ impl Machine {
             .answers()
             .map(|(session, seq, verdict)| (Key::Answer(session, seq), record(verdict)));
         let kept = self.memory.queue().map(|(index, kept)| (Key::Kept(index), kept_row(kept)));
+        let rules = self.topology.set().map(|set| (Key::Rules, rules_row(set)));
         iter::once((Key::Header, self.header_row()))
             .chain(nodes)
             .chain(sessions)
             .chain(names)
             .chain(answers)
             .chain(kept)
+            .chain(rules)
             .map(|(key, value)| (key.encode(), value))
     }
 
@@ -132,6 +144,7 @@ impl Machine {
             Key::Name(name) => self.names.find(name.as_str()).map(name_row),
             Key::Answer(session, seq) => self.memory.answer(*session, *seq).map(record),
             Key::Kept(index) => self.memory.queued(*index).map(kept_row),
+            Key::Rules => self.topology.set().map(rules_row),
         }
     }
 
@@ -201,6 +214,10 @@ impl Loader {
                 let KeptRow { once, verdict } = value.read()?;
                 self.machine.memory.load_queued(index, once, verdict.into_owned());
             }
+            Key::Rules => {
+                let RulesRow { version, rules } = value.read()?;
+                self.machine.topology.load(version, rules.into_owned());
+            }
         }
         Ok(())
     }
@@ -230,6 +247,7 @@ impl Key {
             Self::Name(name) => [&[NAME], name.as_str().as_bytes()].concat(),
             Self::Answer(session, seq) => numbers(ANSWER, &[session.0, *seq]),
             Self::Kept(index) => numbers(KEPT, &[index.0]),
+            Self::Rules => vec![RULES],
         }
     }
 
@@ -247,6 +265,7 @@ impl Key {
                 Some(Self::Answer(SessionId(u64::from_be_bytes(*session)), seq))
             }
             KEPT => Some(Self::Kept(Index(number()?))),
+            RULES if rest.is_empty() => Some(Self::Rules),
             _ => None,
         }
     }
@@ -277,6 +296,10 @@ fn name_row(held: &Registration) -> Vec<u8> {
 
 fn kept_row((once, verdict): &(Once, Verdict)) -> Vec<u8> {
     record(&KeptRow { once: *once, verdict: Cow::Borrowed(verdict) })
+}
+
+fn rules_row((version, rules): (Index, &Rules)) -> Vec<u8> {
+    record(&RulesRow { version, rules: Cow::Borrowed(rules) })
 }
 
 /// A value: its version, then the record.

@@ -1,9 +1,9 @@
 //! What the registry answers to a command.
 
-use quorate_vocab::{Epoch, Pid, SessionId};
+use quorate_vocab::{Epoch, Index, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::Registration;
+use crate::{Registration, RulesError};
 
 /// The answer to whoever proposed. A rejection is a verdict, not an error: the command was applied, and this
 /// is what came of it.
@@ -32,6 +32,11 @@ pub enum Verdict {
     },
     /// Nothing changed.
     Refused(Refusal),
+    /// Other topology rules are in force.
+    RulesSet {
+        /// Their version.
+        version: Index,
+    },
 }
 
 /// Who holds a name, without what is said under it: verdicts are remembered, so they stay small.
@@ -97,4 +102,13 @@ pub enum Refusal {
     /// The cluster has counted further than an epoch can.
     #[error("the cluster has run out of epochs")]
     EpochsSpent,
+    /// These rules cannot be in force.
+    #[error(transparent)]
+    BadRules(#[from] RulesError),
+    /// The rules in force are not of the expected version.
+    #[error("the rules in force are of version {}, not of the expected one", .present.0)]
+    RulesChanged {
+        /// Their version; 0 when none were ever set.
+        present: Index,
+    },
 }

@@ -28,6 +28,7 @@ struct Listener {
     sessions: BTreeMap<SessionId, Session>,
     names: BTreeMap<Name, quorate_registry::Registration>,
     greatest: BTreeMap<Name, Epoch>,
+    rules: (Index, quorate_registry::Rules),
 }
 
 impl Listener {
@@ -52,6 +53,10 @@ impl Listener {
             Effect::Released { name, epoch, .. } => {
                 assert_eq!(self.names.remove(&name).map(|held| held.epoch), Some(epoch), "I2");
             }
+            Effect::RulesSet { version, rules } => {
+                assert!(version > self.rules.0);
+                self.rules = (version, rules);
+            }
         }
     }
 
@@ -59,6 +64,7 @@ impl Listener {
         assert!(self.nodes.values().eq(machine.nodes()));
         assert!(self.sessions.values().eq(machine.sessions()));
         assert!(self.names.values().eq(machine.list("", None)));
+        assert_eq!((self.rules.0, &self.rules.1), (machine.rules_version(), machine.rules()));
     }
 }
 
@@ -102,6 +108,9 @@ fn the_random_logs_reach_every_verdict() {
         "BootOver",
         "Forgotten",
         "TooLarge",
+        "RulesSet",
+        "RulesChanged",
+        "BadRules",
         "ended Stopped",
         "ended Expired",
         "ended Superseded",

@@ -285,11 +285,12 @@ proptest! {
     /// Values of the right kind under the right keys, with any bytes in them.
     #[test]
     fn no_value_of_a_row_does_harm(
-        kind in prop_oneof![Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40)],
+        kind in prop_oneof![Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40), Just(0x70)],
         mut value in proptest::collection::vec(any::<u8>(), 0..80),
     ) {
         let key = match kind {
             0x40 => b"\x40till".to_vec(),
+            0x70 => vec![kind],
             0x50 => [&[kind][..], &[0; 15], &[1]].concat(),
             _ => [&[kind][..], &[0; 7], &[1]].concat(),
         };

@@ -48,6 +48,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NameCommand,
     },
+    /// List what this agent is linked to; explain and set who may send to whom
+    Links {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: Option<LinksCommand>,
+    },
     /// Say by exit code how the cluster is: 0 healthy, 1 degraded, 2 no quorum, 3 cannot tell
     Check(View),
     /// Measure
@@ -171,6 +178,60 @@ pub(crate) struct Register {
     /// Take it over from whoever holds it under exactly this epoch
     #[arg(long, value_name = "E")]
     pub(crate) replace_epoch: Option<u64>,
+    /// Repeats under the same key are done once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LinksCommand {
+    /// Say what one node may send to another and back, and which rule decides it
+    Explain {
+        /// The node that sends
+        from: String,
+        /// The node that receives
+        to: String,
+        /// Ask the rules of this file instead of those in force; nothing changes
+        #[arg(long, value_name = "FILE", conflicts_with = "local")]
+        rules: Option<PathBuf>,
+        /// Be content with what the asked node knows
+        #[arg(long)]
+        local: bool,
+    },
+    /// Show and replace the topology rules of the cluster
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules in force; the first that fits two nodes decides, and what none fits is open
+    Show {
+        /// Be content with what the asked node knows
+        #[arg(long)]
+        local: bool,
+    },
+    /// Put the rules of a file in the place of those in force
+    Set {
+        /// TOML: for each rule [[rule]], from, to, verdict, and if need be lanes and rate
+        file: PathBuf,
+        #[command(flatten)]
+        replace: ReplaceRules,
+    },
+    /// Open everything: put no rules in the place of those in force
+    Reset {
+        #[command(flatten)]
+        replace: ReplaceRules,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ReplaceRules {
+    /// Only if the rules in force have exactly this version; 0 if none were ever set
+    #[arg(long, value_name = "V")]
+    pub(crate) replace_version: Option<u64>,
     /// Repeats under the same key are done once
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,

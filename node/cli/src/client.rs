@@ -65,6 +65,11 @@ impl Ask {
         Self { method: Method::GET, path: path.into(), body: None, key: None }
     }
 
+    /// A read that says more than fits a path. Answered or not, it changes nothing.
+    pub(crate) fn dry_run(path: impl Into<String>, body: &Value) -> Self {
+        Self { method: Method::POST, path: path.into(), body: Some(body.to_string()), key: None }
+    }
+
     /// A write; without a key it gets one of its own.
     pub(crate) fn write(
         method: Method,

@@ -15,6 +15,7 @@ mod context;
 mod dev;
 mod explain;
 mod fail;
+mod links;
 mod names;
 mod output;
 mod secrets;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> Done {
         Command::Members(view) => status::members(&view),
         Command::Leader { view, .. } => status::leader(&view),
         Command::Name { view, command } => names::run(&view, command),
+        Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),
         Command::Bench { command } => bench::run(&command),
         Command::Explain { code, output } => explain::explain(code.as_deref(), output.format),

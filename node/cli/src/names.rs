@@ -190,7 +190,7 @@ fn list(client: &Client, format: Format, prefix: &str, local: bool) -> Done {
     output::many(format, &document, &all, NAMES)
 }
 
-fn consistency(local: bool) -> &'static str {
+pub(crate) fn consistency(local: bool) -> &'static str {
     if local { "local" } else { "linearizable" }
 }
 

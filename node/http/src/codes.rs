@@ -148,6 +148,11 @@ codes! {
         "this path does not take this method";
         "Nothing changed.";
         "The Allow header says which methods it takes."
+    BAD_RULES 208 400 Refused:
+        "these rules cannot be in force";
+        "Nothing changed; the rules in force stay.";
+        "The detail says which rule and what could stand there. At most 256 rules, whose selectors have 65536 \
+         bytes together."
     TAKEN 301 409 Refused:
         "the name is held";
         "Nothing changed; the present holder keeps it.";
@@ -177,6 +182,14 @@ codes! {
         "the registry refused";
         "Nothing changed.";
         "The detail says why."
+    RULES_CHANGED 308 409 Refused:
+        "other rules are in force by now";
+        "Nothing changed; the rules in force stay.";
+        "Somebody was faster. Look at `quorate links rules show` and decide anew with the present version."
+    NO_NODE 309 404 Refused:
+        "no node of this name takes part";
+        "Nothing changed.";
+        "`quorate members` shows the names of those that do."
     NO_TOKEN 401 401 Refused:
         "a token is needed";
         "Nothing changed.";

@@ -19,7 +19,7 @@ use crate::door::{Door, End};
 use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
-use crate::{FaceError, metrics, names, sessions, status, watch as watches};
+use crate::{FaceError, links, metrics, names, sessions, status, watch as watches};
 
 /// How many listings may be put together at a time; each may be large.
 const LISTINGS_MAX: usize = 4;
@@ -125,6 +125,9 @@ fn routes(inside: Shared) -> Router {
         .route("/v1/names", get(names::list))
         .route("/v1/names/{*name}", put(names::put).get(names::get).delete(names::delete))
         .route("/v1/watch", get(watches::watch))
+        .route("/v1/links", get(links::list))
+        .route("/v1/links/explain", get(links::explain).post(links::dry_run))
+        .route("/v1/links/rules", get(links::rules).put(links::set))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(inside.clone(), guard))

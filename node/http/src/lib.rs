@@ -1,7 +1,7 @@
 //! The HTTP face of a node: its API in JSON, its probes and its metrics.
 //!
 //! ```text
-//!   client ──► door (bounded, impatient) ──► guard (who may) ──► names · sessions · watch · status ──► Node
+//!   client ──► door (bounded, impatient) ──► guard (who may) ──► names · sessions · watch · links · status ──► Node
 //!                                                │                                │
 //!                                             metrics ◄── counts            problem, shape (JSON)
 //! ```
@@ -21,6 +21,7 @@ mod door;
 mod error;
 mod face;
 mod guard;
+mod links;
 mod metrics;
 mod names;
 mod parse;

@@ -50,7 +50,7 @@ pub(crate) enum Consistency {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Look {
     #[serde(default)]
-    consistency: Consistency,
+    pub(crate) consistency: Consistency,
 }
 
 #[derive(Deserialize)]

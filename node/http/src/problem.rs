@@ -94,6 +94,10 @@ impl From<Refusal> for Problem {
             Refusal::NoSession(_) => Self::new(named::SESSION_ENDED, detail),
             Refusal::Forgotten => Self::new(named::FORGOTTEN, detail),
             Refusal::TooLarge { .. } => Self::new(named::TOO_LARGE, detail),
+            Refusal::BadRules(_) => Self::new(named::BAD_RULES, detail),
+            Refusal::RulesChanged { present } => {
+                Self::new(named::RULES_CHANGED, detail).with("version", json!(present.0))
+            }
             _ => Self::new(named::REFUSED, detail),
         }
     }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use quorate::{MemberState, Role, Status};
+use quorate::{MemberState, NodeRole, Role, Status};
 use serde_json::{Value, json};
 
 use crate::codes::named;
@@ -69,20 +69,24 @@ fn member(member: &quorate::Member) -> Value {
     let role = match (member.leads, member.votes) {
         (true, _) => "leader",
         (false, true) => "voter",
+        (false, false) if member.role == NodeRole::Edge => "edge",
         (false, false) => "member",
-    };
-    let state = match member.state {
-        MemberState::Up => "up",
-        MemberState::Down => "down",
     };
     json!({
         "name": member.name.as_str(),
         "id": member.id.to_string(),
         "role": role,
-        "state": state,
+        "state": state(member.state),
         "linked": member.linked,
         "address": member.address,
     })
+}
+
+pub(crate) fn state(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Up => "up",
+        MemberState::Down => "down",
+    }
 }
 
 pub(crate) fn role(role: Role) -> &'static str {

@@ -8,9 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use quorate_registry::{
-    At, Claim, Command, Effect, Evidence, Machine, Once, Op, SessionOwner, Verdict,
+    At, Claim, Command, Effect, Evidence, Lanes, Machine, Once, Op, Rate, Rule, Selector,
+    SessionOwner, Stance, Verdict,
 };
-use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
+use quorate_vocab::{Boot, Epoch, Index, Lane, Name, NodeId, NodeName, Pid, SessionId};
 
 /// So many random cases; what fails is kept beside the test, and tried first from then on.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
@@ -113,6 +114,47 @@ pub(crate) fn end(session: SessionId, evidence: Evidence) -> Op {
     Op::End { session, evidence }
 }
 
+/// A rule of all lanes without a rate.
+pub(crate) fn rule(stance: &str, from: &str, to: &str) -> Rule {
+    let [from, to] = [from, to].map(|text| text.parse::<Selector>().unwrap());
+    Rule { from, to, stance: stance.parse().unwrap(), lanes: Lanes::ALL, rates: [None; 3] }
+}
+
+/// Rules that can be in force, over few nodes, labels and groups, such that they fit.
+pub(crate) fn rules(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule>> {
+    let selector = || {
+        let text = prop_oneof![
+            Just("any"),
+            Just("role:voter"),
+            Just("role:member"),
+            Just("role:edge"),
+            Just("label:zone=a"),
+            Just("label:zone=b"),
+            Just("group:a"),
+            Just("group:b"),
+            Just("node:n1"),
+            Just("node:n2"),
+        ];
+        text.prop_map(|text| text.parse::<Selector>().unwrap())
+    };
+    let lanes = (1..8_u8).prop_map(|bits| {
+        let named = Lane::ALL.into_iter().filter(|lane| bits & 1 << lane.index() != 0);
+        named.fold(Lanes::NONE, Lanes::with)
+    });
+    let rate = || {
+        let rate = (1..=Rate::BYTES_MAX, proptest::option::of(Rate::BURST_MIN..=Rate::BYTES_MAX))
+            .prop_map(|(rate, burst)| Rate {
+                burst_bytes: burst.unwrap_or(Rate::new(rate).burst_bytes),
+                bytes_per_second: rate,
+            });
+        proptest::option::of(rate)
+    };
+    let stance = prop_oneof![Just(Stance::Allow), Just(Stance::Deny)];
+    let rule = (selector(), selector(), stance, lanes, [rate(), rate(), rate()])
+        .prop_map(|(from, to, stance, lanes, rates)| Rule { from, to, stance, lanes, rates });
+    vec(rule, len)
+}
+
 /// All rows but the header, which counts the entries.
 pub(crate) fn body(machine: &Machine) -> Vec<(Vec<u8>, Vec<u8>)> {
     machine.rows().skip(1).collect()
@@ -144,6 +186,7 @@ enum Intent {
     End { session: usize, evidence: u8 },
     Register { name: u8, session: Option<usize>, epoch: u8, weight: usize },
     Release { name: u8, epoch: u8 },
+    SetRules { rules: u8, version: u8 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +210,8 @@ fn intent() -> impl Strategy<Value = Intent> {
             |(name, session, epoch, weight)| Intent::Register { name, session, epoch, weight }
         ),
         3 => (0..6_u8, 0..4_u8).prop_map(|(name, epoch)| Intent::Release { name, epoch }),
+        1 => (0..5_u8, 0..4_u8)
+            .prop_map(|(rules, version)| Intent::SetRules { rules, version }),
     ]
 }
 
@@ -211,6 +256,18 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
             let name = name_of(name);
             let epoch = epoch_of(epoch, &name);
             Op::Release { name, epoch }
+        }
+        Intent::SetRules { rules, version } => {
+            let replace = match version {
+                0 => None,
+                1 | 2 => Some(machine.rules_version()),
+                _ => Some(Index(at.index.0 / 2)),
+            };
+            let mut of = vec![rule("deny", "role:edge", "node:n1"); usize::from(rules % 4)];
+            if rules == 4 {
+                of.push(Rule { lanes: Lanes::NONE, ..rule("allow", "any", "any") });
+            }
+            Op::SetRules { rules: of, replace }
         }
     };
     let once = match mark {
@@ -260,6 +317,8 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
                 replace,
             }),
         (text(), epoch()).prop_map(|(name, epoch)| Op::Release { name, epoch }),
+        (rules(0..4), proptest::option::of(number()))
+            .prop_map(|(rules, replace)| Op::SetRules { rules, replace: replace.map(Index) }),
     ];
     let once = prop_oneof![
         Just(Once::Free),

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use quorate_registry::{At, Claim, Command, Evidence, Machine, Once, Op, SessionOwner, snapshot};
+use quorate_registry::{
+    At, Claim, Command, Evidence, Lanes, Machine, NodeRole, Once, Op, Rate, Rule, Selector,
+    SessionOwner, Stance, snapshot,
+};
 use quorate_vocab::{Boot, Index, Name, NodeId, Pid, SessionId};
 
 use crate::Target;
@@ -150,6 +153,7 @@ fn life() -> Vec<Command> {
         join(3, "n2"),
         open(1, 2),
         free(Op::Leave { node: NodeId(2) }),
+        free(Op::SetRules { rules: vec![deny_edges()], replace: None }),
     ]
 }
 
@@ -168,6 +172,16 @@ fn join(node: u64, text: &str) -> Command {
         address: format!("10.0.0.{node}:4747"),
         labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
     })
+}
+
+fn deny_edges() -> Rule {
+    Rule {
+        from: Selector::Role(NodeRole::Edge),
+        to: Selector::Label { key: "zone".into(), value: "a".into() },
+        stance: Stance::Deny,
+        lanes: Lanes::ALL,
+        rates: [None, None, Some(Rate::new(1 << 20))],
+    }
 }
 
 fn register(text: &str, session: Option<SessionId>, replace: Option<quorate_vocab::Epoch>) -> Op {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::fuzz_decode;
-use quorate_registry::{Claim, Command, Once, Op};
-use quorate_vocab::{Name, NodeId};
+use quorate_registry::{Claim, Command, Lanes, Once, Op, Rate, Rule, Selector, Stance};
+use quorate_vocab::{Index, Name, NodeId};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
@@ -131,11 +131,20 @@ fn entries() -> Vec<Vec<u8>> {
         meta: BTreeMap::from([("role".into(), "main".into())]),
     };
     let register = Op::Register { name, claim, replace: None };
+    let rule = Rule {
+        from: Selector::Node("n1".try_into().expect("it is a name")),
+        to: Selector::Group("shop".into()),
+        stance: Stance::Allow,
+        lanes: Lanes::ALL,
+        rates: [Some(Rate::new(1 << 40)), None, None],
+    };
+    let set_rules = Op::SetRules { rules: vec![rule; 3], replace: Some(Index(9)) };
     let membership = |configs| item(&Membership { configs, nodes: vec![1, 2, 3, 4] })[1..].to_vec();
     let bodies = [
         (0, Vec::new()),
         (1, command(Once::Free, join)),
         (1, command(Once::Key(u128::MAX), register)),
+        (1, command(Once::Key(7), set_rules)),
         (2, membership(vec![vec![1, 2, 3]])),
         (2, membership(vec![vec![1, 2, 3], vec![2, 3, 4]])),
     ];

@@ -1,0 +1,357 @@
+//! A node's links as users see them, and the topology rules that its links obey.
+//!
+//! The rules are the registry's, and so the same on every node; what they come to depends on who asks. Each
+//! node keeps what it may send to each other one, and looks again whenever the rules, a node's entry or the
+//! voters change, so that whoever sends only reads.
+//!
+//! Not here: links themselves. The mesh is told what [`apply`] came to, and obeys.
+//!
+//! Rules are about data links. What a node asks of the voters (its lease, proposals, reads) goes over control
+//! sessions, which no rule denies: otherwise `deny any -> any` could never be taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use quorate_registry::{
+    Command, Effect, Explanation, Judgement, Machine, Node, NodeFacts, NodeRole, Once, Op, Rate,
+    Rules, Verdict,
+};
+use quorate_vocab::{Index, NodeId, NodeName};
+
+use crate::error::Error;
+use crate::hall::Hall;
+use crate::names::draw_key;
+use crate::status::MemberState;
+
+/// What this node may send to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkRule {
+    /// Whether a data link may be at all. Never asked for a control session.
+    pub allowed: bool,
+    /// Which lanes are open, by [`Lane::index`](quorate_vocab::Lane::index).
+    pub lanes: [bool; 3],
+    /// How fast each lane may be; `None` has no limit of its own.
+    pub rates: [Option<Rate>; 3],
+}
+
+/// A link of this node, as it is at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Who is on the other side.
+    pub peer: NodeId,
+    /// What people call it.
+    pub name: NodeName,
+    /// What it is to the others; none while it does not take part.
+    pub role: Option<NodeRole>,
+    /// How it is, by the registry.
+    pub state: MemberState,
+    /// Where it is dialled.
+    pub address: String,
+    /// Whether the control session is up.
+    pub control_up: bool,
+    /// Whether data can flow.
+    pub data_up: bool,
+    /// What may be sent over it.
+    pub rule: LinkRule,
+}
+
+/// The rules in force, as this node knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesInForce {
+    /// The rules.
+    pub rules: Rules,
+    /// The entry that set them; 0 when none ever did.
+    pub version: Index,
+    /// The index of the state that was looked into.
+    pub index: Index,
+}
+
+/// What rules say of two nodes, both ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The rules that were asked.
+    pub rules: Rules,
+    /// Their version; none for rules that are not in force.
+    pub version: Option<Index>,
+    /// The two nodes.
+    pub parties: [Party; 2],
+    /// What the first may send to the second, and what the second to the first.
+    pub ways: [Explanation; 2],
+    /// The index of the state that was looked into.
+    pub index: Index,
+}
+
+/// What rules see of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// What people call it.
+    pub name: NodeName,
+    /// What it is to the others.
+    pub role: NodeRole,
+    /// The groups that it is in.
+    pub groups: Vec<String>,
+    /// All of its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// No node of this name takes part. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no node called {0} takes part")]
+pub struct NoSuchNode(pub NodeName);
+
+/// A node's links, and the rules of all. Cheap to clone.
+#[derive(Clone)]
+pub struct Links {
+    hall: Arc<Hall>,
+}
+
+impl LinkRule {
+    /// What is so where no rule says otherwise.
+    pub const OPEN: Self = Self { allowed: true, lanes: [true; 3], rates: [None; 3] };
+}
+
+impl From<Judgement> for LinkRule {
+    fn from(judgement: Judgement) -> Self {
+        let Judgement { lanes, rates, .. } = judgement;
+        Self { allowed: judgement.is_allowed(), lanes: lanes.flags(), rates }
+    }
+}
+
+impl Links {
+    pub(crate) fn new(hall: Arc<Hall>) -> Self {
+        Self { hall }
+    }
+
+    /// This node's links, in the order of their peers' names.
+    pub fn list(&self) -> Vec<Link> {
+        let voters = self.hall.group().status().voters;
+        let peers = self.hall.mesh().peers();
+        let mut links: Vec<Link> = self.hall.group().read(|machine, _| {
+            let link = |peer: quorate_mesh::Peer| Link {
+                role: machine.node(peer.id).map(|node| facts(node, &voters).role()),
+                state: match machine.session_of(peer.id) {
+                    Some(_) => MemberState::Up,
+                    None => MemberState::Down,
+                },
+                rule: self.judge(peer.id),
+                peer: peer.id,
+                name: peer.name,
+                address: peer.address,
+                control_up: peer.control_up,
+                data_up: peer.data_up,
+            };
+            peers.into_iter().map(link).collect()
+        });
+        links.sort_by(|one, other| one.name.cmp(&other.name));
+        links
+    }
+
+    /// What this node may send to a peer. Cheap: it reads what was decided when the rules, or what they see,
+    /// last changed. A node that the registry does not know is not denied.
+    pub fn judge(&self, peer: NodeId) -> LinkRule {
+        self.hall.rulebook().judge(peer)
+    }
+
+    /// The rules in force, by what this node knows.
+    pub fn rules(&self) -> RulesInForce {
+        self.hall.group().read(|machine, index| RulesInForce {
+            rules: machine.rules().clone(),
+            version: machine.rules_version(),
+            index,
+        })
+    }
+
+    /// Puts other rules in the place of those in force, with `replace` only of exactly that version, and
+    /// answers with the new one. A key marks repetitions of this request.
+    pub async fn set_rules(
+        &self,
+        rules: Rules,
+        replace: Option<Index>,
+        key: Option<u128>,
+    ) -> Result<Index, Error> {
+        let op = Op::SetRules { rules: rules.into(), replace };
+        let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
+        match self.hall.propose(command, self.hall.config().patience()).await? {
+            (_, Verdict::RulesSet { version }) => Ok(version),
+            (_, Verdict::Refused(refusal)) => Err(Error::Refused(refusal)),
+            (_, _) => Err(Error::Unknown),
+        }
+    }
+
+    /// What rules say of two nodes, rule by rule: those in force, or others instead of them, which changes
+    /// nothing. By what this node knows.
+    pub fn explain(
+        &self,
+        from: &NodeName,
+        to: &NodeName,
+        instead: Option<Rules>,
+    ) -> Result<Explained, NoSuchNode> {
+        let voters = self.hall.group().status().voters;
+        self.hall.group().read(|machine, index| {
+            let find = |name: &NodeName| {
+                let found = machine.nodes().find(|node| node.name == *name);
+                found.map(|node| facts(node, &voters)).ok_or_else(|| NoSuchNode(name.clone()))
+            };
+            let (from, to) = (find(from)?, find(to)?);
+            let version = instead.is_none().then(|| machine.rules_version());
+            let rules = instead.unwrap_or_else(|| machine.rules().clone());
+            Ok(Explained {
+                ways: [rules.explain(from, to), rules.explain(to, from)],
+                parties: [from, to].map(Party::of),
+                rules,
+                version,
+                index,
+            })
+        })
+    }
+
+    /// Returns when everything that was acknowledged before the call is applied here.
+    pub async fn confirm(&self) -> Result<Index, Error> {
+        self.hall.confirm(self.hall.config().patience()).await
+    }
+
+    /// How long ago this node last heard from the leader.
+    pub fn stale(&self) -> Duration {
+        self.hall.group().silence()
+    }
+}
+
+impl Party {
+    fn of(facts: NodeFacts<'_>) -> Self {
+        Self {
+            name: facts.node.name.clone(),
+            role: facts.role(),
+            groups: facts.groups().map(str::to_owned).collect(),
+            labels: facts.node.labels.clone(),
+        }
+    }
+}
+
+/// What this node may send to each other one, by the last look.
+#[derive(Default)]
+pub(crate) struct Rulebook(RwLock<BTreeMap<NodeId, LinkRule>>);
+
+impl Rulebook {
+    pub(crate) fn judge(&self, peer: NodeId) -> LinkRule {
+        let known = self.0.read().expect("nothing panics while it holds the rulebook");
+        known.get(&peer).copied().unwrap_or(LinkRule::OPEN)
+    }
+
+    fn replace(&self, by: BTreeMap<NodeId, LinkRule>) {
+        *self.0.write().expect("nothing panics while it holds the rulebook") = by;
+    }
+}
+
+/// What this node may send to each other node of the registry. Whoever is not in it is not denied.
+pub(crate) fn apply(hall: &Hall) -> BTreeMap<NodeId, LinkRule> {
+    let voters = hall.group().status().voters;
+    hall.group().read(|machine, _| toward_all(machine, hall.id(), &voters))
+}
+
+/// Follows the rules, the nodes and the voters for as long as the node lives.
+pub(crate) async fn follow(hall: Arc<Hall>) {
+    loop {
+        // Both before the look, so that what changes during it is looked at again.
+        let status = hall.group().status();
+        let mut watch = hall.group().watch(hall.group().read(|_, index| index));
+        hall.rulebook().replace(apply(&hall));
+        loop {
+            tokio::select! {
+                biased;
+                () = hall.group().status_changed(&status) => break,
+                change = watch.next() => match change {
+                    Ok(change) if !change.effects.iter().any(concerns) => {}
+                    _ => break,
+                },
+            }
+        }
+    }
+}
+
+/// Whether rules may say something else after this.
+fn concerns(effect: &Effect) -> bool {
+    matches!(effect, Effect::RulesSet { .. } | Effect::NodeJoined(_) | Effect::NodeLeft(_))
+}
+
+fn toward_all(
+    machine: &Machine,
+    me: NodeId,
+    voters: &BTreeSet<NodeId>,
+) -> BTreeMap<NodeId, LinkRule> {
+    let rules = machine.rules();
+    match machine.node(me) {
+        // Nobody is asked where there is nothing to ask, or nobody to ask it of.
+        Some(me) if !rules.is_empty() => {
+            let others = machine.nodes().filter(|node| node.id != me.id);
+            let judge = |node: &Node| rules.judge(facts(me, voters), facts(node, voters)).into();
+            others.map(|node| (node.id, judge(node))).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+pub(crate) fn facts<'a>(node: &'a Node, voters: &BTreeSet<NodeId>) -> NodeFacts<'a> {
+    NodeFacts { node, votes: voters.contains(&node.id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_registry::{At, Lanes, Rule};
+    use quorate_vocab::Lane;
+
+    use super::*;
+
+    fn machine(rules: Vec<Rule>) -> Machine {
+        let join = |id: u64, role: &str| Op::Join {
+            node: NodeId(id),
+            name: format!("n{id}").try_into().unwrap(),
+            address: "10.0.0.1:1".to_owned(),
+            labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
+        };
+        let ops = [join(1, "member"), join(2, "edge"), join(3, "edge")];
+        let mut machine = Machine::new(0);
+        for (op, index) in ops.into_iter().chain([Op::SetRules { rules, replace: None }]).zip(1..) {
+            let at = At { index: Index(index), term: 1 };
+            machine.apply(at, Command { once: Once::Free, op }, &mut Vec::new());
+        }
+        machine
+    }
+
+    fn rule(text: [&str; 3], lanes: Lanes) -> Rule {
+        let [stance, from, to] = text;
+        let [from, to] = [from, to].map(|text| text.parse().unwrap());
+        Rule { from, to, stance: stance.parse().unwrap(), lanes, rates: [None; 3] }
+    }
+
+    #[test]
+    fn each_node_keeps_what_it_may_send_to_the_others() {
+        let bulk = Lanes::NONE.with(Lane::Bulk);
+        let machine = machine(vec![
+            rule(["deny", "role:edge", "role:edge"], Lanes::ALL),
+            rule(["deny", "role:member", "node:n2"], bulk),
+        ]);
+        let shut = LinkRule { allowed: false, lanes: [false; 3], rates: [None; 3] };
+        let slim = LinkRule { lanes: [true, true, false], ..LinkRule::OPEN };
+        let nobody = BTreeSet::new();
+        let of_one = toward_all(&machine, NodeId(1), &nobody);
+        assert_eq!(of_one, BTreeMap::from([(NodeId(2), slim), (NodeId(3), LinkRule::OPEN)]));
+        let of_two = toward_all(&machine, NodeId(2), &nobody);
+        assert_eq!(of_two, BTreeMap::from([(NodeId(1), LinkRule::OPEN), (NodeId(3), shut)]));
+        // A vote makes another node of it, whatever its label says.
+        let of_two = toward_all(&machine, NodeId(2), &BTreeSet::from([NodeId(3)]));
+        assert_eq!(of_two[&NodeId(3)], LinkRule::OPEN);
+    }
+
+    #[test]
+    fn without_rules_or_before_it_takes_part_a_node_denies_nobody() {
+        assert_eq!(toward_all(&machine(Vec::new()), NodeId(1), &BTreeSet::new()).len(), 0);
+        let strict = machine(vec![rule(["deny", "any", "any"], Lanes::ALL)]);
+        assert_eq!(toward_all(&strict, NodeId(9), &BTreeSet::new()).len(), 0);
+        let rulebook = Rulebook::default();
+        assert_eq!(rulebook.judge(NodeId(2)), LinkRule::OPEN);
+        rulebook.replace(toward_all(&strict, NodeId(1), &BTreeSet::new()));
+        assert!(!rulebook.judge(NodeId(2)).allowed && rulebook.judge(NodeId(9)).allowed);
+    }
+}
