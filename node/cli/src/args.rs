@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::span;
-use crate::{agent, bench, dev};
+use crate::{agent, bench, dev, doctor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +57,11 @@ pub(crate) enum Command {
     },
     /// Say by exit code how the cluster is: 0 healthy, 1 degraded, 2 no quorum, 3 cannot tell
     Check(View),
+    /// Test what this machine finds, and say what to mend
+    Doctor {
+        #[command(subcommand)]
+        command: doctor::Command,
+    },
     /// Measure
     Bench {
         #[command(subcommand)]

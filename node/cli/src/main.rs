@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod context;
 mod dev;
+mod doctor;
 mod explain;
 mod fail;
 mod links;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Done {
         Command::Name { view, command } => names::run(&view, command),
         Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),
+        Command::Doctor { command } => doctor::run(&command),
         Command::Bench { command } => bench::run(&command),
         Command::Explain { code, output } => explain::explain(code.as_deref(), output.format),
         Command::Completions { shell } => {

@@ -3,7 +3,7 @@
 use quorate_tidy::{Manifest, assert_tidy, manifests, names_in, root};
 
 /// A crate of the product, the crates of the workspace that it may depend on, and why no others.
-const ARROWS: [(&str, &[&str], &str); 12] = [
+const ARROWS: [(&str, &[&str], &str); 13] = [
     ("quorate-vocab", &[], "the nouns stand below every room"),
     ("quorate-env", &["quorate-vocab"], "doors decide nothing, so they need nothing but nouns"),
     ("quorate-registry", &["quorate-vocab"], "what is decided is pure: no door, no disk, no peer"),
@@ -29,10 +29,16 @@ const ARROWS: [(&str, &[&str], &str); 12] = [
         "it hands to the inside through its own trait `Inbound`, and does not know what bodies mean",
     ),
     (
+        "quorate-discovery",
+        &["quorate-env", "quorate-vocab"],
+        "it proposes addresses to whoever dials, and knows neither links nor members",
+    ),
+    (
         "quorate",
         &[
             "quorate-actor",
             "quorate-consensus",
+            "quorate-discovery",
             "quorate-env",
             "quorate-mesh",
             "quorate-otp",
@@ -54,8 +60,9 @@ const ARROWS: [(&str, &[&str], &str); 12] = [
     ),
     (
         "quorate-cli",
-        &["quorate", "quorate-bench", "quorate-env", "quorate-http"],
-        "the command line stands on top of the faces, not beside the rooms",
+        &["quorate", "quorate-bench", "quorate-discovery", "quorate-env", "quorate-http"],
+        "the command line stands on top of the faces, not beside the rooms; what a machine can be asked \
+         before a node runs on it, it asks by itself",
     ),
 ];
 

@@ -32,9 +32,9 @@ const OWNED: [Owned; 5] = [
     },
     Owned {
         package: "serde_json",
-        owners: &["node/http", "node/cli"],
+        owners: &["node/http", "node/cli", "node/discovery"],
         tests_may: true,
-        why: "JSON belongs to the faces; rooms have bytes of their own",
+        why: "JSON belongs to the faces, ours and those that others show us; rooms have bytes of their own",
     },
     Owned {
         package: "axum",
