@@ -47,7 +47,7 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
-pub use quorate_mesh::{Cookie, Counters, Limits, Reason};
+pub use quorate_mesh::{Cookie, Cookies, Counters, Limits, Reason, TlsError, TlsFiles};
 pub use quorate_registry::{Effect, Holding, Refusal, Registration, ReleaseCause, Verdict};
 pub use quorate_vocab::{
     Boot, ClusterId, Epoch, Index, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,

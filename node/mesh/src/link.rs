@@ -121,7 +121,7 @@ impl Seat {
     }
 
     async fn run(self, stream: Stream, decoder: Decoder) {
-        let Stream { reader, writer } = stream;
+        let Stream { reader, writer, .. } = stream;
         let mut writing = spawn(write(self.shared.clone(), self.link.clone(), writer));
         let mut has_ended = false;
         let reason = tokio::select! {

@@ -11,11 +11,12 @@ use rand::Rng;
 use tokio::sync::watch;
 
 use crate::counters::Tally;
-use crate::door::{self, Porch};
+use crate::door;
 use crate::frame::Frame;
 use crate::hello::{self, Hello};
 use crate::latch::Latch;
 use crate::link::Link;
+use crate::porch::Porch;
 use crate::table::{Event, Table};
 use crate::{CallError, Counters, Inbound, MeshConfig, MeshError, Peer, Road, SendError, dialer};
 
@@ -58,7 +59,7 @@ impl Mesh {
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new(config.me.id, config.cluster, &config.limits)),
             tally: Tally::default(),
-            porch: Porch::new(config.limits.handshakes_max),
+            porch: Porch::new(&config.limits),
             closing: Latch::new(),
             running: watch::Sender::new(0),
             config,

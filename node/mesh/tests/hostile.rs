@@ -143,7 +143,7 @@ async fn who_is_slow_or_silent_before_the_proof_is_closed_at_the_deadline() {
     let hello = wire(&Frame::Hello(hello::encode(&claims())));
     let mut silent = town.stranger().await;
     let mut slow = town.stranger().await;
-    let Stream { reader, writer } = &mut slow;
+    let Stream { reader, writer, .. } = &mut slow;
     let dribbles = async {
         for byte in &hello {
             if writer.write_all(&[*byte]).await.is_err() {
