@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use quorate_env::{BoxFuture, Listener, Net, Secured, Stream};
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ConnectionCommon, Error, SideData};
+use rustls::{
+    AlertDescription, CertificateError, ConnectionCommon, Error, InvalidMessage, SideData,
+};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -115,6 +117,11 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
             | CertificateError::NotValidYetContext { .. },
         ) => Reason::Expired.into(),
         Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Reason::Untrusted.into(),
+        Error::InvalidMessage(
+            InvalidMessage::MessageTooLarge
+            | InvalidMessage::HandshakePayloadTooLarge
+            | InvalidMessage::CertificatePayloadTooLarge,
+        ) => Reason::TooLong.into(),
         Error::InvalidMessage(_) => Reason::HalfSecured.into(),
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Reason::NoCommonVersion.into(),
         Error::PeerSentOversizedRecord => Reason::TooLong.into(),

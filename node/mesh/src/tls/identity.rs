@@ -170,9 +170,12 @@ impl Sides {
         }
         let trust = Arc::new(OfOurCa::new(roots.clone(), provider.clone()));
         // Whoever would be refused by all others had better know it at the start.
-        trust
-            .verify(&chain[0], &chain[1..], UnixTime::now())
-            .map_err(|e| wrong(&files.cert)(e.to_string()))?;
+        trust.verify(&chain[0], &chain[1..], UnixTime::now()).map_err(|error| {
+            wrong(&files.cert)(match error {
+                rustls::Error::InvalidCertificate(why) => format!("{why}, judged by the CA's file"),
+                error => error.to_string(),
+            })
+        })?;
 
         let tls13 = "the provider has suites of TLS 1.3";
         let diallers = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
