@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_consensus::GroupConfig;
-use quorate_mesh::{Cookie, Limits};
+use quorate_mesh::{Channel, Cookies, Limits, TlsFiles};
 use quorate_registry::{RoleError, check_labels};
 use quorate_vocab::NodeName;
 
@@ -31,8 +31,12 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// How long this node may be silent before the cluster takes it for dead.
     pub lease: Duration,
-    /// The secret that all nodes share.
-    pub cookie: Cookie,
+    /// The secrets that all nodes share; may be none where there is `tls`.
+    pub cookies: Cookies,
+    /// Its certificate. With one, every connection between nodes has to be secured by TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether connections may be plain without its listening on loopback.
+    pub insecure: bool,
     /// Raft's settings.
     pub group: GroupConfig,
     /// The mesh's bounds.
@@ -67,7 +71,7 @@ pub enum ConfigError {
 
 impl Config {
     /// A node of this name that looks for nobody, with its data in `./quorate-data`.
-    pub fn new(name: NodeName, cookie: Cookie) -> Self {
+    pub fn new(name: NodeName, cookies: impl Into<Cookies>) -> Self {
         Self {
             name,
             listen: "127.0.0.1:4747".to_owned(),
@@ -78,7 +82,9 @@ impl Config {
             voters: 3,
             labels: BTreeMap::new(),
             lease: Duration::from_secs(2),
-            cookie,
+            cookies: cookies.into(),
+            tls: None,
+            insecure: false,
             group: GroupConfig::lan(),
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]
@@ -97,6 +103,15 @@ impl Config {
             return Err(ConfigError::Lease { lease: self.lease, failover });
         }
         Ok(())
+    }
+
+    /// How private its connections to other nodes have to be.
+    pub(crate) fn channel(&self) -> Channel {
+        match (&self.tls, self.insecure) {
+            (Some(_), _) => Channel::Tls,
+            (None, true) => Channel::Plain,
+            (None, false) => Channel::Loopback,
+        }
     }
 
     /// How often a node renews its session.

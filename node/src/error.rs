@@ -1,7 +1,7 @@
 //! How a call on a node can end other than well. Every ending says what happened to the state.
 
 use quorate_consensus::GroupError;
-use quorate_mesh::MeshError;
+use quorate_mesh::{MeshError, TlsError};
 use quorate_registry::Refusal;
 use quorate_storage::StorageError;
 
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The mesh did not start.
     #[error(transparent)]
     Mesh(#[from] MeshError),
+    /// The certificate cannot be used. Nothing was started.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The group did not open.
     #[error(transparent)]
     Group(#[from] GroupError),

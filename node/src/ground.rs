@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quorate_env::{Net, Tcp};
+use quorate_mesh::{Identity as Certificate, Tls};
 use quorate_storage::{Disk, Home, RealDisk, Shelf, StorageError, open_or_replace_shelf};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
@@ -36,8 +37,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// The system's own: the data directory of the config, and TCP.
+    /// The system's own: the data directory of the config, and TCP, with TLS if the config has a certificate.
     pub fn real(config: &Config) -> Result<Self, StartError> {
+        let mut net: Arc<dyn Net> = Arc::new(Tcp);
+        if let Some(files) = &config.tls {
+            let certificate = Certificate::load(files.clone(), &config.name)?;
+            net = Arc::new(Tls::over(net, certificate));
+        }
         let home = Home::open(&config.data)?;
         let disk = RealDisk::open(&home.raft_dir())?;
         let (shelf, shelf_replaced) = open_or_replace_shelf(&home.state_dir())?;
@@ -46,7 +52,7 @@ impl Ground {
             disk: Arc::new(disk),
             shelf: Arc::new(shelf),
             shelf_replaced,
-            net: Arc::new(Tcp),
+            net,
         })
     }
 }

@@ -76,7 +76,8 @@ impl Node {
             cluster: identity.cluster(),
             listen: config.listen.clone(),
             advertise: config.advertise.clone(),
-            cookie: config.cookie.clone(),
+            cookies: config.cookies.clone(),
+            channel: config.channel(),
             limits: config.limits.clone(),
         };
         let hall = Arc::new(Hall::new(config, identity, wires.clone(), group, actors));

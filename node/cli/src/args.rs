@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::span;
-use crate::{agent, bench, dev, doctor};
+use crate::{agent, bench, ca, dev, doctor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,6 +66,13 @@ pub(crate) enum Command {
     Bench {
         #[command(subcommand)]
         command: bench::Command,
+    },
+    /// Make certificates for the connections between nodes
+    Ca {
+        #[command(subcommand)]
+        command: ca::Command,
+        #[command(flatten)]
+        output: Output,
     },
     /// Explain an error code, or list all of them
     Explain {

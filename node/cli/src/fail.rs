@@ -81,6 +81,14 @@ impl Fail {
         self
     }
 
+    /// What happened, in a line for a log.
+    pub(crate) fn detail(&self) -> &str {
+        match self {
+            Self::Told(told) => &told.detail,
+            Self::PipeClosed | Self::Exit(_) => "",
+        }
+    }
+
     /// Whether what was asked may have happened.
     pub(crate) fn is_unknown(&self) -> bool {
         match self {

@@ -9,6 +9,7 @@
 mod agent;
 mod args;
 mod bench;
+mod ca;
 mod check;
 mod client;
 mod context;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Done {
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
         Command::Bench { command } => bench::run(&command),
+        Command::Ca { command, output } => ca::run(&command, output.format),
         Command::Explain { code, output } => explain::explain(code.as_deref(), output.format),
         Command::Completions { shell } => {
             let mut script = Vec::new();

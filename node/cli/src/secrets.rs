@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use quorate::{Cookie, Cookies};
 use quorate_http::code;
 use rand::TryRng;
 
@@ -13,8 +14,8 @@ use crate::fail::{Done, Fail};
 /// No secret is longer.
 const BYTES_MAX: u64 = 4096;
 
-/// Reads a secret; blanks around it do not belong to it.
-pub(crate) fn read(file: &Path) -> Result<String, Fail> {
+/// Refuses a secret that others than its owner can read.
+pub(crate) fn guarded(file: &Path) -> Result<fs::Metadata, Fail> {
     let shown = file.display();
     let meta = fs::metadata(file).map_err(Fail::io(format!("looking at the secret {shown}")))?;
     if meta.mode() & 0o077 != 0 {
@@ -22,6 +23,12 @@ pub(crate) fn read(file: &Path) -> Result<String, Fail> {
         return Err(Fail::new(code::OPEN_SECRET, format!("{shown} has mode {mode:04o}"))
             .next(format!("chmod 600 {shown}")));
     }
+    Ok(meta)
+}
+
+/// Reads a secret; blanks around it do not belong to it.
+pub(crate) fn read(file: &Path) -> Result<String, Fail> {
+    let (meta, shown) = (guarded(file)?, file.display());
     if meta.len() > BYTES_MAX {
         return Err(Fail::new(code::BAD_SETTING, format!("{shown} is too long for a secret")));
     }
@@ -31,6 +38,22 @@ pub(crate) fn read(file: &Path) -> Result<String, Fail> {
         "" => Err(Fail::new(code::BAD_SETTING, format!("{shown} is empty"))),
         secret => Ok(secret.to_owned()),
     }
+}
+
+/// Reads the cookies of a file, one a line, the newest first.
+pub(crate) fn read_cookies(file: &Path) -> Result<Vec<Cookie>, Fail> {
+    let wrong = |why| Fail::new(code::BAD_SETTING, format!("{}: {why}", file.display()));
+    let text = read(file)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cookies: Result<Vec<_>, _> = lines.map(Cookie::new).collect();
+    let cookies = cookies.map_err(|error| wrong(error.to_string()))?;
+    if cookies.len() > Cookies::VALID_MAX {
+        let (found, most) = (cookies.len(), Cookies::VALID_MAX);
+        return Err(wrong(format!(
+            "it has {found} cookies, one a line; {most} may be valid at once"
+        )));
+    }
+    Ok(cookies)
 }
 
 /// The secret of this user's own clusters on this machine, drawn when it is first needed.
@@ -103,5 +126,20 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no part is left behind");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read(&file).unwrap_err().is(code::OPEN_SECRET));
+    }
+
+    #[test]
+    fn a_file_has_one_cookie_or_two_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cookie");
+        let count = |text: &str| {
+            write_whole(&file, text).unwrap();
+            read_cookies(&file).map(|cookies| cookies.len())
+        };
+        let [a, b] = ["a", "b"].map(|letter| letter.repeat(32));
+        assert_eq!(count(&format!("{a}\n")).unwrap(), 1);
+        assert_eq!(count(&format!("\n {b} \n\n{a}")).unwrap(), 2);
+        assert!(count(&format!("{a}\n{b}\n{a}")).unwrap_err().is(code::BAD_SETTING));
+        assert!(count(&format!("{a}\nshort")).unwrap_err().is(code::BAD_SETTING));
     }
 }

@@ -222,7 +222,8 @@ codes! {
     NO_SECRET 504 0 NotDone:
         "a secret is missing";
         "Nothing was started.";
-        "Beyond loopback --listen needs --cookie-file and --http needs --api-token-file. Make one with: \
+        "Beyond loopback --listen needs --cookie-file or --tls-cert, --tls-key and --tls-ca (`quorate ca`), \
+         and --http needs --api-token-file. Make a secret with: \
          (umask 077; head -c 32 /dev/urandom | base64 > FILE)"
     NO_START 505 0 NotDone:
         "the node did not start";
@@ -252,6 +253,14 @@ codes! {
         "the system refused";
         "Nothing changed in the cluster.";
         "The detail says what was being done."
+    IS_THERE 512 0 NotDone:
+        "it is there already";
+        "Nothing was written; what is there stays.";
+        "A second `quorate ca init` needs another --dir; a node's next certificate comes from `quorate ca renew`."
+    NO_CA 513 0 NotDone:
+        "there is no such CA, or no such node in it";
+        "Nothing was written.";
+        "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's certificate."
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What a mesh is told at its start, checked once.
 
-use std::fmt;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
@@ -10,7 +9,7 @@ use crate::bucket::Rate;
 use crate::outbox::FIRST_WINDOW_BYTES;
 use crate::pulse::Patience;
 use crate::wire::Terms;
-use crate::{MeshError, hello};
+use crate::{Cookies, MeshError, hello};
 
 /// Who this node is.
 #[derive(Clone, Debug)]
@@ -34,15 +33,25 @@ pub struct MeshConfig {
     pub listen: String,
     /// Where others shall dial, when that is not where it listens.
     pub advertise: Option<String>,
-    /// The secret that all nodes of the cluster share.
-    pub cookie: Cookie,
+    /// The secrets that all nodes of the cluster share. May be none where `channel` is [`Channel::Tls`].
+    pub cookies: Cookies,
+    /// How private connections have to be.
+    pub channel: Channel,
     /// How much and how long.
     pub limits: Limits,
 }
 
-/// The secret that nodes prove to each other. It is never shown and never sent.
-#[derive(Clone)]
-pub struct Cookie(Arc<[u8]>);
+/// How private a mesh's connections have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Plain, while it listens on loopback only.
+    Loopback,
+    /// Plain wherever it listens: who can read packets on the way can read frames, and who can alter packets
+    /// can alter frames. For networks where nobody can.
+    Plain,
+    /// Secured by the net, which then is [`Tls`](crate::Tls). What is not secured is refused.
+    Tls,
+}
 
 /// How much may be held and how long may be waited. All sizes in bytes unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +79,13 @@ pub struct Limits {
     pub dials_per_second: u32,
     /// After how long without a body a data road is closed that nobody needs.
     pub idle_close: Duration,
+    /// How many of these may come from one source, which is an address, or a /64 of IPv6. One more, and the
+    /// source's own oldest is closed.
+    pub handshakes_per_source_max: usize,
+    /// How many connections a source may open at once, after a rest.
+    pub arrivals_per_source: usize,
+    /// After how long a source may open one more.
+    pub arrival_every: Duration,
     /// How many peers are remembered. A peer that is neither linked nor dialled makes room for a new one.
     pub peers_max: usize,
     /// After how long without a written byte a heartbeat is sent.
@@ -97,38 +113,25 @@ impl MeshConfig {
                 return refuse(format!("an address has 1 to {most} bytes, `{address}` has not"));
             }
         }
+        if self.channel == Channel::Loopback && !is_loopback(&self.listen) {
+            return refuse(format!(
+                "`{}` is not an address of loopback, and the mesh is neither secured by TLS nor told \
+                 that it may be plain",
+                self.listen
+            ));
+        }
+        if self.channel != Channel::Tls && self.cookies.is_empty() {
+            return refuse("there is neither a cookie nor TLS, so anybody could come in".into());
+        }
         self.limits.validate()
     }
 }
 
-impl Cookie {
-    /// The shortest secret that is accepted.
-    pub const BYTES_MIN: usize = 16;
-    /// The longest.
-    pub const BYTES_MAX: usize = 1024;
-
-    /// Takes a secret. Draw it at random: what is short or guessed protects nothing.
-    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, MeshError> {
-        let secret = secret.as_ref();
-        if !(Self::BYTES_MIN..=Self::BYTES_MAX).contains(&secret.len()) {
-            return refuse(format!(
-                "a cookie has {} to {} bytes, this one has {}",
-                Self::BYTES_MIN,
-                Self::BYTES_MAX,
-                secret.len()
-            ));
-        }
-        Ok(Self(secret.into()))
-    }
-
-    pub(crate) fn secret(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Cookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cookie(hidden)")
+/// Whether only this machine can reach an address. A name that would have to be looked up is none such.
+fn is_loopback(address: &str) -> bool {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => address.ip().to_canonical().is_loopback(),
+        Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
     }
 }
 
@@ -143,7 +146,11 @@ impl Limits {
             calls_max: 4096,
             calls_waiting_max: 16_384,
             handshake: Duration::from_secs(5),
-            handshakes_max: 64,
+            handshakes_max: 256,
+            handshakes_per_source_max: 128,
+            // A cluster that starts anew behind one address is let in within seconds.
+            arrivals_per_source: 1024,
+            arrival_every: Duration::from_millis(4),
             data_links_max: 1024,
             dials_per_second: 200,
             idle_close: Duration::from_secs(60),
@@ -213,6 +220,8 @@ impl Limits {
             ("calls_max", self.calls_max),
             ("calls_waiting_max", self.calls_waiting_max),
             ("handshakes_max", self.handshakes_max),
+            ("handshakes_per_source_max", self.handshakes_per_source_max),
+            ("arrivals_per_source", self.arrivals_per_source),
             ("peers_max", self.peers_max),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
@@ -267,11 +276,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_long_enough_and_never_shown() {
-        let secret = "a canary that must not be shown";
-        let cookie = Cookie::new(secret).unwrap();
-        assert!(!format!("{cookie:?}").contains("canary"));
-        assert!(Cookie::new("short").is_err());
-        assert!(Cookie::new("x".repeat(1025)).is_err());
+    fn plain_text_stays_on_loopback_unless_the_config_says_otherwise() {
+        let at = |listen: &str, channel, cookies| MeshConfig {
+            me: Me { id: NodeId(1), name: "n1".try_into().unwrap(), boot: Boot(1) },
+            cluster: None,
+            listen: listen.into(),
+            advertise: None,
+            cookies,
+            channel,
+            limits: Limits::lan(),
+        };
+        let cookie = || Cookies::from(crate::Cookie::new([7; 16]).unwrap());
+        for near in ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"]
+        {
+            at(near, Channel::Loopback, cookie()).validate().unwrap();
+        }
+        for far in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "host:1", "localhost.evil:1", "127.0.0.1"]
+        {
+            let refused = at(far, Channel::Loopback, cookie()).validate().unwrap_err();
+            assert!(refused.to_string().contains("not an address of loopback"), "{far}");
+            at(far, Channel::Plain, cookie()).validate().unwrap();
+            at(far, Channel::Tls, Cookies::none()).validate().unwrap();
+        }
+        for channel in [Channel::Loopback, Channel::Plain] {
+            let open = at("127.0.0.1:1", channel, Cookies::none()).validate().unwrap_err();
+            assert!(open.to_string().contains("neither a cookie nor TLS"));
+        }
     }
 }

@@ -17,7 +17,7 @@ use quorate_vocab::NodeId;
 use rand::RngExt;
 use tokio::sync::watch;
 
-use crate::door::{Opened, open};
+use crate::door::{self, Opened, keys, open};
 use crate::handshake::{Failure, Handshake, Role};
 use crate::mesh::Shared;
 use crate::{Limits, Reason, Road};
@@ -220,12 +220,10 @@ struct Way<'a> {
 
 async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Opened, Failure> {
     let within = shared.config.limits.handshake;
-    let Ok(Ok(stream)) = timeout(within, shared.net.connect(address)).await else {
-        return Err(Reason::Unreachable.into());
-    };
-    let (ours, cookie) = (shared.hello(way.road), shared.config.cookie.clone());
+    let stream = door::reach(shared, address).await?;
+    let (ours, keys) = (shared.hello(way.road), keys(shared, &stream)?);
     let mut first = BytesMut::new();
-    let handshake = Handshake::dial(ours, cookie, way.expected, &mut first);
+    let handshake = Handshake::dial(ours, keys, way.expected, &mut first);
     let opening = open(shared, stream, handshake, first, Role::Dialler, way.dial);
     timeout(within, opening).await.unwrap_or_else(|_| Err(Reason::Late.into()))
 }

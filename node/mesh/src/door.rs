@@ -1,63 +1,26 @@
 //! The door: connections that others opened, and the driver that both sides run the handshake with.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use quorate_env::{Listener, Stream, sleep, spawn, timeout};
+use quorate_env::{Listener, Stream, now, sleep, spawn, timeout};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use crate::Reason;
 use crate::frame::Decoder;
-use crate::handshake::{Accord, Failure, Handshake, Judge, Moment, Role};
+use crate::handshake::{Accord, Failure, Handshake, Judge, Keys, Moment, Role};
 use crate::hello::Hello;
-use crate::latch::Latch;
 use crate::link::{Link, Seat};
 use crate::mesh::{Running, Shared};
+use crate::porch::Guest;
 use crate::writer::write_all;
+use crate::{Channel, Reason, tls};
 
 /// How long to wait after the system could not accept: it is short of something, and asking again at once
 /// would only use more of it.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-
-/// Accepted connections that are in their handshake. When it is full the oldest is turned out: an honest
-/// handshake takes milliseconds, so the oldest is the one that only sits there.
-#[derive(Debug)]
-pub(crate) struct Porch {
-    waiting: Mutex<Waiting>,
-    waiting_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    last: u64,
-    guests: BTreeMap<u64, Arc<Latch<()>>>,
-}
-
-impl Porch {
-    pub(crate) fn new(waiting_max: usize) -> Self {
-        Self { waiting: Mutex::default(), waiting_max }
-    }
-
-    fn enter(&self) -> (u64, Arc<Latch<()>>) {
-        let mut waiting = self.waiting.lock().expect("nothing panics on the porch");
-        if waiting.guests.len() >= self.waiting_max
-            && let Some((_, oldest)) = waiting.guests.pop_first()
-        {
-            oldest.set(());
-        }
-        waiting.last += 1;
-        let (guest, out) = (waiting.last, Arc::new(Latch::new()));
-        waiting.guests.insert(guest, out.clone());
-        (guest, out)
-    }
-
-    fn leave(&self, guest: u64) {
-        self.waiting.lock().expect("nothing panics on the porch").guests.remove(&guest);
-    }
-}
 
 /// Accepts until the mesh closes.
 pub(crate) async fn serve(shared: Arc<Shared>, mut listener: Box<dyn Listener>, running: Running) {
@@ -68,18 +31,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut listener: Box<dyn Listener>, 
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, from)) => {
-                // Entered here, not in the task: tasks that did not run yet count as well.
-                let (guest, out) = shared.porch.enter();
-                let shared = shared.clone();
-                spawn(async move {
-                    if let Err(failure) = receive(&shared, stream, &out).await {
-                        shared.tally.closed(failure, &from);
-                    }
-                    shared.porch.leave(guest);
-                    shared.announce();
-                });
-            }
+            // Entered here, not in the task: tasks that did not run yet count as well.
+            Ok((stream, from)) => match shared.porch.enter(now(), &from) {
+                Ok(guest) => {
+                    let shared = shared.clone();
+                    spawn(async move {
+                        if let Err(failure) = receive(&shared, stream, &guest).await {
+                            shared.tally.closed(failure, &from);
+                        }
+                        shared.porch.leave(&guest);
+                        shared.announce();
+                    });
+                }
+                Err(reason) => shared.tally.closed(reason.into(), &from),
+            },
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_REST).await;
@@ -90,13 +55,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut listener: Box<dyn Listener>, 
     drop(running);
 }
 
-async fn receive(shared: &Arc<Shared>, stream: Stream, out: &Latch<()>) -> Result<(), Failure> {
-    let handshake = Handshake::accept(shared.hello(None), shared.config.cookie.clone());
-    let opening = open(shared, stream, handshake, BytesMut::new(), Role::Acceptor, None);
+async fn receive(shared: &Arc<Shared>, stream: Stream, guest: &Guest) -> Result<(), Failure> {
+    let opening = async {
+        let stream = shared.net.secure(stream).await.map_err(|error| tls::failure(&error))?;
+        let handshake = Handshake::accept(shared.hello(None), keys(shared, &stream)?);
+        open(shared, stream, handshake, BytesMut::new(), Role::Acceptor, None).await
+    };
     tokio::select! {
         biased;
         () = shared.closing.wait() => Err(Reason::Closing.into()),
-        () = out.wait() => Err(Reason::Crowded.into()),
+        reason = guest.out.wait() => Err(reason.into()),
         opened = timeout(shared.config.limits.handshake, opening) => match opened {
             Ok(Ok(Opened::Linked)) => Ok(()),
             Ok(Ok(Opened::Greeted(_))) => Err(Reason::Greeted.into()),
@@ -104,6 +72,25 @@ async fn receive(shared: &Arc<Shared>, stream: Stream, out: &Latch<()>) -> Resul
             Err(_) => Err(Reason::Late.into()),
         },
     }
+}
+
+/// Opens a connection. The deadline is its own.
+pub(crate) async fn reach(shared: &Shared, address: &str) -> Result<Stream, Failure> {
+    match timeout(shared.config.limits.handshake, shared.net.connect(address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(tls::failure(&error)),
+        Ok(Err(_)) | Err(_) => Err(Reason::Unreachable.into()),
+    }
+}
+
+/// What this node proves itself by over a connection. One that is not as private as the config wants gets
+/// nothing to see.
+pub(crate) fn keys(shared: &Shared, stream: &Stream) -> Result<Keys, Reason> {
+    let config = &shared.config;
+    if config.channel == Channel::Tls && stream.secured.is_none() {
+        return Err(Reason::HalfSecured);
+    }
+    Ok(Keys::new(&config.cookies, stream.secured.clone()))
 }
 
 /// What a connection has become.
@@ -177,7 +164,8 @@ async fn shake(
         written?;
         match stream.reader.read_buf(handshake.room()).await {
             Ok(bytes) if bytes > 0 => {}
-            _ => return Err(Reason::Gone.into()),
+            Ok(_) => return Err(Reason::Gone.into()),
+            Err(error) => return Err(tls::failure(&error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The handshake: two strangers become two nodes that know the same cookie.
+//! The handshake: two strangers become two nodes that know the same secret.
 //!
 //! ```text
 //! dialler                                      acceptor
@@ -8,11 +8,18 @@
 //!    | <------------- Proof(verdict, mac) ----   |
 //! ```
 //!
-//! A mac is HMAC-SHA-256 under the cookie, over the role of who proves, the verdict, and the hash of both
-//! hellos as they came. So what was recorded fits no other handshake (both nonces are in it), what is sent
-//! back proves nothing (the roles are in it), and whoever alters one byte of a hello, to take a version or a
-//! feature away, breaks both proofs. The dialler proves first: who cannot is told nothing but a hello,
-//! which is no secret (id, name, address, cluster).
+//! A mac is HMAC-SHA-256 under a secret, over the role of who proves, the verdict, and the hash of both
+//! hellos as they came and of the channel they came over. So what was recorded fits no other handshake (both
+//! nonces are in it), what is sent back proves nothing (the roles are in it), what is carried from one
+//! connection to another, or from a secured one to a plain one, fits neither (the channel is in it), and whoever
+//! alters one byte of a hello, to take a version or a feature away, breaks both proofs. The dialler proves
+//! first: who cannot is told nothing but a hello, which is no secret (id, name, address, cluster).
+//!
+//! The secret is a cookie. While two are valid the dialler sends a mac under each, the newest first, and the
+//! acceptor answers under the newest that they share: so a node that has only the old one, or only the new
+//! one, agrees in both directions with a node that has both. Where there is no cookie the connection is TLS,
+//! and its exporter is the secret: to know it is to be the end whose certificate was verified. Over TLS the
+//! name of a hello has to be the one of the certificate, cookie or not.
 //!
 //! A pure core: bytes go in by [`Handshake::room`] or [`Handshake::feed`], bytes and a verdict come out of
 //! [`Handshake::step`]. It does not know the time; whoever drives it holds the deadline. It does not know
@@ -20,12 +27,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hmac::{Hmac, KeyInit, Mac};
+use quorate_env::Secured;
 use quorate_vocab::NodeId;
 use sha2::{Digest, Sha256};
 
 use crate::frame::{Decoder, Frame, FrameError};
 use crate::hello::{self, Hello, HelloError};
-use crate::{Cookie, Reason};
+use crate::{Cookie, Cookies, Reason};
 
 /// The bytes of a mac.
 const MAC_BYTES: usize = 32;
@@ -74,10 +82,17 @@ pub enum Moment {
 /// Says whether a peer is wanted.
 pub type Judge<'a> = dyn FnMut(Moment, &Accord) -> Result<(), Reason> + Send + 'a;
 
+/// What one side proves itself by.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    cookies: Vec<Cookie>,
+    channel: Option<Secured>,
+}
+
 /// One side of one handshake.
 pub struct Handshake {
     role: Role,
-    cookie: Cookie,
+    keys: Keys,
     ours: Hello,
     ours_raw: Bytes,
     expected: Option<NodeId>,
@@ -96,21 +111,26 @@ enum State {
 
 impl Handshake {
     /// Begins as the dialler; `expected` is the node that shall answer, if that is known. Writes its hello.
-    pub fn dial(ours: Hello, cookie: Cookie, expected: Option<NodeId>, out: &mut BytesMut) -> Self {
+    pub fn dial(
+        ours: Hello,
+        keys: impl Into<Keys>,
+        expected: Option<NodeId>,
+        out: &mut BytesMut,
+    ) -> Self {
         let ours_raw = hello::encode(&ours);
         Frame::Hello(ours_raw.clone()).encode(out);
-        Self { ours_raw, expected, ..Self::new(Role::Dialler, ours, cookie) }
+        Self { ours_raw, expected, ..Self::new(Role::Dialler, ours, keys.into()) }
     }
 
     /// Begins as the acceptor. The road of its hello will be the dialler's.
-    pub fn accept(ours: Hello, cookie: Cookie) -> Self {
-        Self::new(Role::Acceptor, ours, cookie)
+    pub fn accept(ours: Hello, keys: impl Into<Keys>) -> Self {
+        Self::new(Role::Acceptor, ours, keys.into())
     }
 
-    fn new(role: Role, ours: Hello, cookie: Cookie) -> Self {
+    fn new(role: Role, ours: Hello, keys: Keys) -> Self {
         Self {
             role,
-            cookie,
+            keys,
             ours,
             ours_raw: Bytes::new(),
             expected: None,
@@ -161,6 +181,10 @@ impl Handshake {
         judge: &mut Judge<'_>,
         out: &mut BytesMut,
     ) -> Result<Option<Accord>, Failure> {
+        let is_first = matches!(self.state, State::Hello);
+        if is_first && is_tls(self.decoder.room()) {
+            return Err(Reason::HalfSecured.into());
+        }
         while let Some(frame) = self.decoder.take()? {
             match (frame, std::mem::replace(&mut self.state, State::Over)) {
                 (Frame::Hello(raw), State::Hello) => self.hear(&raw, judge, out)?,
@@ -196,13 +220,17 @@ impl Handshake {
                 self.ours.road = accord.peer.road;
                 self.ours_raw = hello::encode(&self.ours);
                 Frame::Hello(self.ours_raw.clone()).encode(out);
-                transcript(raw, &self.ours_raw)
+                transcript(raw, &self.ours_raw, self.keys.channel.as_ref())
             }
             Role::Dialler => {
                 judge(Moment::Claimed, &accord)?;
-                let transcript = transcript(&self.ours_raw, raw);
-                let mac = self.mac(Role::Dialler, WELCOME, &transcript).finalize().into_bytes();
-                Frame::Proof(Bytes::copy_from_slice(&mac)).encode(out);
+                let transcript = transcript(&self.ours_raw, raw, self.keys.channel.as_ref());
+                let mut macs = BytesMut::with_capacity(Cookies::VALID_MAX * MAC_BYTES);
+                for secret in self.keys.secrets() {
+                    let mac = mac(secret, Role::Dialler, WELCOME, &transcript);
+                    macs.put_slice(&mac.finalize().into_bytes());
+                }
+                Frame::Proof(macs.freeze()).encode(out);
                 transcript
             }
         };
@@ -219,6 +247,9 @@ impl Handshake {
         }
         if peer.node == ours.node {
             return Err(Reason::OwnId);
+        }
+        if self.keys.channel.as_ref().is_some_and(|channel| channel.node != peer.name) {
+            return Err(Reason::WrongName);
         }
         if self.expected.is_some_and(|expected| expected != peer.node) {
             return Err(Reason::WrongNode);
@@ -245,21 +276,23 @@ impl Handshake {
     ) -> Result<(), Failure> {
         match self.role {
             Role::Acceptor => {
-                let mac = self.mac(Role::Dialler, WELCOME, transcript);
-                mac.verify_slice(proof).map_err(|_| Reason::BadProof)?;
+                let shared = self.keys.shared(proof, transcript).ok_or(Reason::BadProof)?;
                 let verdict = judge(Moment::Proven, accord);
                 let code = verdict.map_or_else(Reason::code, |()| WELCOME);
-                let mac = self.mac(Role::Acceptor, code, transcript).finalize().into_bytes();
+                let mac = mac(shared, Role::Acceptor, code, transcript);
                 let mut proof = BytesMut::with_capacity(1 + MAC_BYTES);
                 proof.put_u8(code);
-                proof.put_slice(&mac);
+                proof.put_slice(&mac.finalize().into_bytes());
                 Frame::Proof(proof.freeze()).encode(out);
                 verdict.map_err(Failure::from)
             }
             Role::Dialler => {
                 let (&code, proof) = proof.split_first().ok_or(Reason::BadProof)?;
-                let mac = self.mac(Role::Acceptor, code, transcript);
-                mac.verify_slice(proof).map_err(|_| Reason::BadProof)?;
+                let is_mac =
+                    |secret| mac(secret, Role::Acceptor, code, transcript).verify_slice(proof);
+                if !self.keys.secrets().any(|secret| is_mac(secret).is_ok()) {
+                    return Err(Reason::BadProof.into());
+                }
                 if code != WELCOME {
                     return Err(Failure { reason: Reason::Refused, told: Some(code) });
                 }
@@ -267,29 +300,68 @@ impl Handshake {
             }
         }
     }
+}
 
-    fn mac(&self, prover: Role, verdict: u8, transcript: &[u8; 32]) -> Hmac<Sha256> {
-        let label: &[u8] = match prover {
-            Role::Dialler => b"quorate mesh 1: the dialler knows",
-            Role::Acceptor => b"quorate mesh 1: the acceptor knows",
-        };
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.cookie.secret())
-            .expect("HMAC takes a key of any length");
-        mac.update(label);
-        mac.update(&[verdict]);
-        mac.update(transcript);
-        mac
+impl Keys {
+    /// Cookies that are valid now, and what the connection has shown, if it is secured.
+    pub fn new(cookies: &Cookies, channel: Option<Secured>) -> Self {
+        Self { cookies: cookies.valid(), channel }
+    }
+
+    /// What to prove by, the best first.
+    fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        let channel = self.channel.as_ref().filter(|_| self.cookies.is_empty());
+        let exporter = channel.map(|channel| &channel.exporter[..]);
+        self.cookies.iter().map(Cookie::secret).chain(exporter)
+    }
+
+    /// The best secret that a dialler's macs show to be shared.
+    fn shared(&self, macs: &[u8], transcript: &[u8; 32]) -> Option<&[u8]> {
+        if macs.len() > Cookies::VALID_MAX * MAC_BYTES {
+            return None;
+        }
+        self.secrets().find(|secret| {
+            macs.chunks(MAC_BYTES).any(|theirs| {
+                mac(secret, Role::Dialler, WELCOME, transcript).verify_slice(theirs).is_ok()
+            })
+        })
     }
 }
 
-/// The hash of both hellos. The lengths are in it, so that no byte can be moved from one to the other.
-fn transcript(dialler: &[u8], acceptor: &[u8]) -> [u8; 32] {
+impl From<Cookie> for Keys {
+    fn from(cookie: Cookie) -> Self {
+        Self { cookies: vec![cookie], channel: None }
+    }
+}
+
+fn mac(secret: &[u8], prover: Role, verdict: u8, transcript: &[u8; 32]) -> Hmac<Sha256> {
+    let label: &[u8] = match prover {
+        Role::Dialler => b"quorate mesh 1: the dialler knows",
+        Role::Acceptor => b"quorate mesh 1: the acceptor knows",
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    mac.update(label);
+    mac.update(&[verdict]);
+    mac.update(transcript);
+    mac
+}
+
+/// The hash of both hellos and of the channel. The lengths are in it, so that no byte can be moved from one to
+/// the other.
+fn transcript(dialler: &[u8], acceptor: &[u8], channel: Option<&Secured>) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for hello in [dialler, acceptor] {
-        hash.update((hello.len() as u64).to_le_bytes());
-        hash.update(hello);
+    let exporter = channel.map_or(&[][..], |channel| &channel.exporter);
+    for part in [dialler, acceptor, exporter] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
     }
     hash.finalize().into()
+}
+
+/// Whether the first bytes are a record of TLS: a handshake, or an alert about one. As a frame they would be
+/// longer than any hello, so no hello is taken for it.
+fn is_tls(first: &[u8]) -> bool {
+    matches!(first, [21 | 22, 3, 1..=4, ..])
 }
 
 impl From<Reason> for Failure {

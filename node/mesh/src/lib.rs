@@ -10,9 +10,10 @@
 //! rest drives them over the doors of `quorate_env`, and runs the same in the simulator as over TCP.
 //!
 //! Not here: Raft, actors, membership, names. The mesh does not know why bodies are sent, and it does not
-//! decide who belongs to the cluster; it dials whom it is told to and lets in who proves the cookie. Not yet
-//! here: secrecy. A link is authenticated when it opens and is plain text after that, so whoever can alter
-//! packets on the way can alter frames; run it where nobody can.
+//! decide who belongs to the cluster; it dials whom it is told to and lets in who proves to belong, by a
+//! cookie, by a certificate, or by both. Without [`Tls`] a link is authenticated when it opens and is plain text
+//! after that, so whoever can alter packets on the way can alter frames; the config has to say that nobody
+//! can.
 //!
 //! Invariants: the mesh's part of I12. Within one link, mail keeps its order and comes at most once; when a
 //! link of a peer that was met breaks, the peer is told to have [parted](Inbound::parted) before it is met
@@ -22,6 +23,7 @@ pub mod bucket;
 mod calls;
 pub mod clocks;
 mod config;
+mod cookie;
 mod counters;
 mod dialer;
 mod door;
@@ -36,18 +38,22 @@ mod mesh;
 mod outbox;
 mod parcel;
 mod peer;
+mod porch;
 pub mod pulse;
 pub mod reader;
 mod reason;
 pub mod span;
 pub mod standing;
 mod table;
+mod tls;
 pub mod wire;
 mod writer;
 
-pub use config::{Cookie, Limits, Me, MeshConfig};
+pub use config::{Channel, Limits, Me, MeshConfig};
+pub use cookie::{Cookie, Cookies};
 pub use counters::{Counters, Traffic};
 pub use error::{CallError, MeshError, SendError};
 pub use mesh::Mesh;
 pub use peer::{Inbound, LinkState, Peer, Road};
 pub use reason::Reason;
+pub use tls::{Identity, Tls, TlsError, TlsFiles};

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 
 use crate::bucket::Bucket;
 use crate::counters::Tally;
-use crate::door::{self, Porch};
+use crate::door;
 use crate::hello::{self, Hello};
 use crate::hlc::Hlc;
 use crate::latch::Latch;
 use crate::link::Link;
+use crate::porch::Porch;
 use crate::table::{Event, Table, Way};
 use crate::wire::{FRAGMENT_BYTES_MAX, What};
 use crate::{
@@ -70,7 +71,7 @@ impl Mesh {
             tally: Tally::default(),
             hlc: Hlc::new(Hlc::BOUND),
             dials: Mutex::new(Bucket::new(config.limits.dials(), now())),
-            porch: Porch::new(config.limits.handshakes_max),
+            porch: Porch::new(&config.limits),
             closing: Latch::new(),
             told: watch::Sender::new(0),
             running: watch::Sender::new(0),

@@ -103,6 +103,16 @@ reasons! {
     Denied = 30, "denied";
     /// This node was told to close the road.
     Disconnected = 31, "disconnected";
+    /// One side speaks TLS and the other does not, or it is garbage that is neither.
+    HalfSecured = 40, "half_secured";
+    /// The certificate is not one of this mesh: another CA, none at all, for no node, or withdrawn.
+    Untrusted = 41, "untrusted";
+    /// The certificate has ended, or has not begun yet, by this side's clock.
+    Expired = 42, "expired";
+    /// The certificate is for another node than the one that speaks.
+    WrongName = 43, "wrong_name";
+    /// One source opened connections too fast, or had too many in their handshake.
+    CrowdedSource = 44, "crowded_source";
 }
 
 impl fmt::Display for Reason {

@@ -1,10 +1,11 @@
 //! The handshake core, without a socket and without a clock: two honest sides, and everyone in between.
 
 use bytes::{Bytes, BytesMut};
+use quorate_env::Secured;
 use quorate_mesh::frame::{Decoder, Frame};
-use quorate_mesh::handshake::{Accord, Failure, Handshake, Moment};
+use quorate_mesh::handshake::{Accord, Failure, Handshake, Keys, Moment};
 use quorate_mesh::hello::{self, Hello};
-use quorate_mesh::{Cookie, Reason, Road};
+use quorate_mesh::{Cookie, Cookies, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
 fn cookie() -> Cookie {
@@ -48,9 +49,9 @@ impl Side {
     }
 }
 
-fn dial(ours: Hello, cookie: Cookie) -> (Side, BytesMut) {
+fn dial(ours: Hello, keys: impl Into<Keys>) -> (Side, BytesMut) {
     let mut out = BytesMut::new();
-    (Side(Handshake::dial(ours, cookie, None, &mut out)), out)
+    (Side(Handshake::dial(ours, keys, None, &mut out)), out)
 }
 
 fn accept(ours: Hello) -> Side {
@@ -365,4 +366,113 @@ fn a_failed_handshake_stays_failed() {
     let mut acceptor = accept(hello(2));
     assert_eq!(reason(acceptor.hear(&third).0), Reason::Unexpected);
     assert_eq!(reason(acceptor.hear(&first).0), Reason::Unexpected);
+}
+
+/// What a connection between node 1 and node 2 has shown of that node, with an exporter of its own.
+fn channel(node: u64, exporter: u8) -> Option<Secured> {
+    let node = format!("node-{node}").try_into().unwrap();
+    Some(Secured { node, exporter: [exporter; 32] })
+}
+
+/// How it ends for the acceptor and for the dialler, when node 1 dials node 2.
+fn meet(dialler: Keys, acceptor: Keys) -> (Result<(), Reason>, Result<(), Reason>) {
+    let (mut dialler, first) = dial(hello(1), dialler);
+    let mut acceptor = Side(Handshake::accept(hello(2), acceptor));
+    let end = |stepped: Stepped| stepped.map(|accord| assert!(accord.is_some()));
+    let (heard, second) = acceptor.hear(&first);
+    let (proved, third) = dialler.hear(&second);
+    if heard.and(proved.clone()).is_err() {
+        let refused = end(acceptor.hear(&third).0).map_err(|failure| failure.reason);
+        return (refused, end(proved).map_err(|failure| failure.reason));
+    }
+    let (accepted, fourth) = acceptor.hear(&third);
+    let (dialled, _) = dialler.hear(&fourth);
+    (
+        end(accepted).map_err(|failure| failure.reason),
+        end(dialled).map_err(|failure| failure.reason),
+    )
+}
+
+#[test]
+fn while_a_cookie_is_exchanged_neighbours_in_time_agree_in_both_directions() {
+    let [a, b, c] = ["a", "b", "c"].map(|text| Cookie::new(text.repeat(16)).unwrap());
+    let before = Cookies::from(a.clone());
+    let between = Cookies::new(b.clone(), Some(a.clone()));
+    let after = Cookies::from(b.clone());
+    let meets = |one: &Cookies, other: &Cookies| {
+        meet(Keys::new(one, None), Keys::new(other, None)) == (Ok(()), Ok(()))
+    };
+    for (one, other) in [(&before, &between), (&between, &between), (&between, &after)] {
+        assert!(meets(one, other) && meets(other, one));
+    }
+    let next = Cookies::new(c, Some(b));
+    assert!(meets(&between, &next) && meets(&next, &between), "the one that both have will do");
+    let refused = (Err(Reason::BadProof), Err(Reason::Refused));
+    for (one, other) in [(&before, &after), (&after, &before), (&before, &next)] {
+        assert_eq!(meet(Keys::new(one, None), Keys::new(other, None)), refused);
+    }
+}
+
+#[test]
+fn a_proof_of_too_many_macs_is_none() {
+    let ours = Cookies::from(cookie());
+    let (mut dialler, first) = dial(hello(1), cookie());
+    let mut acceptor = Side(Handshake::accept(hello(2), Keys::new(&ours, None)));
+    let (_, second) = acceptor.hear(&first);
+    let (_, third) = dialler.hear(&second);
+    // The right one among many wrong ones: whoever may guess often, guesses right one day.
+    let right = &third[third.len() - 32..];
+    let mut many = BytesMut::new();
+    Frame::Proof([&[0; 64], right].concat().into()).encode(&mut many);
+    assert_eq!(reason(acceptor.hear(&many).0), Reason::BadProof);
+}
+
+#[test]
+fn over_tls_the_certificate_is_enough_and_is_still_bound_to_its_connection() {
+    let (none, ours) = (Cookies::none(), Cookies::from(cookie()));
+    let over = |cookies: &Cookies, node, exporter| Keys::new(cookies, channel(node, exporter));
+    for cookies in [&none, &ours] {
+        let met = meet(over(cookies, 2, 7), over(cookies, 1, 7));
+        assert_eq!(met, (Ok(()), Ok(())));
+        // Carried over by a node in the middle, which has a connection of its own to each of the two.
+        let relayed = meet(over(cookies, 2, 7), over(cookies, 1, 8));
+        assert_eq!(relayed, (Err(Reason::BadProof), Err(Reason::Refused)));
+    }
+    let refused = (Err(Reason::BadProof), Err(Reason::Refused));
+    assert_eq!(meet(over(&none, 2, 7), over(&ours, 1, 7)), refused, "one side wants a cookie");
+    assert_eq!(meet(over(&ours, 2, 7), over(&none, 1, 7)), refused);
+    let plain = || Keys::new(&ours, None);
+    assert_eq!(meet(over(&ours, 2, 7), plain()), refused, "stripped of its security on the way");
+    assert_eq!(meet(plain(), over(&ours, 1, 7)), refused);
+    let nothing = || Keys::new(&none, None);
+    assert_eq!(meet(nothing(), nothing()), refused, "no secret at all is not a secret in common");
+}
+
+#[test]
+fn over_tls_a_hello_has_the_name_of_its_certificate() {
+    let ours = Cookies::from(cookie());
+    let over = |node| Keys::new(&ours, channel(node, 7));
+    let (mut dialler, first) = dial(hello(1), over(2));
+    let mut acceptor = Side(Handshake::accept(hello(2), over(3)));
+    let (refused, answer) = acceptor.hear(&first);
+    assert_eq!(reason(refused), Reason::WrongName);
+    assert_eq!(told(dialler.hear(&answer).0), (Reason::Refused, Some(Reason::WrongName)));
+    let (mut dialler, _) = dial(hello(1), over(3));
+    let (_, second) = Side(Handshake::accept(hello(2), over(1))).hear(&first);
+    let (refused, answer) = dialler.hear(&second);
+    assert_eq!(reason(refused), Reason::WrongName);
+    assert_eq!(answer.len(), 6, "a refusal, not a proof");
+}
+
+#[test]
+fn tls_at_a_plain_door_is_called_what_it_is() {
+    for record in [&[22, 3, 1, 2, 0, 1][..], &[22, 3, 3, 0, 1], &[21, 3, 3, 0, 2, 2, 10]] {
+        assert_eq!(reason(accept(hello(2)).hear(record).0), Reason::HalfSecured);
+        let (mut dialler, _) = dial(hello(1), cookie());
+        assert_eq!(reason(dialler.hear(record).0), Reason::HalfSecured);
+    }
+    // However it is split.
+    let mut acceptor = accept(hello(2));
+    assert_eq!(acceptor.hear(&[22, 3]).0, Ok(None));
+    assert_eq!(reason(acceptor.hear(&[1]).0), Reason::HalfSecured);
 }

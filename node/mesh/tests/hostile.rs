@@ -14,6 +14,7 @@ use quorate_mesh::hello::{self, Hello};
 use quorate_mesh::{Cookie, Mesh, MeshConfig, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 /// A node, and a friend that it is linked to.
 struct Town {
@@ -96,6 +97,7 @@ async fn whatever_a_stranger_says_first_ends_it_with_the_right_reason() {
     town.says(&u32::MAX.to_le_bytes(), Reason::TooLong).await;
     town.says(&(hello::BYTES_MAX as u32 + 1).to_le_bytes(), Reason::TooLong).await;
     town.says(&[0; 64], Reason::Malformed).await;
+    town.says(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], Reason::HalfSecured).await;
     town.says(&[1, 0, 0, 0, 200], Reason::UnknownKind).await;
     town.says(&wire(&Frame::Hello(Bytes::from_static(b"garbage"))), Reason::NotOurs).await;
     town.says(&wire(&Frame::Hello(Bytes::new())), Reason::NotOurs).await;
@@ -143,7 +145,7 @@ async fn who_is_slow_or_silent_before_the_proof_is_closed_at_the_deadline() {
     let hello = wire(&Frame::Hello(hello::encode(&claims())));
     let mut silent = town.stranger().await;
     let mut slow = town.stranger().await;
-    let Stream { reader, writer } = &mut slow;
+    let Stream { reader, writer, .. } = &mut slow;
     let dribbles = async {
         for byte in &hello {
             if writer.write_all(&[*byte]).await.is_err() {
@@ -179,6 +181,59 @@ async fn a_crowd_that_only_sits_there_is_turned_out_and_an_honest_node_comes_in(
     third.learn(NodeId(1), town.mesh.address());
     third_tap.met(1, 1).await;
     assert!(is_closed(&mut crowd[0]).await);
+    town.is_well().await;
+}
+
+/// Connects from another address of loopback than all others do.
+async fn connect_from(host: &str, to: &str) -> Stream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{host}:0").parse().unwrap()).unwrap();
+    let (reader, writer) = socket.connect(to.parse().unwrap()).await.unwrap().into_split();
+    Stream::plain(reader, writer)
+}
+
+#[tokio::test]
+async fn a_flood_from_one_source_crowds_out_itself_and_is_shut_out_for_coming_too_fast() {
+    let mut narrow = patient(1, 1);
+    narrow.limits.handshakes_max = 1000;
+    narrow.limits.handshakes_per_source_max = 8;
+    narrow.limits.arrivals_per_source = 40;
+    narrow.limits.arrival_every = Duration::from_secs(3600);
+    narrow.limits.handshake = Duration::from_secs(600);
+    let town = Town::new(narrow).await;
+    let mut waits = connect_from("127.0.0.3", town.mesh.address()).await;
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        flood.push(connect_from("127.0.0.2", town.mesh.address()).await);
+    }
+    // 8 of them still wait; 32 were turned out by their like, and 160 were not let in at all.
+    eventually("the flood to ebb", || town.closed(Reason::CrowdedSource) == 192).await;
+    assert_eq!(town.closed(Reason::Crowded), 0);
+    // Whoever came from elsewhere waits on undisturbed, and is heard.
+    let hello = wire(&Frame::Hello(hello::encode(&claims())));
+    waits.writer.write_all(&hello).await.unwrap();
+    let mut answer = [0; 5];
+    timeout(PATIENCE, waits.reader.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer[4], 1, "a hello");
+    town.is_well().await;
+}
+
+#[tokio::test]
+async fn a_flood_from_many_sources_is_bounded_for_all_of_them_together() {
+    let mut narrow = patient(1, 1);
+    narrow.limits.handshakes_max = 16;
+    narrow.limits.handshakes_per_source_max = 4;
+    narrow.limits.handshake = Duration::from_secs(600);
+    let town = Town::new(narrow).await;
+    let mut flood = Vec::new();
+    for host in 2..102 {
+        flood.push(connect_from(&format!("127.0.1.{host}"), town.mesh.address()).await);
+    }
+    eventually("the oldest to go", || town.closed(Reason::Crowded) == 84).await;
+    assert_eq!(town.closed(Reason::CrowdedSource), 0);
+    let (third, third_tap) = start(patient(3, 1), Arc::new(Tcp)).await;
+    third.learn(NodeId(1), town.mesh.address());
+    third_tap.met(1, 1).await;
     town.is_well().await;
 }
 

@@ -336,9 +336,9 @@ async fn an_earlier_life_is_refused_and_a_later_one_replaces() {
 #[tokio::test]
 async fn another_cookie_another_cluster_or_ones_own_id_get_no_link() {
     let (one, one_tap) = tcp(patient(1, 1)).await;
-    let cookie = Cookie::new("another secret, as long").unwrap();
+    let cookies = Cookie::new("another secret, as long").unwrap().into();
     let cases = [
-        (MeshConfig { cookie, ..patient(2, 1) }, Reason::BadProof),
+        (MeshConfig { cookies, ..patient(2, 1) }, Reason::BadProof),
         (MeshConfig { cluster: Some(ClusterId(2)), ..patient(3, 1) }, Reason::OtherCluster),
         (patient(1, 9), Reason::OwnId),
     ];

@@ -1,6 +1,7 @@
 //! One node of a cluster, as a process: it starts what its settings say, serves until a signal or a fault,
 //! and closes in order.
 
+mod rotation;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -57,9 +58,19 @@ pub(crate) struct Args {
     /// How long a node may be silent before the cluster takes it for dead [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = span::parse, env = "QUORATE_LEASE")]
     lease: Option<Duration>,
-    /// The secret that all nodes share (mode 0600) [default, on loopback only: ~/.quorate/cookie]
+    /// The secret that all nodes share (mode 0600), and below it the one before while that is still valid; read
+    /// again when it changes [default, on loopback only: ~/.quorate/cookie]
     #[arg(long, value_name = "FILE", env = "QUORATE_COOKIE_FILE")]
     cookie_file: Option<PathBuf>,
+    /// This node's certificate, from `quorate ca issue`; read again when it changes. With it no cookie is needed
+    #[arg(long, value_name = "FILE", env = "QUORATE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (mode 0600)
+    #[arg(long, value_name = "FILE", env = "QUORATE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// The CA whose certificates are let in
+    #[arg(long, value_name = "FILE", env = "QUORATE_TLS_CA")]
+    tls_ca: Option<PathBuf>,
     /// The token that writes over HTTP need (mode 0600); required unless --http is loopback
     #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
     api_token_file: Option<PathBuf>,
@@ -104,6 +115,9 @@ pub(crate) fn run(args: Args) -> Done {
 
 async fn live(settings: Settings, announce: Option<&Path>) -> Done {
     let mut signals = Signals::new()?;
+    if let Some(file) = settings.cookie_file {
+        quorate_env::spawn(rotation::follow(file, settings.config.cookies.clone()));
+    }
     let node = tokio::select! {
         biased;
         _ = signals.next() => return Ok(()),

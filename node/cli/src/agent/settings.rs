@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, stderr};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::{Config, Cookie, NodeName};
+use quorate::{Config, Cookie, Cookies, NodeName, TlsFiles};
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -15,7 +15,7 @@ use crate::fail::{Done, Fail};
 use crate::{args, secrets, span};
 
 /// What the config file may say; the same as the long flags.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "name",
     "listen",
     "advertise",
@@ -27,6 +27,9 @@ const KEYS: [&str; 13] = [
     "label",
     "lease",
     "cookie-file",
+    "tls-cert",
+    "tls-key",
+    "tls-ca",
     "api-token-file",
     "log",
 ];
@@ -37,6 +40,8 @@ const LIST_BYTES_MAX: u64 = 1024 * 1024;
 /// Everything that an agent starts from.
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    /// Where the cookies were read, if they were named.
+    pub(crate) cookie_file: Option<PathBuf>,
     pub(crate) http: String,
     pub(crate) token: Option<String>,
     pub(crate) log: Log,
@@ -53,12 +58,23 @@ impl Settings {
         }
         let listen = args.listen.unwrap_or_else(|| "127.0.0.1:4747".to_owned());
         let http = args.http.unwrap_or_else(|| "127.0.0.1:4748".to_owned());
-        let cookie = match &args.cookie_file {
-            Some(file) => secrets::read(file)?,
-            None if is_loopback("listen", &listen)? => secrets::own_cookie()?.0,
+        let tls = tls_files(args.tls_cert, args.tls_key, args.tls_ca)?;
+        let is_near = is_loopback("listen", &listen)?;
+        let cookies = match &args.cookie_file {
+            Some(file) => {
+                let mut cookies = secrets::read_cookies(file)?.into_iter();
+                let newest = cookies.next().ok_or_else(|| bad("the cookie file is empty"))?;
+                Cookies::new(newest, cookies.next())
+            }
+            None if tls.is_some() => Cookies::none(),
+            None if is_near => {
+                let cookie = Cookie::new(secrets::own_cookie()?.0);
+                cookie.map_err(|e| bad(e.to_string()))?.into()
+            }
             None => {
-                let why =
-                    format!("--listen {listen} is not loopback, and there is no --cookie-file");
+                let why = format!(
+                    "--listen {listen} is not loopback, and there is neither --cookie-file nor --tls-cert"
+                );
                 return Err(Fail::new(code::NO_SECRET, why));
             }
         };
@@ -76,8 +92,10 @@ impl Settings {
                 bad(why).next("add --advertise ADDR:PORT, the address that other nodes reach")
             );
         }
-        let cookie = Cookie::new(&cookie).map_err(|e| bad(e.to_string()))?;
-        let mut config = Config::new(node_name(args.name)?, cookie);
+        let mut config = Config::new(node_name(args.name)?, cookies);
+        // A cookie that is named for an address beyond loopback is the leave to be plain there.
+        config.insecure = !is_near && tls.is_none();
+        config.tls = tls;
         config.listen = listen;
         config.advertise = args.advertise;
         config.data = args.data.unwrap_or(config.data);
@@ -88,7 +106,7 @@ impl Settings {
         config.lease = args.lease.unwrap_or(config.lease);
         config.validate().map_err(|e| bad(e.to_string()))?;
         let log = Log::new(args.log.as_deref().unwrap_or("info"))?;
-        Ok(Self { config, http, token, log })
+        Ok(Self { config, cookie_file: args.cookie_file, http, token, log })
     }
 
     /// Says what follows from the settings.
@@ -99,6 +117,12 @@ impl Settings {
             renews_every = ?(*lease / 5), answers_within = ?(*lease + Duration::from_secs(1)),
             "settings"
         );
+        if self.config.insecure {
+            tracing::warn!(
+                "connections between nodes are plain: whoever can alter packets on the way can alter what they \
+                 carry; `quorate ca` makes certificates for --tls-cert, --tls-key and --tls-ca"
+            );
+        }
         if *expect == 0 && join.is_empty() {
             tracing::warn!(
                 "no --join and no --expect: unless its data knows a cluster, this node waits to be found; \
@@ -165,6 +189,9 @@ fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
         "label" => put(&mut args.label, || labels(value)),
         "lease" => put(&mut args.lease, || span::parse(&text(value)?)),
         "cookie-file" => put(&mut args.cookie_file, || text(value).map(Into::into)),
+        "tls-cert" => put(&mut args.tls_cert, || text(value).map(Into::into)),
+        "tls-key" => put(&mut args.tls_key, || text(value).map(Into::into)),
+        "tls-ca" => put(&mut args.tls_ca, || text(value).map(Into::into)),
         "api-token-file" => put(&mut args.api_token_file, || text(value).map(Into::into)),
         "log" => put(&mut args.log, || text(value)),
         _ => return Err(Wrong::Key),
@@ -214,6 +241,22 @@ fn node_name(asked: Option<String>) -> Result<NodeName, Fail> {
     };
     let name: String = asked.unwrap_or_else(host);
     NodeName::try_from(name.as_str()).map_err(|e| bad(format!("the name `{name}`: {e}")))
+}
+
+/// All three files of a certificate, or none.
+fn tls_files(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, Fail> {
+    match (cert, key, ca) {
+        (None, None, None) => Ok(None),
+        (Some(cert), Some(key), Some(ca)) => {
+            secrets::guarded(&key)?;
+            Ok(Some(TlsFiles { cert, key, ca }))
+        }
+        _ => Err(bad("--tls-cert, --tls-key and --tls-ca belong together, and not all are there")),
+    }
 }
 
 /// Where to look for the others, lists in files included.
@@ -296,6 +339,8 @@ fn distance(from: &str, to: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn file(text: &str) -> Result<Args, Fail> {
@@ -312,7 +357,8 @@ mod tests {
             "name = \"file\"\nlisten = \"127.0.0.1:1\"\njoin = [\"a:1\", \"b:2\"]\nexpect = 3\nvoters = 5\n\
              lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
              log = \"debug\"\n\
-             advertise = \"c:3\"\ncookie-file = \"/c\"\napi-token-file = \"/t\"\n",
+             advertise = \"c:3\"\ncookie-file = \"/c\"\n\
+             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\napi-token-file = \"/t\"\n",
         )
         .unwrap();
         assert_eq!(args.name.as_deref(), Some("flag"));
@@ -366,7 +412,34 @@ mod tests {
         secrets::draw(&cookie).unwrap();
         assert!(gather("0.0.0.0:0", "127.0.0.1:0", None).unwrap_err().is(code::NO_SECRET));
         assert!(gather("127.0.0.1:0", "0.0.0.0:0", Some(&cookie)).unwrap_err().is(code::NO_SECRET));
-        let labels = gather("0.0.0.0:0", "127.0.0.1:0", Some(&cookie)).unwrap().labels;
-        assert!(labels.is_empty());
+        let plain = gather("0.0.0.0:0", "127.0.0.1:0", Some(&cookie)).unwrap();
+        assert!(plain.labels.is_empty() && plain.insecure);
+        assert!(!gather("127.0.0.1:0", "127.0.0.1:0", Some(&cookie)).unwrap().insecure);
+    }
+
+    #[test]
+    fn a_certificate_stands_in_for_the_cookie_and_is_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        secrets::write_whole(&key, "a key").unwrap();
+        let gather = |parts: [bool; 3]| {
+            let file = |at: usize| parts[at].then(|| key.clone());
+            let args = Args {
+                listen: Some("0.0.0.0:0".into()),
+                advertise: Some("10.0.0.1:4747".into()),
+                tls_cert: file(0),
+                tls_key: file(1),
+                tls_ca: file(2),
+                ..Args::default()
+            };
+            Settings::gather(args).map(|settings| settings.config)
+        };
+        let config = gather([true; 3]).unwrap();
+        assert!(config.tls.is_some() && config.cookies.is_empty() && !config.insecure);
+        for parts in [[true, true, false], [false, true, true], [true, false, false]] {
+            assert!(gather(parts).unwrap_err().is(code::BAD_SETTING));
+        }
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o604)).unwrap();
+        assert!(gather([true; 3]).unwrap_err().is(code::OPEN_SECRET));
     }
 }

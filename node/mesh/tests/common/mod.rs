@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
 use quorate_mesh::pulse::Verdict;
-use quorate_mesh::{Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road};
+use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -27,7 +27,8 @@ pub fn config(id: u64, boot: u64) -> MeshConfig {
         cluster: Some(ClusterId(1)),
         listen: "127.0.0.1:0".into(),
         advertise: None,
-        cookie: Cookie::new("the secret of these tests").unwrap(),
+        cookies: Cookie::new("the secret of these tests").unwrap().into(),
+        channel: Channel::Plain,
         limits: Limits::test(),
     }
 }
@@ -295,7 +296,7 @@ impl Lab {
 
 fn stream(end: DuplexStream) -> Stream {
     let (reader, writer) = tokio::io::split(end);
-    Stream { reader: Box::new(reader), writer: Box::new(writer) }
+    Stream::plain(reader, writer)
 }
 
 impl Net for Lab {

@@ -113,7 +113,7 @@ fn parse(address: &str) -> io::Result<(&str, u16)> {
 
 fn stream(shared: &Arc<Shared>, id: u64, side: usize) -> Stream {
     let half = || Half { shared: shared.clone(), of: (id, side), alarm: Alarm::default() };
-    Stream { reader: Box::new(Reader(half())), writer: Box::new(Writer(half())) }
+    Stream::plain(Reader(half()), Writer(half()))
 }
 
 struct DoorListener {

@@ -221,6 +221,7 @@ fn config(host: &str, settings: &Settings) -> Config {
     let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
     let mut config = Config::new(name, cookie);
     config.listen = format!("{host}:{PORT}");
+    config.insecure = true;
     config.join = (1..=settings.nodes)
         .map(|nth| format!("n{nth}:{PORT}"))
         .filter(|address| *address != config.listen)
