@@ -60,6 +60,7 @@ impl Unit {
             Self::GibPerSecond => ("GiB/s", 1.0, 2),
             Self::Bytes => ("B", 1.0, 0),
             Self::BytesPerSecond => ("B/s", 1.0, 0),
+            Self::Milliseconds if figure < 1.0 => ("ms", 1.0, 3),
             Self::Milliseconds if figure < 10.0 => ("ms", 1.0, 2),
             Self::Milliseconds => ("ms", 1.0, 1),
             Self::Microseconds => ("us", 1.0, 1),

@@ -22,6 +22,9 @@ const WINDOW_MESSAGES: u64 = 8192;
 /// The same in bytes.
 const WINDOW_BYTES: u64 = 4 << 20;
 
+/// From this length on a message is worth a look at the clock.
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// How long a sender waits when the road takes no more.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 
@@ -83,19 +86,16 @@ impl Tap {
         let (sender, home) = (self.sender, self.own.pid());
         let every = (self.window / 8).max(1);
         self.send(|| ToSink::Open { sender, home, every }).await?;
-        while !self.sent.is_multiple_of(BATCH) || now() < until {
-            let number = self.sent as u32;
+        // Looking at the clock for each small message would cost as much as sending it.
+        let batch = if body.len() > LARGE_BYTES { 1 } else { BATCH };
+        while !self.sent.is_multiple_of(batch) || now() < until {
             match body.len() {
-                ..=8 => self.send(|| ToSink::Small(sender, number)).await?,
+                ..=8 => self.send(|| ToSink::Small(sender, self.sent as u32)).await?,
                 _ => self.send(|| ToSink::Bulk(sender, Bulk(body.clone()))).await?,
             }
             self.sent += 1;
             while self.sent - self.acked >= self.window {
                 self.heed().await?;
-            }
-            // Large ones take their time each.
-            if body.len() > 64 * 1024 && now() >= until {
-                break;
             }
             if self.sent.is_multiple_of(BATCH) {
                 yield_now().await;
@@ -116,16 +116,18 @@ impl Tap {
         Ok(())
     }
 
-    /// Sends when the road has room.
+    /// Sends, as soon as the road has room.
     async fn send(&self, make: impl Fn() -> ToSink) -> Result<(), BenchError> {
-        let until = now() + PATIENCE;
+        let mut refused_since = None;
         loop {
             match self.sink.send(make()) {
                 Ok(()) => return Ok(()),
                 Err(SendError::NoProc | SendError::Protocol | SendError::TooLong { .. }) => {
                     return Err(lost("a sink that takes this"));
                 }
-                Err(_) if now() < until => sleep(REFUSED_PAUSE).await,
+                Err(_) if now().since(*refused_since.get_or_insert_with(now)) < PATIENCE => {
+                    sleep(REFUSED_PAUSE).await;
+                }
                 Err(_) => return Err(lost("room on the road")),
             }
         }
