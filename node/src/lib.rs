@@ -47,7 +47,8 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
-pub use quorate_mesh::{Cookie, Counters, Limits, Reason};
+pub use quorate_env::Net;
+pub use quorate_mesh::{Climate, Conditions, Cookie, Counters, Limits, Reason, Weather};
 pub use quorate_registry::{Effect, Holding, Refusal, Registration, ReleaseCause, Verdict};
 pub use quorate_vocab::{
     Boot, ClusterId, Epoch, Index, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,

@@ -34,6 +34,7 @@ mod outbox;
 mod peer;
 mod reason;
 mod table;
+mod weather;
 
 pub use config::{Cookie, Limits, Me, MeshConfig};
 pub use counters::{Counters, Traffic};
@@ -41,3 +42,4 @@ pub use error::{CallError, MeshError, SendError};
 pub use mesh::Mesh;
 pub use peer::{Inbound, Peer, Road};
 pub use reason::Reason;
+pub use weather::{Climate, Conditions, Weather};
