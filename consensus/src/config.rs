@@ -44,6 +44,17 @@ impl GroupConfig {
         }
     }
 
+    /// For voters on different continents: an election bears with round trips of half a second, and a leader
+    /// that fails is missed for as much longer.
+    pub fn wan() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_millis(1000),
+            election_max: Duration::from_millis(2000),
+            ..Self::lan()
+        }
+    }
+
     pub(crate) fn checked(&self) -> Result<Arc<openraft::Config>, GroupError> {
         let refused = |why: &str| Err(GroupError::Config(why.to_owned()));
         if self.heartbeat * 3 > self.election_min {

@@ -51,7 +51,11 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
-pub use quorate_mesh::{Cookie, Cookies, Counters, Limits, Reason, TlsError, TlsFiles};
+pub use quorate_env::Net;
+pub use quorate_mesh::{
+    Climate, Conditions, Cookie, Cookies, Counters, Limits, LinkState, Reason, TlsError, TlsFiles,
+    Weather,
+};
 pub use quorate_registry::{
     Effect, Explanation, Holding, Judgement, Lanes, NodeRole, Passed, Rate, Refusal, Registration,
     ReleaseCause, RoleError, Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,

@@ -34,6 +34,19 @@ pub enum BenchError {
     /// The workload ended early. That is a defect of what is measured: do not trust the other rows.
     #[error("the workload ended without a figure")]
     NoFigure,
+    /// A node of the measurement did not start, or found no cluster. Trying again may help.
+    #[error("a node of the measurement does not serve: {why}")]
+    NoNode {
+        /// What it said.
+        why: String,
+    },
+    /// Something that was sent did not come back. That is a defect of what is measured, unless the machine
+    /// stood still.
+    #[error("waited in vain for {what}")]
+    Lost {
+        /// What was waited for.
+        what: &'static str,
+    },
     /// The probe's process failed; it has ended.
     #[error("{probe} came to nothing: {why}")]
     Failed {

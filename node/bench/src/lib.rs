@@ -15,8 +15,10 @@
 
 mod error;
 mod latch;
+mod line;
 mod machine;
 mod memory;
+mod mesh;
 mod probe;
 mod processes;
 mod report;
@@ -25,8 +27,13 @@ mod suite;
 mod tasks;
 
 pub use error::BenchError;
+pub use line::{Line, Unit};
 pub use machine::Machine;
+pub use mesh::{
+    MESH_ROWS, MeshPlan, MeshProbe, MeshRow, Player, erlang_is_installed, large_bytes_max,
+    measure_mesh, serve,
+};
 pub use probe::{Probe, Side};
 pub use report::{Failed, Figure, Measured, Report};
-pub use row::{ROWS, Row, Unit};
+pub use row::{ROWS, Row};
 pub use suite::{Plan, measure};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::line::{Line, Unit};
 use crate::machine::Machine;
-use crate::row::{Row, Unit};
 
 /// Several runs in three numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,20 +19,23 @@ pub struct Figure {
     pub max: f64,
 }
 
-/// One row, measured.
+/// One line, measured.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// Which.
-    pub row: &'static Row,
-    /// Our processes.
+    pub line: Line,
+    /// Ours.
     pub ours: Figure,
-    /// The others, in the order of the row.
+    /// The others, in the order of their row.
     pub peers: Vec<(&'static str, Figure)>,
 }
 
 /// All that was measured.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Report {
+    /// What was measured and what stands beside it, as the heads of the table say it.
+    #[serde(skip)]
+    pub heads: [&'static str; 2],
     /// Where.
     pub machine: Machine,
     /// The rows.
@@ -59,20 +62,21 @@ impl Figure {
     }
 
     fn shown(&self, unit: Unit) -> String {
-        let one = |figure: f64| match unit {
-            Unit::PerSecond => format!("{:.2}", figure / 1e6),
-            Unit::Bytes => format!("{figure:.0}"),
-            Unit::Milliseconds => format!("{figure:.1}"),
-        };
-        let mark = match unit {
-            Unit::PerSecond => "M/s",
-            Unit::Bytes => "B",
-            Unit::Milliseconds => "ms",
-        };
+        let (mark, scale, decimals) = unit.scale(self.median);
+        let one = |figure: f64| format!("{:.decimals$}", figure / scale);
+        let median = format!("{} {mark}", one(self.median));
+        let median = median.trim_end();
         if self.min == self.max {
-            return format!("{} {mark}", one(self.median));
+            return median.to_owned();
         }
-        format!("{} {mark} ({}..{})", one(self.median), one(self.min), one(self.max))
+        format!("{median} ({}..{})", one(self.min), one(self.max))
+    }
+}
+
+impl Report {
+    /// One of this machine, in which nothing stands yet.
+    pub(crate) fn begin(heads: [&'static str; 2]) -> Self {
+        Self { heads, machine: Machine::here(), rows: Vec::new(), failed: Vec::new() }
     }
 }
 
@@ -81,34 +85,34 @@ impl Measured {
     pub fn ratio(&self) -> Option<f64> {
         let (_, peer) = self.peers.first()?;
         let (ours, theirs) = (self.ours.median, peer.median);
-        Some(if self.row.unit.more_is_better() { ours / theirs } else { theirs / ours })
+        Some(if self.line.unit.more_is_better() { ours / theirs } else { theirs / ours })
     }
 
     /// Whether the goal is reached, if there is one.
     pub fn is_met(&self) -> Option<bool> {
-        let goal = self.row.goal?;
-        let more = self.row.unit.more_is_better();
+        let goal = self.line.goal?;
+        let more = self.line.unit.more_is_better();
         Some(if more { self.ours.median >= goal } else { self.ours.median <= goal })
     }
 
     fn cells(&self) -> [String; 6] {
-        let unit = self.row.unit;
-        let peers: Vec<String> = self
-            .peers
-            .iter()
-            .map(|(name, figure)| match name.strip_prefix("tokio, ") {
-                Some(how) => format!("{how} {}", figure.shown(unit)),
-                None => figure.shown(unit),
-            })
-            .collect();
-        let goal = self.row.goal.map(|goal| Figure { median: goal, min: goal, max: goal });
+        let unit = self.line.unit;
+        let first = self.peers.first().map_or("", |(name, _)| name);
+        let peer = |(name, figure): &(&'static str, Figure)| match name.strip_prefix(first) {
+            Some("") => figure.shown(unit),
+            how => {
+                format!("{} {}", how.unwrap_or(name).trim_start_matches(", "), figure.shown(unit))
+            }
+        };
+        let peers: Vec<String> = self.peers.iter().map(peer).collect();
+        let goal = self.line.goal.map(|goal| Figure { median: goal, min: goal, max: goal });
         let goal = goal.map(|goal| match unit.more_is_better() {
             true => format!(">= {}", goal.shown(unit)),
             false => format!("<= {}", goal.shown(unit)),
         });
         let met = self.is_met().map(|met| if met { "yes" } else { "NO" });
         [
-            self.row.title.to_owned(),
+            self.line.title.to_owned(),
             self.ours.shown(unit),
             if peers.is_empty() { "-".to_owned() } else { peers.join(", ") },
             self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
@@ -121,29 +125,31 @@ impl Measured {
 /// The shape that all of quorate's measurements have as data.
 impl Serialize for Measured {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { row, ours, peers } = self;
-        let better = if row.unit.more_is_better() { "higher" } else { "lower" };
+        let Self { line, ours, peers } = self;
+        let better = if line.unit.more_is_better() { "higher" } else { "lower" };
         let medians: BTreeMap<&str, f64> =
             peers.iter().map(|(name, figure)| (*name, figure.median)).collect();
         let ranges: BTreeMap<&str, [f64; 2]> =
             peers.iter().map(|(name, figure)| (*name, [figure.min, figure.max])).collect();
         let mut shown = serializer.serialize_struct("Measured", 9)?;
-        shown.serialize_field("name", row.key)?;
-        shown.serialize_field("row", row.title)?;
-        shown.serialize_field("unit", row.unit.symbol())?;
+        shown.serialize_field("name", line.key)?;
+        shown.serialize_field("row", line.title)?;
+        shown.serialize_field("unit", line.unit.symbol())?;
         shown.serialize_field("better", better)?;
         shown.serialize_field("ours", &ours.median)?;
         shown.serialize_field("ours_range", &[ours.min, ours.max])?;
         shown.serialize_field("peers", &medians)?;
         shown.serialize_field("peers_range", &ranges)?;
-        shown.serialize_field("goal", &row.goal)?;
+        shown.serialize_field("goal", &line.goal)?;
         shown.end()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["ACTORS", "QUORATE (MIN..MAX)", "TOKIO (MIN..MAX)", "RATIO", "GOAL", "MET"];
+        let [subject, beside] = self.heads;
+        let beside = format!("{beside} (MIN..MAX)");
+        let head = [subject, "QUORATE (MIN..MAX)", &beside, "RATIO", "GOAL", "MET"];
         let mut lines = vec![head.map(str::to_owned)];
         lines.extend(self.rows.iter().map(Measured::cells));
         let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max();
@@ -162,6 +168,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::Row;
 
     #[test]
     fn the_figure_of_runs_is_their_middle_with_both_ends() {
@@ -173,7 +180,7 @@ mod tests {
     #[test]
     fn better_is_more_in_a_second_and_less_of_time_and_memory() {
         let measured = |key: &str, ours: f64, theirs: f64| Measured {
-            row: Row::named(key).unwrap(),
+            line: Row::named(key).unwrap().line(),
             ours: Figure::of(vec![ours]).unwrap(),
             peers: vec![("tokio", Figure::of(vec![theirs]).unwrap())],
         };
@@ -185,14 +192,16 @@ mod tests {
 
     #[test]
     fn a_row_of_the_table_names_the_goal_and_whether_it_is_met() {
-        let row = Row::named("spawn").unwrap();
+        let line = Row::named("spawn").unwrap().line();
         let ours = Figure::of(vec![6e6, 7e6, 8e6]).unwrap();
         let peers = vec![("tokio", Figure::of(vec![1e6]).unwrap())];
-        let rows = vec![Measured { row, ours, peers }];
-        let shown = Report { machine: Machine::here(), rows, failed: Vec::new() }.to_string();
-        let line = shown.lines().nth(1).unwrap();
-        let words: Vec<&str> = line.split("  ").map(str::trim).filter(|w| !w.is_empty()).collect();
-        let cells = [row.title, "7.00 M/s (6.00..8.00)", "1.00 M/s", "7.00", ">= 5.00 M/s", "yes"];
+        let rows = vec![Measured { line, ours, peers }];
+        let heads = ["ACTORS", "TOKIO"];
+        let shown =
+            Report { heads, machine: Machine::here(), rows, failed: Vec::new() }.to_string();
+        let told = shown.lines().nth(1).unwrap();
+        let words: Vec<&str> = told.split("  ").map(str::trim).filter(|w| !w.is_empty()).collect();
+        let cells = [line.title, "7.00 M/s (6.00..8.00)", "1.00 M/s", "7.00", ">= 5.00 M/s", "yes"];
         assert_eq!(words, cells);
     }
 }

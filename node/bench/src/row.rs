@@ -1,22 +1,12 @@
 //! The rows: what is measured, in which unit, how much of it, and what must be reached.
 
 use crate::error::BenchError;
+use crate::line::{Line, Unit};
 use crate::probe::Size;
 use crate::{processes, tasks};
 
 /// One workload, done once.
 pub(crate) type Workload = fn(Size) -> Result<f64, BenchError>;
-
-/// What a figure counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Done in a second; more is better.
-    PerSecond,
-    /// Bytes of memory; less is better.
-    Bytes,
-    /// Milliseconds; less is better.
-    Milliseconds,
-}
 
 /// One row of the table.
 #[derive(Debug)]
@@ -221,24 +211,13 @@ impl Row {
         })
     }
 
+    /// What its figures are.
+    pub fn line(&self) -> Line {
+        Line { key: self.key, title: self.title, unit: self.unit, goal: self.goal }
+    }
+
     /// Who stands beside us in this row.
     pub fn peers(&self) -> impl Iterator<Item = &'static str> {
         self.peers.iter().map(|(name, _)| *name)
-    }
-}
-
-impl Unit {
-    /// How it is written in data.
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::PerSecond => "1/s",
-            Self::Bytes => "B",
-            Self::Milliseconds => "ms",
-        }
-    }
-
-    /// Whether more of it is better.
-    pub fn more_is_better(self) -> bool {
-        self == Self::PerSecond
     }
 }

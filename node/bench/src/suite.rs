@@ -1,12 +1,13 @@
 //! Many probes, each in an OS process of its own, the sides of a row in turn.
 
+use std::fmt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use quorate_env::timeout;
 
 use crate::error::BenchError;
-use crate::machine::Machine;
+use crate::line::Line;
 use crate::probe::{Probe, Side};
 use crate::report::{Failed, Figure, Measured, Report};
 use crate::row::Row;
@@ -35,7 +36,7 @@ pub async fn measure(
     command: impl Fn(&Probe) -> Command,
     mut tell: impl FnMut(&Row),
 ) -> Report {
-    let mut report = Report { machine: Machine::here(), rows: Vec::new(), failed: Vec::new() };
+    let mut report = Report::begin(["ACTORS", "TOKIO"]);
     for row in &plan.rows {
         tell(row);
         match measure_row(row, plan, &command).await {
@@ -52,44 +53,76 @@ async fn measure_row(
     command: impl Fn(&Probe) -> Command,
 ) -> Result<Option<Measured>, BenchError> {
     let sides = std::iter::once(Side::Ours).chain(row.peers().map(Side::Peer));
-    let mut all: Vec<(Side, Vec<f64>)> = sides.map(|side| (side, Vec::new())).collect();
-    for _ in 0..plan.runs {
-        for (side, runs) in &mut all {
-            let mut probe = Probe::new(row, *side);
-            probe.n = plan.n.unwrap_or(probe.n);
-            runs.push(take_apart(&probe, command(&probe)).await?);
-        }
-    }
-    Ok(measured(row, all))
+    let probes: Vec<Probe> = sides
+        .map(|side| {
+            let probe = Probe::new(row, side);
+            Probe { n: plan.n.unwrap_or(probe.n), ..probe }
+        })
+        .collect();
+    let all = in_turn(&probes, plan.runs, PROBE_MAX, command).await?;
+    Ok(measured(row.line(), row.peers(), all.into_iter().map(|runs| first_figures(&runs))))
 }
 
-/// Takes a probe in a process of its own.
-async fn take_apart(probe: &Probe, command: Command) -> Result<f64, BenchError> {
+/// Takes every probe so many times, each time in a process of its own, and the probes in turn. What each of
+/// them said, run by run.
+pub(crate) async fn in_turn<P: fmt::Display>(
+    probes: &[P],
+    runs: usize,
+    limit: Duration,
+    command: impl Fn(&P) -> Command,
+) -> Result<Vec<Vec<Vec<f64>>>, BenchError> {
+    let mut all: Vec<Vec<Vec<f64>>> = probes.iter().map(|_| Vec::new()).collect();
+    for _ in 0..runs {
+        for (probe, said) in probes.iter().zip(&mut all) {
+            said.push(take_apart(&probe.to_string(), limit, command(probe)).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// One line of the report: ours first, then the peers in the order of their names.
+pub(crate) fn measured(
+    line: Line,
+    peers: impl Iterator<Item = &'static str>,
+    mut all: impl Iterator<Item = Vec<f64>>,
+) -> Option<Measured> {
+    let ours = Figure::of(all.next()?)?;
+    let figures = peers.zip(all).filter_map(|(name, runs)| Some((name, Figure::of(runs)?)));
+    Some(Measured { line, ours, peers: figures.collect() })
+}
+
+fn first_figures(runs: &[Vec<f64>]) -> Vec<f64> {
+    runs.iter().filter_map(|figures| figures.first().copied()).collect()
+}
+
+/// Takes a probe in a process of its own, which says its figures, one a line.
+async fn take_apart(
+    probe: &str,
+    limit: Duration,
+    command: Command,
+) -> Result<Vec<f64>, BenchError> {
     let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().map_err(BenchError::system(format!("starting {probe}")))?;
-    let late = |_| BenchError::Late { probe: probe.to_string(), limit: PROBE_MAX };
-    let ended = timeout(PROBE_MAX, child.wait_with_output()).await.map_err(late)?;
+    let late = |_| BenchError::Late { probe: probe.to_owned(), limit };
+    let ended = timeout(limit, child.wait_with_output()).await.map_err(late)?;
     let ended = ended.map_err(BenchError::system(format!("waiting for {probe}")))?;
     let said = String::from_utf8_lossy(&ended.stdout);
-    match said.trim().parse::<f64>() {
-        Ok(figure) if ended.status.success() && figure.is_finite() => Ok(figure),
+    let figures: Result<Vec<f64>, _> = said.split_whitespace().map(str::parse).collect();
+    match figures {
+        Ok(figures)
+            if ended.status.success()
+                && !figures.is_empty()
+                && figures.iter().all(|figure| figure.is_finite()) =>
+        {
+            Ok(figures)
+        }
         _ => {
             let why = String::from_utf8_lossy(&ended.stderr);
             // What panicked and why; what led there is seen by whoever takes the probe again.
             let why: Vec<&str> = why.lines().take(2).collect();
             let why = format!("{}; {}{}", ended.status, said.trim(), why.join(" "));
-            Err(BenchError::Failed { probe: probe.to_string(), why })
+            Err(BenchError::Failed { probe: probe.to_owned(), why })
         }
     }
-}
-
-fn measured(row: &'static Row, all: Vec<(Side, Vec<f64>)>) -> Option<Measured> {
-    let mut figures = all.into_iter().map(|(side, runs)| Some((side, Figure::of(runs)?)));
-    let (_, ours) = figures.next()??;
-    let peers = figures.filter_map(|figure| match figure? {
-        (Side::Peer(name), figure) => Some((name, figure)),
-        (Side::Ours, _) => None,
-    });
-    Some(Measured { row, ours, peers: peers.collect() })
 }

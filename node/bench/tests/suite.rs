@@ -38,7 +38,7 @@ async fn a_row_that_fails_is_told_and_the_others_are_measured() {
     {
         let command = |probe: &Probe| says(if probe.row.key == "ring" { broken } else { "echo 1" });
         let report = measure(&plan(&["ring", "spawn"]), command, |_| {}).await;
-        let measured: Vec<&str> = report.rows.iter().map(|row| row.row.key).collect();
+        let measured: Vec<&str> = report.rows.iter().map(|row| row.line.key).collect();
         assert_eq!(measured, ["spawn"], "{broken}");
         let [failed] = &report.failed[..] else { panic!("{broken}: {report}") };
         assert_eq!(failed.row, "ring");

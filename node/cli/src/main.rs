@@ -23,6 +23,7 @@ mod output;
 mod secrets;
 mod span;
 mod status;
+mod wan;
 mod watch;
 mod wire;
 

@@ -46,6 +46,7 @@ pub mod span;
 pub mod standing;
 mod table;
 mod tls;
+mod weather;
 pub mod wire;
 mod writer;
 
@@ -57,3 +58,4 @@ pub use mesh::Mesh;
 pub use peer::{Inbound, LinkState, Peer, Road};
 pub use reason::Reason;
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
+pub use weather::{Climate, Conditions, Weather};

@@ -55,8 +55,8 @@ const ARROWS: [(&str, &[&str], &str); 13] = [
     ),
     (
         "quorate-bench",
-        &["quorate-actor", "quorate-env", "quorate-otp", "quorate-vocab"],
-        "it measures what it stands on, and the faces print what it found",
+        &["quorate", "quorate-actor", "quorate-env", "quorate-otp", "quorate-vocab"],
+        "it measures what it stands on, whole nodes too, and the faces print what it found",
     ),
     (
         "quorate-cli",

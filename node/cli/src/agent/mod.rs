@@ -5,9 +5,10 @@ mod rotation;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::Node;
+use quorate::{Climate, Config, Ground, Node, StartError, Weather};
 use quorate_env::timeout;
 use quorate_http::{Face, FaceConfig, FaceError, code};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::fail::{Done, Fail};
+use crate::wan::Wan;
 use crate::{args, secrets, span};
 use settings::Settings;
 
@@ -78,6 +80,9 @@ pub(crate) struct Args {
     /// [default: info]
     #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG")]
     log: Option<String>,
+    /// Live as if the others were far away: 40ms[,jitter=5ms][,loss=1%][,rate=100mbit]
+    #[arg(long, value_name = "WEATHER", hide = true)]
+    wan: Option<Wan>,
     /// End when this process is no longer the parent
     #[arg(long, value_name = "PID", hide = true)]
     die_with_parent: Option<i32>,
@@ -121,7 +126,7 @@ async fn live(settings: Settings, announce: Option<&Path>) -> Done {
     let node = tokio::select! {
         biased;
         _ = signals.next() => return Ok(()),
-        started = Node::start(settings.config) => {
+        started = start(settings.config, settings.wan) => {
             started.map_err(|e| Fail::new(code::NO_START, e.to_string()))?
         }
     };
@@ -161,6 +166,15 @@ async fn live(settings: Settings, announce: Option<&Path>) -> Done {
         Some(fault) => Err(Fail::new(code::NODE_STOPPED, fault)),
         None => Ok(()),
     }
+}
+
+/// Starts a node, under weather if there is to be some.
+async fn start(config: Config, wan: Option<Wan>) -> Result<Node, StartError> {
+    let Some(wan) = wan else { return Node::start(config).await };
+    config.validate()?;
+    let mut ground = Ground::real(&config)?;
+    ground.net = Arc::new(Weather::over(ground.net, Climate::new(wan.conditions())));
+    Node::start_on(config, ground).await
 }
 
 /// Closes in bounded time; a second signal ends the wait.

@@ -5,13 +5,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::{Config, Cookie, Cookies, NodeName, TlsFiles};
+use quorate::{Config, Cookie, Cookies, GroupConfig, Limits, NodeName, TlsFiles};
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
 use super::Args;
 use crate::fail::{Done, Fail};
+use crate::wan::{self, Wan};
 use crate::{args, secrets, span};
 
 /// What the config file may say; the same as the long flags.
@@ -45,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) http: String,
     pub(crate) token: Option<String>,
     pub(crate) log: Log,
+    pub(crate) wan: Option<Wan>,
 }
 
 /// What is logged.
@@ -103,10 +105,14 @@ impl Settings {
         config.expect = args.expect.unwrap_or(config.expect);
         config.voters = args.voters.unwrap_or(config.voters);
         config.labels = args.label.unwrap_or_default().into_iter().collect();
+        if args.wan.is_some() {
+            (config.group, config.limits) = (GroupConfig::wan(), Limits::wan());
+            config.lease = wan::LEASE;
+        }
         config.lease = args.lease.unwrap_or(config.lease);
         config.validate().map_err(|e| bad(e.to_string()))?;
         let log = Log::new(args.log.as_deref().unwrap_or("info"))?;
-        Ok(Self { config, cookie_file: args.cookie_file, http, token, log })
+        Ok(Self { config, cookie_file: args.cookie_file, http, token, log, wan: args.wan })
     }
 
     /// Says what follows from the settings.

@@ -5,14 +5,13 @@
 
 use std::process;
 
-use quorate_bench::{BenchError, Plan, Probe, ROWS, Row};
-use quorate_http::code;
-use serde_json::{Value, json};
+use quorate_bench::{Plan, Probe, ROWS, Row};
 use tokio::runtime::Builder;
 
+use super::{failed, listed, shown};
 use crate::args::Output;
 use crate::fail::{Done, Fail};
-use crate::output::{self, Format, column, shown};
+use crate::output;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -39,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Done {
         return output::line(&figure.to_string());
     }
     if args.list {
-        return list(args.output.format);
+        return listed(args.output.format, ROWS.iter().map(|row| (row.key, row.title)));
     }
     super::until_signalled(Builder::new_current_thread(), measure(args))
 }
@@ -55,34 +54,9 @@ async fn measure(args: &Args) -> Done {
     };
     let tell = |row: &Row| output::talk(&format!("measuring {}", row.title));
     let report = quorate_bench::measure(&plan, command, tell).await;
-    if matches!(args.output.format, Format::Table | Format::Wide) {
-        output::talk(&format!("on {}", json!(report.machine)));
-        output::bytes(report.to_string().as_bytes())?;
-    } else {
-        let rows: Vec<Value> = report.rows.iter().map(|row| json!(row)).collect();
-        output::many(args.output.format, &json!(report), &rows, &[])?;
-    }
-    match report.failed.first() {
-        None => Ok(()),
-        Some(failed) => {
-            Err(Fail::new(code::BENCH_FAILED, format!("{}: {}", failed.row, failed.why)))
-        }
-    }
-}
-
-fn list(format: Format) -> Done {
-    let rows: Vec<Value> =
-        ROWS.iter().map(|row| json!({ "name": row.key, "row": row.title })).collect();
-    let columns =
-        [column("NAME", |row| shown(&row["name"])), column("ROW", |row| shown(&row["row"]))];
-    output::many(format, &json!({ "rows": rows }), &rows, &columns)
+    shown(args.output.format, &report)
 }
 
 fn row(key: &str) -> Result<&'static Row, String> {
     Row::named(key).map_err(|e| e.to_string())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
-fn failed(error: BenchError) -> Fail {
-    Fail::new(code::BENCH_FAILED, error.to_string())
 }

@@ -6,6 +6,7 @@ mod actors;
 mod etcd;
 mod load;
 mod machine;
+mod mesh;
 mod ours;
 mod register;
 
@@ -13,17 +14,26 @@ use std::future::Future;
 use std::time::Duration;
 
 use clap::Subcommand;
+use quorate_bench::{BenchError, Report};
 use quorate_http::code;
+use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use crate::agent::Signals;
 use crate::fail::{Done, Fail};
+use crate::output::{self, Format, column};
+use crate::span;
 
 /// What can be measured.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Processes, their mail, calls and deaths, beside plain tokio in the same run
     Actors(actors::Args),
+    /// Mail, calls and streams between two nodes, beside plain TCP and Erlang in the same run
+    Mesh(mesh::Args),
+    /// The far process of a measurement of the mesh
+    #[command(hide = true)]
+    MeshFar,
     /// Registrations of fresh names on three nodes: from Rust, over HTTP, and on etcd if it is in PATH
     Register(register::Args),
 }
@@ -31,6 +41,8 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Done {
     match command {
         Command::Actors(args) => actors::run(args),
+        Command::Mesh(args) => mesh::run(args),
+        Command::MeshFar => mesh::far(),
         Command::Register(args) => register::run(args),
     }
 }
@@ -48,4 +60,45 @@ fn until_signalled(mut builder: Builder, measuring: impl Future<Output = Done>) 
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
     done
+}
+
+/// Prints what was measured; a row that has failed fails the command, after the others were shown.
+fn shown(format: Format, report: &Report) -> Done {
+    if matches!(format, Format::Table | Format::Wide) {
+        output::talk(&format!("on {}", json!(report.machine)));
+        output::bytes(report.to_string().as_bytes())?;
+    } else {
+        let rows: Vec<Value> = report.rows.iter().map(|row| json!(row)).collect();
+        output::many(format, &json!(report), &rows, &[])?;
+    }
+    match report.failed.first() {
+        None => Ok(()),
+        Some(failed) => {
+            Err(Fail::new(code::BENCH_FAILED, format!("{}: {}", failed.row, failed.why)))
+        }
+    }
+}
+
+/// Prints which rows there are, by the word that asks for each.
+fn listed(format: Format, rows: impl Iterator<Item = (&'static str, &'static str)>) -> Done {
+    let rows: Vec<Value> = rows.map(|(name, row)| json!({ "name": name, "row": row })).collect();
+    let columns = [
+        column("NAME", |row| output::shown(&row["name"])),
+        column("ROW", |row| output::shown(&row["row"])),
+    ];
+    output::many(format, &json!({ "rows": rows }), &rows, &columns)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
+fn failed(error: BenchError) -> Fail {
+    Fail::new(code::BENCH_FAILED, error.to_string())
+}
+
+/// Understands how long a run counts: a plain number is seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) => Err("it must be 0.1 to 600".to_owned()),
+        Err(_) => span::parse(text),
+    }
 }

@@ -12,11 +12,10 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use super::load::{self, Sample, Taker};
-use super::{etcd, machine, ours};
+use super::{etcd, machine, ours, seconds};
 use crate::args::Output;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Format, column, shown};
-use crate::span;
 
 /// How often each row is measured.
 const RUNS: usize = 3;
@@ -196,14 +195,6 @@ fn place(asked: Option<&Path>) -> Result<TempDir, Fail> {
     let root = root.canonicalize().map_err(Fail::io(format!("looking at {}", root.display())))?;
     let made = tempfile::Builder::new().prefix("quorate-bench-").tempdir_in(&root);
     made.map_err(Fail::io(format!("making a directory in {}", root.display())))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) => Err("it must be 0.1 to 600".to_owned()),
-        Err(_) => span::parse(text),
-    }
 }
 
 fn rounded(number: f64) -> f64 {

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use crate::agent::Addresses;
 use crate::fail::{Done, Fail};
 use crate::secrets;
+use crate::wan::Wan;
 use crate::wire::Wire;
 
 /// How the directories of throw-away clusters begin.
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) http_port: u16,
     /// Where its directory is made; none takes the system's place for temporary files.
     pub(crate) root: Option<PathBuf>,
+    /// How far apart the nodes are to be, if they are.
+    pub(crate) wan: Option<Wan>,
 }
 
 /// The cluster. Dropped, it kills its nodes and removes its directory.
@@ -43,6 +46,7 @@ pub(crate) struct Cluster {
     // After the members: what they write to is removed when they are gone.
     dir: Option<TempDir>,
     kept: PathBuf,
+    wan: Option<Wan>,
 }
 
 /// One node.
@@ -89,7 +93,7 @@ impl Cluster {
             paused: false,
         };
         let members = (0..plan.nodes).map(member).collect();
-        Ok(Self { members, kept: dir.path().to_owned(), dir: Some(dir) })
+        Ok(Self { members, kept: dir.path().to_owned(), dir: Some(dir), wan: plan.wan })
     }
 
     /// Starts all nodes and returns when each of them is quorate.
@@ -270,6 +274,9 @@ impl Cluster {
             .arg("--announce")
             .arg(self.announcement(at))
             .args(["--die-with-parent", &std::process::id().to_string()]);
+        if let Some(wan) = &self.wan {
+            command.args(["--wan", &wan.to_string()]);
+        }
         if !joins.is_empty() {
             command.args(["--join", &joins.join(",")]);
         }

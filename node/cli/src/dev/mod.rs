@@ -16,6 +16,7 @@ use crate::agent::{Signals, small_runtime};
 use crate::context::Context;
 use crate::fail::{Done, Fail};
 use crate::output::{self, column, shown};
+use crate::wan::Wan;
 use cluster::{Cluster, Plan};
 use keys::Key;
 
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// The HTTP port of the first node; the system chooses all others
     #[arg(long, value_name = "P", default_value_t = 0)]
     http_port: u16,
+    /// Put the nodes on different continents, a round trip apart: 40ms[,jitter=5ms][,loss=1%][,rate=100mbit]
+    #[arg(long, value_name = "TIME[,…]")]
+    wan: Option<Wan>,
     /// Keep the directory with data and logs
     #[arg(long)]
     retain: bool,
@@ -53,7 +57,8 @@ async fn live(args: &Args) -> Done {
     let began = now();
     let mut signals = Signals::new()?;
     tidy_up_after_others();
-    let plan = Plan { nodes: usize::from(args.nodes), http_port: args.http_port, root: None };
+    let (nodes, wan) = (usize::from(args.nodes), args.wan.clone());
+    let plan = Plan { nodes, http_port: args.http_port, root: None, wan };
     let mut cluster = Cluster::new(plan)?;
     let up = tokio::select! {
         biased;
@@ -68,7 +73,7 @@ async fn live(args: &Args) -> Done {
         }
         Some(Ok(())) => {
             let context = note(&cluster);
-            let done = match banner(&cluster, context.is_some(), now().since(began)).await {
+            let done = match banner(&cluster, args, context.is_some(), now().since(began)).await {
                 Ok(()) => watch(&mut cluster, &mut signals).await,
                 // Nobody reads the banner: then nobody uses the cluster either.
                 Err(fail) => Err(fail),
@@ -122,7 +127,7 @@ fn note(cluster: &Cluster) -> Option<Context> {
 }
 
 /// At most twelve lines for three nodes: what runs, what to try, and the keys.
-async fn banner(cluster: &Cluster, noted: bool, took: Duration) -> Done {
+async fn banner(cluster: &Cluster, args: &Args, noted: bool, took: Duration) -> Done {
     let leader = cluster.leader(ELECTION).await;
     let rows: Vec<Value> = cluster
         .members()
@@ -149,10 +154,14 @@ async fn banner(cluster: &Cluster, noted: bool, took: Duration) -> Done {
     );
     text.push_str(&output::table(false, &rows, &columns));
     // Writing to a string does not fail.
+    if let Some(wan) = &args.wan {
+        let _ = writeln!(text, "\nwan   {}", wan.told());
+    }
     let _ = write!(
         text,
-        "\ntry   quorate name register web/primary http://10.0.0.4{agent}\n      \
+        "{}try   quorate name register web/primary http://10.0.0.4{agent}\n      \
          quorate name lookup web/primary -o json{agent}\nkeys  {}\n",
+        if args.wan.is_some() { "" } else { "\n" },
         if keys::are_read() { keys::SUMMARY } else { "Ctrl-C ends it" },
     );
     output::bytes(text.as_bytes())
