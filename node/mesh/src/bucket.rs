@@ -100,3 +100,30 @@ impl Bucket {
 fn parts(tokens: u64) -> u128 {
     u128::from(tokens) * PARTS
 }
+/// A bucket for what comes in pieces: a piece goes whole, and the next one waits until it is paid for.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    bucket: Bucket,
+    owed: u64,
+}
+
+impl Meter {
+    /// Begins with a full bucket.
+    pub fn new(rate: Rate, now: Time) -> Self {
+        Self { bucket: Bucket::new(rate, now), owed: 0 }
+    }
+
+    /// Whether the next piece may go; else how long to wait before asking again.
+    pub fn ready(&mut self, now: Time) -> Result<(), Duration> {
+        // What is larger than the bucket is paid for by emptying it.
+        let due = self.owed.min(self.bucket.rate().burst);
+        self.bucket.take(now, due)?;
+        self.owed -= due;
+        if self.owed == 0 { Ok(()) } else { Err(Duration::from_millis(1)) }
+    }
+
+    /// A piece of so many tokens has gone.
+    pub fn charge(&mut self, tokens: u64) {
+        self.owed = self.owed.saturating_add(tokens);
+    }
+}

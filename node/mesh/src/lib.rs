@@ -55,7 +55,7 @@ pub use cookie::{Cookie, Cookies};
 pub use counters::{Counters, Traffic};
 pub use error::{CallError, MeshError, SendError};
 pub use mesh::Mesh;
-pub use peer::{Inbound, LinkState, Peer, Road};
+pub use peer::{Inbound, LinkState, Peer, Road, Rule};
 pub use reason::Reason;
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
 pub use weather::{Climate, Conditions, Weather};

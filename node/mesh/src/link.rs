@@ -10,7 +10,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use quorate_vocab::{Boot, ClusterId, Lane, NodeId, Time};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::bucket::{Meter, Rate};
 use crate::calls::Calls;
 use crate::counters::LinkTally;
 use crate::hello::Hello;
@@ -48,6 +49,10 @@ pub(crate) struct Link {
     /// What this side takes in.
     terms: Terms,
     outbox: OnceLock<Arc<Outbox>>,
+    /// How fast the peer may be in each lane.
+    police: Mutex<[Option<Meter>; 3]>,
+    /// Whether the peer may send mail at all.
+    admits: AtomicBool,
     /// Calls of the peer that are worked on.
     under_way: AtomicU32,
     /// When a body last went either way.
@@ -78,6 +83,8 @@ impl Link {
             tally: LinkTally::new(now()),
             terms: limits.terms(),
             outbox: OnceLock::new(),
+            police: Mutex::default(),
+            admits: AtomicBool::new(true),
             under_way: AtomicU32::new(0),
             used: AtomicU64::new(now().0),
             asked_to_leave: AtomicBool::new(false),
@@ -91,6 +98,17 @@ impl Link {
     pub(crate) fn attach(&self, outbox: Arc<Outbox>) {
         outbox.attach(self.terms);
         assert!(self.outbox.set(outbox).is_ok(), "a link is raised once");
+    }
+
+    /// From now on the peer may be so fast, and may send mail or not.
+    pub(crate) fn police(&self, rates: [Option<Rate>; 3], admits: bool) {
+        let now = now();
+        self.admits.store(admits, Ordering::Relaxed);
+        *self.meters() = rates.map(|rate| rate.map(|rate| Meter::new(rate, now)));
+    }
+
+    fn meters(&self) -> MutexGuard<'_, [Option<Meter>; 3]> {
+        self.police.lock().expect("nothing panics while it measures")
     }
 
     /// What waits to be sent over it, once it is raised.
@@ -170,6 +188,8 @@ struct Watch {
     leaving: Leaving,
     /// When to look again whether the link is needed.
     look: Time,
+    /// When the peer may be granted more, if it was too fast.
+    grant: Option<Time>,
 }
 
 impl Watch {
@@ -179,13 +199,14 @@ impl Watch {
             told: Verdict::Up,
             leaving: Leaving::No,
             look: now + limits.idle_close / 4,
+            grant: None,
         }
     }
 
     /// How long to wait for bytes before something else is due.
     fn wait(&self, now: Time) -> Duration {
-        let due = self.pulse.deadline().map_or(self.look, |due| due.min(self.look));
-        due.since(now)
+        let due = [self.pulse.deadline(), self.grant].into_iter().flatten();
+        due.fold(self.look, Time::min).since(now)
     }
 }
 
@@ -273,7 +294,6 @@ impl Seat {
             if bodies > 0 {
                 link.use_now();
             }
-            self.grant(&mut reader);
             match self.fill(&mut source, &mut reader, &mut watch).await {
                 Ok(()) => {}
                 Err(Reason::Gone) if watch.leaving == Leaving::Agreed => return Reason::Unneeded,
@@ -290,6 +310,7 @@ impl Seat {
         watch: &mut Watch,
     ) -> Result<(), Reason> {
         loop {
+            watch.grant = self.grant(reader);
             let read = async {
                 match reader.room() {
                     Room::Buffer(buffer) => source.read_buf(buffer).await,
@@ -326,14 +347,27 @@ impl Seat {
         }
     }
 
-    /// Grants again what was read.
-    fn grant(&self, reader: &mut Reader) {
-        let Some(outbox) = self.link.outbox() else { return };
-        for lane in Lane::ALL {
+    /// Grants again what was read, but for what came too fast; says when to look at that again.
+    fn grant(&self, reader: &mut Reader) -> Option<Time> {
+        let outbox = self.link.outbox()?;
+        let mut meters = self.link.meters();
+        let mut again = None;
+        for (lane, meter) in Lane::ALL.into_iter().zip(&mut *meters) {
+            if let Some(meter) = meter.as_mut().filter(|_| reader.owes(lane)) {
+                let at = now();
+                if let Err(wait) = meter.ready(at) {
+                    again = Some(again.map_or(at + wait, |other: Time| other.min(at + wait)));
+                    continue;
+                }
+            }
             if let Some(bytes) = reader.grant(lane) {
+                if let Some(meter) = meter {
+                    meter.charge(bytes.into());
+                }
                 outbox.grant(lane, bytes);
             }
         }
+        again
     }
 
     /// Who opened a link that is not needed any more asks to end it.
@@ -351,6 +385,8 @@ impl Seat {
     fn receive(&self, lane: Lane, what: What, body: Body<'_>) -> Result<(), Reason> {
         let Self { shared, link, .. } = self;
         match what {
+            // It knows the rules as well, so it is one that does not keep to them.
+            What::Mail if !link.admits.load(Ordering::Relaxed) => Err(Reason::Denied),
             What::Mail => contained(|| shared.inbound.mail(link.node, &body)),
             What::Answer(call) => {
                 link.calls.end(call, Ok(body.into_bytes()));

@@ -22,8 +22,8 @@ use crate::porch::Porch;
 use crate::table::{Event, Table, Way};
 use crate::wire::{FRAGMENT_BYTES_MAX, What};
 use crate::{
-    CallError, Counters, Inbound, LinkState, MeshConfig, MeshError, Peer, Reason, Road, SendError,
-    dialer,
+    CallError, Counters, Inbound, LinkState, MeshConfig, MeshError, Peer, Reason, Road, Rule,
+    SendError, dialer,
 };
 
 /// How long [`Mesh::close`] waits for links to end. They end at once; this is for what nobody thought of.
@@ -127,6 +127,12 @@ impl Mesh {
         }
     }
 
+    /// What may go over the data road to a node, and come over it, from now on. All may, until this is said.
+    pub fn rule(&self, node: NodeId, rule: Rule) {
+        self.0.table().rule(node, rule);
+        self.0.announce();
+    }
+
     /// Closes the links to a node and stops to dial it, also at addresses that were greeted and led to it. A
     /// node that dials by itself, and proves itself, is let in again: who belongs is not the mesh's business.
     pub fn forget(&self, node: NodeId) {
@@ -166,7 +172,7 @@ impl Mesh {
         flow: u64,
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        let Way { outbox, closed } = self.0.table().way_to(to, now())?;
+        let Way { outbox, closed } = self.0.table().way_to(to, lane, now())?;
         let sent = if body.len() <= FRAGMENT_BYTES_MAX {
             outbox.push(lane, flow, What::Mail, body)
         } else {
@@ -184,7 +190,7 @@ impl Mesh {
 
     /// Waits until there may be room for more over the data road to a node, or there is no such road.
     pub async fn room(&self, to: NodeId) {
-        let way = self.0.table().way_to(to, now());
+        let way = self.0.table().way_to(to, Lane::Normal, now());
         if let Ok(Way { outbox, .. }) = way {
             outbox.room().await;
         }
@@ -192,7 +198,7 @@ impl Mesh {
 
     /// Opens the data road to a node, if it is not open.
     pub fn connect(&self, to: NodeId) -> Result<(), SendError> {
-        let way = self.0.table().way_to(to, now())?;
+        let way = self.0.table().way_to(to, Lane::Normal, now())?;
         if way.closed {
             dialer::reach(&self.0, to);
         }

@@ -16,9 +16,11 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
-use quorate_vocab::{ClusterId, Lane};
+use quorate_env::now;
+use quorate_vocab::{ClusterId, Lane, Time};
 use tokio::sync::Notify;
 
+use crate::bucket::{Meter, Rate};
 use crate::calls::Calls;
 use crate::hlc::Stamp;
 use crate::parcel::{Batch, Opening, Parcel, Waiting};
@@ -103,6 +105,10 @@ struct Queue {
     credit: i64,
     /// What is left of its share of the round.
     share: i64,
+    /// How fast it may be, if that is limited.
+    meter: Option<Meter>,
+    /// It has been too fast, and waits until then.
+    held: Option<Time>,
 }
 
 impl Outbox {
@@ -294,16 +300,17 @@ impl Outbox {
     /// Fills a batch of about `bytes_max` bytes with what goes next; calls that nobody waits for are dropped
     /// here. When the batch stays empty the writer is told of what comes.
     ///
-    /// What goes in it is stamped with the time of its going.
+    /// What goes in it is stamped with the time of its going. Gives when a lane that was too fast may go on.
     pub(crate) fn take(
         &self,
         bytes_max: usize,
         calls: &Calls,
         stamp: impl FnOnce() -> Stamp,
         batch: &mut Batch,
-    ) {
+    ) -> Option<Time> {
         let mut state = self.lock();
         state.take_own(batch);
+        let held = state.release();
         if state.phase == Phase::Open && state.lanes.iter().any(Queue::may_go) {
             batch.add(Frame::Stamp(stamp().0));
             while batch.bytes < bytes_max && state.take_turn(bytes_max, calls, batch) {}
@@ -313,6 +320,18 @@ impl Outbox {
         if batch.bytes > 0 {
             self.room.notify_waiters();
         }
+        held
+    }
+
+    /// From now on lanes may be so fast.
+    pub(crate) fn limit(&self, rates: [Option<Rate>; 3]) {
+        let mut state = self.lock();
+        for (queue, rate) in state.lanes.iter_mut().zip(rates) {
+            queue.meter = rate.map(|rate| Meter::new(rate, now()));
+            queue.held = None;
+        }
+        drop(state);
+        self.ready.notify_one();
     }
 
     /// Takes nothing any more, and forgets what waits; says how many bodies that were.
@@ -407,6 +426,8 @@ impl State {
 
     /// Takes a turn in a lane; false when each of its flows has to wait.
     fn serve(&mut self, lane: Lane, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
+        // Only limited lanes ask for the time.
+        let now = if self.lanes[lane.index()].meter.is_some() { now() } else { Time::default() };
         let Self { lanes, terms, last_stream, open_bytes, bytes, .. } = self;
         let queue = &mut lanes[lane.index()];
         let (before, cost_before) = (batch.bytes, batch.cost);
@@ -438,10 +459,28 @@ impl State {
                 let cost = (batch.cost - cost_before) as i64;
                 queue.credit -= cost;
                 queue.share -= cost.max(1);
+                if let Some(meter) = &mut queue.meter {
+                    meter.charge(cost.unsigned_abs());
+                    queue.held = meter.ready(now).err().map(|wait| now + wait);
+                }
                 return true;
             }
         }
         false
+    }
+
+    /// Lets go on what has waited long enough for having been too fast; when the next may.
+    fn release(&mut self) -> Option<Time> {
+        if self.lanes.iter().all(|queue| queue.meter.is_none()) {
+            return None;
+        }
+        let now = now();
+        for queue in &mut self.lanes {
+            let wait = queue.meter.as_mut().map(|meter| meter.ready(now));
+            queue.held = wait.and_then(Result::err).map(|wait| now + wait);
+        }
+        let waiting = self.lanes.iter().filter(|queue| !queue.turns.is_empty());
+        waiting.filter_map(|queue| queue.held).min()
     }
 
     /// Frames of the link itself.
@@ -476,6 +515,6 @@ impl State {
 impl Queue {
     #[inline]
     fn may_go(&self) -> bool {
-        self.credit > 0 && !self.turns.is_empty()
+        self.credit > 0 && self.held.is_none() && !self.turns.is_empty()
     }
 }

@@ -8,6 +8,7 @@ use quorate_env::BoxFuture;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::Rate;
 use crate::pulse::Verdict;
 use crate::span::{Offset, RoundTrips};
 use crate::{Reason, Traffic};
@@ -66,6 +67,36 @@ impl Peer {
             Road::Control => self.control_up,
             Road::Data => self.data_up,
         }
+    }
+}
+
+/// What may go over the data road to a node, and come over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which lanes may be sent in, by [`Lane::index`](quorate_vocab::Lane::index).
+    pub lanes: [bool; 3],
+    /// How fast each may be sent in. What is faster waits.
+    pub rates_out: [Option<Rate>; 3],
+    /// Whether the peer may send anything.
+    pub admits: bool,
+    /// How fast the peer may send in each lane. One that is faster is granted nothing, and so waits.
+    pub rates_in: [Option<Rate>; 3],
+}
+
+impl Rule {
+    /// Nothing is limited.
+    pub const OPEN: Self =
+        Self { lanes: [true; 3], rates_out: [None; 3], admits: true, rates_in: [None; 3] };
+
+    /// Whether there is nothing to be carried in either direction.
+    pub fn is_shut(&self) -> bool {
+        !self.admits && self.lanes == [false; 3]
+    }
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self::OPEN
     }
 }
 

@@ -174,6 +174,11 @@ impl Reader {
         }
     }
 
+    /// Whether something can be granted again in a lane.
+    pub fn owes(&self, lane: Lane) -> bool {
+        self.lanes[lane.index()].read > 0
+    }
+
     /// What can be granted again in a lane, once it is worth a word.
     pub fn grant(&mut self, lane: Lane) -> Option<u32> {
         let window = self.terms.windows[lane.index()];

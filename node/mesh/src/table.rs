@@ -20,13 +20,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 
-use quorate_vocab::{ClusterId, NodeId, Time};
+use quorate_vocab::{ClusterId, Lane, NodeId, Time};
 use tokio::sync::{Semaphore, watch};
 
 use crate::hello::Hello;
 use crate::link::Link;
 use crate::outbox::Outbox;
-use crate::{Limits, Peer, Reason, Road, SendError};
+use crate::{Limits, Peer, Reason, Road, Rule, SendError};
 
 /// A peer as it is now, shared by the table, which writes, and the peer's links, which read.
 #[derive(Debug)]
@@ -92,6 +92,8 @@ struct Entry {
     reaching: Reaching,
     /// How often it could not be opened, in a row.
     failures: u32,
+    /// What may be sent to it, and come from it.
+    rule: Rule,
 }
 
 /// Whether the data road is being opened.
@@ -192,6 +194,9 @@ impl Table {
                 entry.shown = None;
             }
         }
+        if link.road == Road::Data && entry.rule.is_shut() {
+            return Err(Reason::Denied);
+        }
         let slot = &entry.slots[link.road.index()];
         let is_theirs = link.dialled_by == link.node && self.me < link.node;
         if is_theirs && entry.proofs[link.road.index()].strong_count() > 0 {
@@ -226,7 +231,12 @@ impl Table {
         let fresh = || Arc::new(Outbox::new(&self.limits));
         let outbox = match link.road {
             Road::Control => fresh(),
-            Road::Data => entry.data.get_or_insert_with(fresh).clone(),
+            Road::Data => {
+                link.police(entry.rule.rates_in, entry.rule.admits);
+                let data = entry.data.get_or_insert_with(fresh).clone();
+                data.limit(entry.rule.rates_out);
+                data
+            }
         };
         link.attach(outbox.clone());
         if link.road == Road::Data {
@@ -263,13 +273,33 @@ impl Table {
         slot.link.as_ref().filter(|_| slot.up)
     }
 
+    /// From now on this may go to a node and come from it. A road that may carry nothing is closed.
+    pub(crate) fn rule(&mut self, node: NodeId, rule: Rule) {
+        let entry = self.entries.entry(node).or_default();
+        entry.rule = rule;
+        if rule.is_shut() {
+            entry.vacate(Road::Data, Reason::Denied, node, &mut self.events);
+            entry.drop_data();
+            return;
+        }
+        if let Some(outbox) = &entry.data {
+            outbox.limit(rule.rates_out);
+        }
+        if let Some(link) = &entry.slots[Road::Data.index()].link {
+            link.police(rule.rates_in, rule.admits);
+        }
+    }
+
     /// Where to put what is to be sent to a node over the data road.
     #[inline]
-    pub(crate) fn way_to(&mut self, node: NodeId, now: Time) -> Result<Way, SendError> {
+    pub(crate) fn way_to(&mut self, node: NodeId, lane: Lane, now: Time) -> Result<Way, SendError> {
         if self.closed {
             return Err(SendError::NoLink);
         }
         let entry = self.entries.get_mut(&node).ok_or(SendError::NoLink)?;
+        if !entry.rule.lanes[lane.index()] {
+            return Err(SendError::Denied);
+        }
         if let Some(outbox) = &entry.data {
             let closed = !entry.slots[1].up && !matches!(entry.reaching, Reaching::Now);
             return Ok(Way { outbox: outbox.clone(), closed });
@@ -280,6 +310,7 @@ impl Table {
             return Err(SendError::NoLink);
         }
         let outbox = entry.data.insert(Arc::new(Outbox::new(&self.limits))).clone();
+        outbox.limit(entry.rule.rates_out);
         Ok(Way { outbox, closed: true })
     }
 

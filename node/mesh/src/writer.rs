@@ -51,10 +51,11 @@ async fn write_batches(
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
     let mut next_ping = now() + limits.idle;
     loop {
-        outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
+        let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if batch.bytes == 0 {
-            let idle = next_ping.since(now());
-            if timeout(idle, outbox.ready()).await.is_err() {
+            let until = held.map_or(next_ping, |held| held.min(next_ping));
+            let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
+            if is_idle && until == next_ping {
                 outbox.say(|own| own.ping = true);
                 next_ping = now() + limits.idle;
                 // A link over which nothing goes keeps no memory.
