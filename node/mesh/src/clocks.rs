@@ -64,9 +64,10 @@ impl Clocks {
         tolerance: Duration,
     ) -> Self {
         let own_reading = Reading { node: own, offset: Some(Offset::default()), round_trips: None };
-        let peers = peers.into_iter().filter(|peer| peer.node != own);
+        // The own one comes last, so that no peer's stands for it.
+        let readings = peers.into_iter().chain([own_reading]);
         let readings: BTreeMap<NodeId, Reading> =
-            peers.chain([own_reading]).map(|reading| (reading.node, reading)).collect();
+            readings.map(|reading| (reading.node, reading)).collect();
         let median = median(readings.values().filter_map(|reading| reading.offset).collect());
         let mut table: BTreeMap<NodeId, Clock> = BTreeMap::new();
         for Reading { node, offset, round_trips } in readings.into_values() {

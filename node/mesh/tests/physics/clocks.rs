@@ -56,7 +56,8 @@ fn clocks_without_a_majority_that_agrees_convict_nobody() {
 #[test]
 fn what_is_within_its_error_of_the_tolerance_cannot_be_told() {
     assert_eq!(opinions(&compare(&[0, 0, 98])), "====");
-    assert_eq!(opinions(&compare(&[0, 0, 100])), "===?");
+    assert_eq!(opinions(&compare(&[0, 0, 99])), "===?");
+    assert_eq!(opinions(&compare(&[0, 0, 102])), "===?");
     assert_eq!(opinions(&compare(&[0, 0, 103])), "===!");
     let readings = [reading(2, None), reading(3, None), reading(4, Some(Offset::default()))];
     let clocks = Clocks::compare(OWN, readings, TOLERANCE);

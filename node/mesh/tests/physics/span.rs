@@ -67,6 +67,26 @@ fn the_best_of_eight_samples_counts_and_the_ninth_forgets_it() {
 }
 
 #[test]
+fn what_a_clock_drifts_while_the_peer_holds_the_question_is_part_of_the_error() {
+    let (two, mut span) = (Two { peer_ahead: 0, peer_fast_ppm: 500 }, Span::new());
+    // The worst there is: as fast as assumed, all of the way back, and read at once.
+    span.sample(two.sample(BEGIN, 0, 1000 * MILLI, 10 * MILLI)).unwrap();
+    let (offset, truth) = two.read(&span, BEGIN + 1010 * MILLI);
+    assert!(within(offset, truth), "{offset}, and {truth} is true");
+}
+
+#[test]
+fn a_clock_that_merely_drifts_does_not_contradict_its_earlier_samples() {
+    let (two, mut span) = (Two { peer_ahead: 0, peer_fast_ppm: -400 }, Span::new());
+    span.sample(two.sample(BEGIN, 2 * MILLI, 0, 0)).unwrap();
+    span.sample(two.sample(BEGIN + 1000 * MILLI, 0, 0, 10 * MILLI)).unwrap();
+    span.check();
+    let (offset, truth) = two.read(&span, BEGIN + 1010 * MILLI);
+    assert!(within(offset, truth), "{offset}, and {truth} is true");
+    assert!(offset.error < Duration::from_millis(2), "the first is still the best: {offset}");
+}
+
+#[test]
 fn round_trips_have_their_shortest_their_middle_and_their_tail_and_old_ones_are_forgotten() {
     let (two, mut span) = (Two::ahead(0), Span::new());
     assert!(span.round_trips().is_none() && span.offset(Time(0), Wall(0)).is_none());
