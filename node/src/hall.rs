@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
+use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::links::Rulebook;
 use crate::post::{self, Ask, Newcomer, Renewal, Told};
@@ -50,6 +51,7 @@ pub(crate) struct Hall {
     /// The number of the next request's flow.
     next_flow: AtomicU64,
     rulebook: Rulebook,
+    health: Health,
     closing: watch::Sender<bool>,
 }
 
@@ -92,6 +94,7 @@ impl Hall {
             keeper: Keeper::new(),
             next_flow: AtomicU64::new(0),
             rulebook: Rulebook::default(),
+            health: Health::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -134,6 +137,10 @@ impl Hall {
 
     pub(crate) fn rulebook(&self) -> &Rulebook {
         &self.rulebook
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {
@@ -217,7 +224,7 @@ impl Hall {
         // A flow of its own: to answer one of them may take long, and no order is promised between them.
         let flow = self.next_flow.fetch_add(1, Ordering::Relaxed);
         let lane = match ask {
-            Ask::Confirm | Ask::Renew(_) => Lane::High,
+            Ask::Confirm | Ask::Renew(_) | Ask::Hear(_) => Lane::High,
             _ => Lane::Normal,
         };
         let answer = self.mesh().call(to, lane, flow, post::wrap_ask(ask), within).await?;

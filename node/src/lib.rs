@@ -24,6 +24,7 @@ mod error;
 mod formation;
 mod ground;
 mod hall;
+mod health;
 mod keeper;
 mod links;
 mod names;

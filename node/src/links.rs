@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use quorate_mesh::standing::Evidence;
+use quorate_mesh::{LinkState, Road};
 use quorate_registry::{
     Command, Effect, Explanation, Judgement, Machine, Node, NodeFacts, NodeRole, Once, Op, Rate,
     Rules, Verdict,
@@ -36,7 +38,7 @@ pub struct LinkRule {
 }
 
 /// A link of this node, as it is at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Link {
     /// Who is on the other side.
@@ -47,12 +49,14 @@ pub struct Link {
     pub role: Option<NodeRole>,
     /// How it is, by the registry.
     pub state: MemberState,
+    /// How it stands, seen from here, and why.
+    pub standing: Option<Evidence>,
     /// Where it is dialled.
     pub address: String,
-    /// Whether the control session is up.
-    pub control_up: bool,
-    /// Whether data can flow.
-    pub data_up: bool,
+    /// The control link, while it is up.
+    pub control: Option<LinkState>,
+    /// The data road, while it is open.
+    pub data: Option<LinkState>,
     /// What may be sent over it.
     pub rule: LinkRule,
 }
@@ -127,7 +131,10 @@ impl Links {
     /// This node's links, in the order of their peers' names.
     pub fn list(&self) -> Vec<Link> {
         let voters = self.hall.group().status().voters;
-        let peers = self.hall.mesh().peers();
+        let (peers, states) = (self.hall.mesh().peers(), self.hall.mesh().links());
+        let state = |peer: NodeId, road| {
+            states.iter().find(|link| link.node == peer && link.road == road).cloned()
+        };
         let mut links: Vec<Link> = self.hall.group().read(|machine, _| {
             let link = |peer: quorate_mesh::Peer| Link {
                 role: machine.node(peer.id).map(|node| facts(node, &voters).role()),
@@ -135,12 +142,13 @@ impl Links {
                     Some(_) => MemberState::Up,
                     None => MemberState::Down,
                 },
+                standing: self.hall.health().of(peer.id),
                 rule: self.judge(peer.id),
                 peer: peer.id,
                 name: peer.name,
                 address: peer.address,
-                control_up: peer.control_up,
-                data_up: peer.data_up,
+                control: state(peer.id, Road::Control),
+                data: state(peer.id, Road::Data),
             };
             peers.into_iter().map(link).collect()
         });
@@ -229,25 +237,57 @@ impl Party {
     }
 }
 
-/// What this node may send to each other one, by the last look.
+/// What this node may send to each other one, and what it takes from it, by the last look.
 #[derive(Default)]
-pub(crate) struct Rulebook(RwLock<BTreeMap<NodeId, LinkRule>>);
+pub(crate) struct Rulebook(RwLock<BTreeMap<NodeId, Ways>>);
+
+/// What may go to a peer, and come from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ways {
+    pub(crate) there: LinkRule,
+    pub(crate) back: LinkRule,
+}
+
+impl From<Ways> for quorate_mesh::Rule {
+    fn from(Ways { there, back }: Ways) -> Self {
+        let rate = |rate: Rate| quorate_mesh::bucket::Rate {
+            per_second: rate.bytes_per_second,
+            burst: rate.burst_bytes,
+        };
+        Self {
+            lanes: there.lanes,
+            rates_out: there.rates.map(|limit| limit.map(rate)),
+            admits: back.allowed,
+            rates_in: back.rates.map(|limit| limit.map(rate)),
+        }
+    }
+}
 
 impl Rulebook {
     pub(crate) fn judge(&self, peer: NodeId) -> LinkRule {
         let known = self.0.read().expect("nothing panics while it holds the rulebook");
-        known.get(&peer).copied().unwrap_or(LinkRule::OPEN)
+        known.get(&peer).map_or(LinkRule::OPEN, |ways| ways.there)
     }
 
-    fn replace(&self, by: BTreeMap<NodeId, LinkRule>) {
-        *self.0.write().expect("nothing panics while it holds the rulebook") = by;
+    /// Gives what was there before.
+    fn replace(&self, by: BTreeMap<NodeId, Ways>) -> BTreeMap<NodeId, Ways> {
+        let mut known = self.0.write().expect("nothing panics while it holds the rulebook");
+        std::mem::replace(&mut *known, by)
     }
 }
 
-/// What this node may send to each other node of the registry. Whoever is not in it is not denied.
-pub(crate) fn apply(hall: &Hall) -> BTreeMap<NodeId, LinkRule> {
+/// Tells the mesh what may go to each other node of the registry, and come from it. Whoever is not in it is not
+/// denied.
+fn apply(hall: &Hall) {
     let voters = hall.group().status().voters;
-    hall.group().read(|machine, _| toward_all(machine, hall.id(), &voters))
+    let now = hall.group().read(|machine, _| toward_all(machine, hall.id(), &voters));
+    let before = hall.rulebook().replace(now.clone());
+    for (node, ways) in now.iter().filter(|(node, ways)| before.get(node) != Some(ways)) {
+        hall.mesh().rule(*node, (*ways).into());
+    }
+    for node in before.keys().filter(|node| !now.contains_key(node)) {
+        hall.mesh().rule(*node, quorate_mesh::Rule::OPEN);
+    }
 }
 
 /// Follows the rules, the nodes and the voters for as long as the node lives.
@@ -256,7 +296,7 @@ pub(crate) async fn follow(hall: Arc<Hall>) {
         // Both before the look, so that what changes during it is looked at again.
         let status = hall.group().status();
         let mut watch = hall.group().watch(hall.group().read(|_, index| index));
-        hall.rulebook().replace(apply(&hall));
+        apply(&hall);
         loop {
             tokio::select! {
                 biased;
@@ -275,18 +315,17 @@ fn concerns(effect: &Effect) -> bool {
     matches!(effect, Effect::RulesSet { .. } | Effect::NodeJoined(_) | Effect::NodeLeft(_))
 }
 
-fn toward_all(
-    machine: &Machine,
-    me: NodeId,
-    voters: &BTreeSet<NodeId>,
-) -> BTreeMap<NodeId, LinkRule> {
+fn toward_all(machine: &Machine, me: NodeId, voters: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Ways> {
     let rules = machine.rules();
     match machine.node(me) {
         // Nobody is asked where there is nothing to ask, or nobody to ask it of.
         Some(me) if !rules.is_empty() => {
             let others = machine.nodes().filter(|node| node.id != me.id);
-            let judge = |node: &Node| rules.judge(facts(me, voters), facts(node, voters)).into();
-            others.map(|node| (node.id, judge(node))).collect()
+            let judge = |from: &Node, to: &Node| {
+                LinkRule::from(rules.judge(facts(from, voters), facts(to, voters)))
+            };
+            let ways = |node: &Node| Ways { there: judge(me, node), back: judge(node, me) };
+            others.map(|node| (node.id, ways(node))).collect()
         }
         _ => BTreeMap::new(),
     }
@@ -335,12 +374,17 @@ mod tests {
         let shut = LinkRule { allowed: false, lanes: [false; 3], rates: [None; 3] };
         let slim = LinkRule { lanes: [true, true, false], ..LinkRule::OPEN };
         let nobody = BTreeSet::new();
-        let of_one = toward_all(&machine, NodeId(1), &nobody);
+        let there = |me: u64, voters: &BTreeSet<NodeId>| -> BTreeMap<NodeId, LinkRule> {
+            let ways = toward_all(&machine, NodeId(me), voters);
+            ways.into_iter().map(|(node, ways)| (node, ways.there)).collect()
+        };
+        let of_one = there(1, &nobody);
         assert_eq!(of_one, BTreeMap::from([(NodeId(2), slim), (NodeId(3), LinkRule::OPEN)]));
-        let of_two = toward_all(&machine, NodeId(2), &nobody);
+        let of_two = there(2, &nobody);
         assert_eq!(of_two, BTreeMap::from([(NodeId(1), LinkRule::OPEN), (NodeId(3), shut)]));
+        assert_eq!(toward_all(&machine, NodeId(2), &nobody)[&NodeId(1)].back, slim);
         // A vote makes another node of it, whatever its label says.
-        let of_two = toward_all(&machine, NodeId(2), &BTreeSet::from([NodeId(3)]));
+        let of_two = there(2, &BTreeSet::from([NodeId(3)]));
         assert_eq!(of_two[&NodeId(3)], LinkRule::OPEN);
     }
 

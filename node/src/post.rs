@@ -25,6 +25,8 @@ pub(crate) enum Ask {
     Confirm,
     /// This session is still there. Answered only after a majority confirmed the leader.
     Renew(Renewal),
+    /// Do you hear this node? I do not.
+    Hear(NodeId),
     /// I would like to take part.
     Admit(Newcomer),
     /// Shall we begin this cluster together?
@@ -48,6 +50,8 @@ pub(crate) enum Told {
         ttl_ms: u64,
     },
     SessionEnded,
+    /// Whether I hear the node that you asked about.
+    Heard(bool),
     /// You take part; these are the others at an index, so that you can reach whoever leads.
     Admitted {
         at: Index,

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use quorate_actor::Loss;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
 use quorate_mesh::pulse;
@@ -11,9 +10,9 @@ use quorate_mesh::{Inbound, Peer, Reason, Road};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
-use crate::formation;
 use crate::hall::Hall;
 use crate::post::{self, Ask, Newcomer, Post, Told};
+use crate::{formation, health};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -47,6 +46,7 @@ impl Inbound for Router {
     fn up(&self, peer: &Peer, road: Road) {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(peer = %peer.name, %road, "linked");
+            health::up(&hall, peer.id);
             formation::met(&hall, peer);
         }
     }
@@ -55,13 +55,16 @@ impl Inbound for Router {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(%peer, %road, %reason, "link lost");
             if road == Road::Data && reason != Reason::Unneeded {
-                hall.actors().lost(peer, Loss::Link);
+                hall.actors().lost(peer, health::loss(&hall, peer));
             }
+            health::down(&hall, peer, road, reason);
         }
     }
 
     fn pulse(&self, peer: NodeId, verdict: pulse::Verdict) {
-        tracing::info!(%peer, ?verdict, "a link has changed its pulse");
+        if let Some(hall) = self.0.upgrade() {
+            health::pulse(&hall, peer, verdict);
+        }
     }
 
     fn needs(&self, peer: NodeId) -> bool {
@@ -88,6 +91,7 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Renew(_) => Told::Declined,
         Ask::Admit(newcomer) if newcomer.id == from => admit(hall, newcomer).await,
         Ask::Admit(_) => Told::Declined,
+        Ask::Hear(node) => Told::Heard(health::hears(hall, node)),
         Ask::Found(founding) => formation::agree(hall, from, &founding),
     }
 }

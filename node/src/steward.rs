@@ -11,6 +11,7 @@ use quorate_vocab::{Epoch, Name, NodeId, Pid, SessionId};
 
 use crate::error::Error;
 use crate::hall::Hall;
+use crate::health;
 use crate::names::Held;
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -75,10 +76,12 @@ pub(crate) async fn attend(hall: Arc<Hall>) {
         for (node, address) in nodes {
             learn(&hall, node, &address);
         }
+        health::recall(&hall);
         let mut watch = hall.group().watch(index);
         // Ends when this node fell so far behind that it has to look at the whole again.
         while let Ok(change) = watch.next().await {
             for effect in &change.effects {
+                health::learn(&hall, change.index, effect);
                 match effect {
                     Effect::NodeJoined(node) => learn(&hall, node.id, &node.address),
                     Effect::NodeLeft(node) => hall.mesh().forget(*node),

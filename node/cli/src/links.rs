@@ -24,13 +24,16 @@ const PATH: &str = "/v1/links/rules";
 const LINKS: &[Column] = &[
     column("PEER", |link| shown(&link["name"])),
     column("ROLE", |link| shown(&link["role"])),
-    column("STATE", |link| shown(&link["state"])),
-    column("CONTROL", |link| shown(&link["control"])),
-    column("DATA", |link| shown(&link["data"])),
+    column("STANDING", |link| shown(&link["standing"])),
+    column("CONTROL", |link| road(&link["control"])),
+    column("DATA", |link| road(&link["data"])),
+    column("RTT", |link| measure(link, |road| millis(&road["rtt_ms"]["p50"]))),
+    column("CLOCK", |link| measure(link, ahead)),
     column("LANES", lanes),
     wide("RATES", rates),
     column("ADDRESS", |link| shown(&link["address"])),
     wide("ID", |link| shown(&link["id"])),
+    wide("EVIDENCE", |link| shown(&link["evidence"])),
 ];
 
 const RULES: &[Column] = &[
@@ -44,6 +47,31 @@ const RULES: &[Column] = &[
 
 const SET: &[Column] =
     &[column("VERSION", |set| shown(&set["version"])), column("RULES", |set| shown(&set["rules"]))];
+
+/// Who opened a road, if it is open.
+fn road(road: &Value) -> String {
+    match (road["ours"].as_bool(), road["suspect"].as_bool()) {
+        (None, _) => "-".to_owned(),
+        (_, Some(true)) => "quiet".to_owned(),
+        (Some(true), _) => "ours".to_owned(),
+        (Some(false), _) => "theirs".to_owned(),
+    }
+}
+
+/// What was measured over either road.
+fn measure(link: &Value, of: impl Fn(&Value) -> Option<String>) -> String {
+    of(&link["control"]).or_else(|| of(&link["data"])).unwrap_or_else(|| "-".to_owned())
+}
+
+fn millis(number: &Value) -> Option<String> {
+    Some(format!("{:.2}ms", number.as_f64()?))
+}
+
+/// By how much the peer's wall clock is ahead of this node's, and how wrong that may be.
+fn ahead(road: &Value) -> Option<String> {
+    let (ahead, error) = (road["clock_ahead_ms"].as_f64()?, road["clock_error_ms"].as_f64()?);
+    Some(format!("{ahead:+.1}±{error:.1}ms"))
+}
 
 /// `quorate links`
 pub(crate) fn run(view: &View, command: Option<LinksCommand>) -> Done {

@@ -4,6 +4,7 @@
 //! ["normal"], "rate": "10MiB/s"}`. What is answered can be sent back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -11,7 +12,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use quorate::{
-    Explained, Explanation, Index, Lane, Lanes, Link, LinkRule, NodeName, Party, Rate, Rule, Rules,
+    Explained, Explanation, Index, Lane, Lanes, Link, LinkRule, LinkState, NodeName, Party, Rate,
+    Rule, Rules,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -214,11 +216,32 @@ fn link(link: &Link) -> Value {
         "role": link.role.map(quorate::NodeRole::as_str),
         "state": status::state(link.state),
         "address": link.address,
-        "control": link.control_up,
-        "data": link.data_up,
+        "standing": link.standing.map(|standing| standing.standing.to_string()),
+        "evidence": link.standing.map(|standing| standing.to_string()),
+        "control": link.control.as_ref().map(state_of),
+        "data": link.data.as_ref().map(state_of),
         "allowed": allowed,
         "lanes": lanes(*open),
         "rates": rates(slow),
+    })
+}
+
+/// One of the roads to a peer.
+fn state_of(link: &LinkState) -> Value {
+    let millis = |span: Duration| span.as_secs_f64() * 1e3;
+    json!({
+        "ours": link.is_ours,
+        "up_s": link.lasting.as_secs_f64(),
+        "idle_s": link.idle.as_secs_f64(),
+        "suspect": link.is_suspect,
+        "waiting_bytes": link.waiting,
+        "bytes_in": link.traffic.bytes_in,
+        "bytes_out": link.traffic.bytes_out,
+        "rtt_ms": link.round_trips.map(|trips| json!({
+            "min": millis(trips.min), "p50": millis(trips.p50), "p99": millis(trips.p99),
+        })),
+        "clock_ahead_ms": link.offset.map(|offset| offset.nanos as f64 / 1e6),
+        "clock_error_ms": link.offset.map(|offset| millis(offset.error)),
     })
 }
 
