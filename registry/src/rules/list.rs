@@ -10,8 +10,8 @@ use super::{Rate, Rule, Selector};
 #[serde(try_from = "Vec<Rule>", into = "Vec<Rule>")]
 pub struct Rules(Vec<Rule>);
 
-/// Why a list of rules cannot be in force. Nothing changed; correct the rules. Verdicts are remembered, so this
-/// stays small, whatever the rules were.
+/// Why a list of rules cannot be in force. Nothing changed; correct the rules. Verdicts are remembered, so
+/// this stays small, whatever the rules were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum RulesError {
     /// There are more rules than one list may have.
