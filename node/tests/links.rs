@@ -136,10 +136,10 @@ async fn nodes_come_and_go_for_a_reason_and_an_edge_is_hidden() {
     let mut all = first.monitor_nodes(Which::Known);
     assert_eq!(visible.present().count(), 2);
     nodes.pop().expect("the edge").shutdown().await;
-    assert!(is_gone(next(&mut all).await, "n4"));
+    assert!(is_gone(&next(&mut all).await, "n4"));
     nodes.pop().expect("the third").shutdown().await;
     for monitor in [&mut visible, &mut all] {
-        assert!(is_gone(next(monitor).await, "n3"));
+        assert!(is_gone(&next(monitor).await, "n3"));
     }
 
     let join: Vec<String> = nodes.iter().map(|node| node.address().to_owned()).collect();
@@ -154,7 +154,7 @@ async fn nodes_come_and_go_for_a_reason_and_an_edge_is_hidden() {
 
 /// Whether a node went as one does that is shut down. On a machine that stood still its farewell may come
 /// too late; then it is silence that tells.
-fn is_gone(news: (String, Option<DownReason>), name: &str) -> bool {
+fn is_gone(news: &(String, Option<DownReason>), name: &str) -> bool {
     let reasons = [Some(DownReason::Stopped), Some(DownReason::Silent)];
     news.0 == name && reasons.contains(&news.1)
 }

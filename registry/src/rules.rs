@@ -8,8 +8,8 @@
 //! (its lease, the log, the way to a leader) is never denied, so that no rule can cut off whoever must be
 //! reached to change it.
 //!
-//! Not here: links. Whoever keeps some asks [`Rules::judge`], which is a function of the rules and of what the
-//! registry knows of two nodes, and so gives the same on every node.
+//! Not here: links. Whoever keeps some asks [`Rules::judge`], which is a function of the rules and of what
+//! the registry knows of two nodes, and so gives the same on every node.
 
 use std::collections::BTreeMap;
 

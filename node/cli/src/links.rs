@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toml::Table;
 use ureq::http::Method;
 
-use crate::args::{LinksCommand, RulesCommand, View};
+use crate::args::{LinksCommand, ReplaceRules, RulesCommand, View};
 use crate::client::{Ask, Client, encoded};
 use crate::fail::{Done, Fail};
 use crate::names::consistency;
@@ -84,14 +84,8 @@ pub(crate) fn run(view: &View, command: Option<LinksCommand>) -> Done {
         }
         Some(LinksCommand::Rules { command }) => match command {
             RulesCommand::Show { local } => show(&client, format, local),
-            RulesCommand::Set { file, replace } => {
-                let rules = read(&file)?;
-                set(&client, format, rules, replace.replace_version, &replace.idempotency_key)
-            }
-            RulesCommand::Reset { replace } => {
-                let none = Value::Array(Vec::new());
-                set(&client, format, none, replace.replace_version, &replace.idempotency_key)
-            }
+            RulesCommand::Set { file, replace } => set(&client, format, &read(&file)?, &replace),
+            RulesCommand::Reset { replace } => set(&client, format, &json!([]), &replace),
         },
     }
 }
@@ -122,18 +116,13 @@ fn show(client: &Client, format: Format, local: bool) -> Done {
     Ok(())
 }
 
-fn set(
-    client: &Client,
-    format: Format,
-    rules: Value,
-    replace_version: Option<u64>,
-    key: &Option<String>,
-) -> Done {
+fn set(client: &Client, format: Format, rules: &Value, replace: &ReplaceRules) -> Done {
     let mut body = json!({ "rules": rules });
-    if let Some(version) = replace_version {
+    if let Some(version) = replace.replace_version {
         body["replace_version"] = version.into();
     }
-    let ask = Ask::write(Method::PUT, PATH, Some(&body), key.as_deref());
+    let key = replace.idempotency_key.as_deref();
+    let ask = Ask::write(Method::PUT, PATH, Some(&body), key);
     let mut set = client.ask(&ask)?.with_age();
     set["name"] = set["version"].clone();
     output::one(format, &set, SET)

@@ -151,8 +151,8 @@ codes! {
     BAD_RULES 208 400 Refused:
         "these rules cannot be in force";
         "Nothing changed; the rules in force stay.";
-        "The detail says which rule and what could stand there. At most 256 rules, whose selectors have 65536 \
-         bytes together."
+        "The detail says which rule and what could stand there. At most 256 rules, whose selectors have \
+         65536 bytes together."
     TAKEN 301 409 Refused:
         "the name is held";
         "Nothing changed; the present holder keeps it.";

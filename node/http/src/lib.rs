@@ -1,9 +1,9 @@
 //! The HTTP face of a node: its API in JSON, its probes and its metrics.
 //!
 //! ```text
-//!   client ──► door (bounded, impatient) ──► guard (who may) ──► names · sessions · watch · links · status ──► Node
-//!                                                │                                │
-//!                                             metrics ◄── counts            problem, shape (JSON)
+//!   client ─► door (bounded, impatient) ─► guard (who may) ─► names sessions watch links status ─► Node
+//!                                             │                                 │
+//!                                          metrics ◄── counts         problem, shape (JSON)
 //! ```
 //!
 //! This crate and the command line's client are the only owners of JSON. A request is understood, handed to

@@ -10,7 +10,8 @@ use super::{Rate, Rule, Selector};
 #[serde(try_from = "Vec<Rule>", into = "Vec<Rule>")]
 pub struct Rules(Vec<Rule>);
 
-/// Why a list of rules cannot be in force. Nothing changed; correct the rules.
+/// Why a list of rules cannot be in force. Nothing changed; correct the rules. Verdicts are remembered, so
+/// this stays small, whatever the rules were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum RulesError {
     /// There are more rules than one list may have.
@@ -36,14 +37,13 @@ pub enum RulesError {
         rule: u64,
     },
     /// A selector whose text would mean something else, or nothing.
-    #[error("rule {rule}: `{selector}` can mean no node: {why}")]
+    #[error(
+        "rule {rule}: a selector does not read as what it means: a label's key is not empty and has no `=`, \
+         a group's name is not empty and has no comma, nor blanks around it"
+    )]
     Selector {
         /// The number of its rule, from 1.
         rule: u64,
-        /// The selector as text.
-        selector: String,
-        /// What is wrong with it.
-        why: String,
     },
     /// A rate at which nothing moves, or one beyond counting.
     #[error(
@@ -102,12 +102,8 @@ impl Rule {
         if let Some(lane) = Lane::ALL.into_iter().find(timid) {
             return Err(RulesError::Rate { rule, lane });
         }
-        for selector in [&self.from, &self.to] {
-            selector.check().map_err(|why| RulesError::Selector {
-                rule,
-                selector: selector.to_string(),
-                why: why.to_owned(),
-            })?;
+        if [&self.from, &self.to].iter().any(|selector| selector.check().is_err()) {
+            return Err(RulesError::Selector { rule });
         }
         Ok(())
     }
