@@ -113,7 +113,7 @@ async fn found(hall: &Arc<Hall>) {
 fn candidates(hall: &Arc<Hall>, peers: &[Peer]) -> Option<BTreeSet<NodeId>> {
     let mut seen: Vec<(NodeName, NodeId)> = peers
         .iter()
-        .filter(|peer| peer.control_up && peer.data_up)
+        .filter(|peer| peer.control_up)
         .map(|peer| (peer.name.clone(), peer.id))
         .collect();
     seen.push((hall.config().name.clone(), hall.id()));

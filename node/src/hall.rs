@@ -5,16 +5,17 @@
 //! applied once; one that carries none ends as unknown at the first doubt.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_actor::{Actors, Carrier, NotSent};
+use quorate_actor::{Actors, Carrier, NotSent, Postage};
 use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError};
 use quorate_env::BoxFuture;
-use quorate_mesh::{CallError, Mesh, Road};
+use quorate_mesh::{CallError, Mesh, SendError};
 use quorate_registry::{Command, Once, Refusal, Verdict};
-use quorate_vocab::{Index, NodeId};
+use quorate_vocab::{Index, Lane, NodeId};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -29,6 +30,13 @@ use crate::tenancy::Tenancy;
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Raft's requests keep their order, but those that are long have a flow of their own.
+const RAFT_FLOW: u64 = u64::MAX;
+const RAFT_LONG_FLOW: u64 = RAFT_FLOW - 1;
+
+/// From this length on a request is long.
+const LONG_BYTES: usize = 64 * 1024;
+
 pub(crate) struct Hall {
     config: Config,
     identity: Arc<dyn Identity>,
@@ -38,6 +46,8 @@ pub(crate) struct Hall {
     tenancy: Tenancy,
     steward: Steward,
     keeper: Keeper,
+    /// The number of the next request's flow.
+    next_flow: AtomicU64,
     closing: watch::Sender<bool>,
 }
 
@@ -78,6 +88,7 @@ impl Hall {
             tenancy,
             steward: Steward::default(),
             keeper: Keeper::new(),
+            next_flow: AtomicU64::new(0),
             closing: watch::Sender::new(false),
         }
     }
@@ -196,11 +207,13 @@ impl Hall {
         ask: &Ask,
         within: Duration,
     ) -> Result<Told, CallError> {
-        let road = match ask {
-            Ask::Confirm | Ask::Renew(_) => Road::Control,
-            _ => Road::Data,
+        // A flow of its own: to answer one of them may take long, and no order is promised between them.
+        let flow = self.next_flow.fetch_add(1, Ordering::Relaxed);
+        let lane = match ask {
+            Ask::Confirm | Ask::Renew(_) => Lane::High,
+            _ => Lane::Normal,
         };
-        let answer = self.mesh().call(to, road, post::wrap_ask(ask), within).await?;
+        let answer = self.mesh().call(to, lane, flow, post::wrap_ask(ask), within).await?;
         post::unwrap_told(&answer).ok_or(CallError::Unknown)
     }
 
@@ -293,7 +306,7 @@ impl Hall {
         };
         match self.ask(leader, ask, within).await {
             Ok(told) => Ok(told),
-            Err(CallError::NotSent(_)) => Err(Miss::NotDone(NotDone::NoLeader)),
+            Err(CallError::NotSent(_) | CallError::Busy) => Err(Miss::NotDone(NotDone::NoLeader)),
             Err(_) => Err(Miss::Unknown),
         }
     }
@@ -323,9 +336,14 @@ impl Peers for Wires {
             return Box::pin(std::future::ready(Err(PeerError::NoLink)));
         };
         let body = post::wrap_raft(&request);
+        // What is long must not keep elections and heartbeats waiting.
+        let (lane, flow) = match body.len() {
+            0..LONG_BYTES => (Lane::High, RAFT_FLOW),
+            _ => (Lane::Normal, RAFT_LONG_FLOW),
+        };
         Box::pin(async move {
-            mesh.call(to, Road::Control, body, within).await.map_err(|error| match error {
-                CallError::NotSent(_) => PeerError::NoLink,
+            mesh.call(to, lane, flow, body, within).await.map_err(|error| match error {
+                CallError::NotSent(_) | CallError::Busy => PeerError::NoLink,
                 _ => PeerError::NoAnswer,
             })
         })
@@ -333,8 +351,13 @@ impl Peers for Wires {
 }
 
 impl Carrier for Wires {
-    fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
-        let mesh = self.0.get().ok_or(NotSent)?;
-        mesh.send(to, Road::Data, letter).map_err(|_| NotSent)
+    fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent> {
+        let mesh = self.0.get().ok_or(NotSent::Unreachable)?;
+        mesh.send(to, postage.lane, postage.flow, letter).map_err(|error| match error {
+            SendError::Full => NotSent::Full,
+            SendError::Denied => NotSent::Denied,
+            SendError::TooLong { bytes_max, .. } => NotSent::TooLong { bytes_max },
+            _ => NotSent::Unreachable,
+        })
     }
 }

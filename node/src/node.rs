@@ -88,6 +88,7 @@ impl Node {
             hall.run(formation::form(hall.clone()));
         }
         hall.run(steward::attend(hall.clone()));
+        hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
         Ok(Self { hall, recovery: Arc::new(recovery) })

@@ -3,7 +3,7 @@
 //! A body begins with one byte that says whose it is: Raft's own bytes go through unopened, everything else
 //! is an [`Ask`] in our format, version first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_registry::{Command, Op, Verdict};
@@ -52,6 +52,7 @@ pub(crate) enum Told {
     Admitted {
         at: Index,
         nodes: Vec<(NodeId, String)>,
+        voters: BTreeSet<NodeId>,
     },
     /// Yes; I will never begin another.
     Agreed,

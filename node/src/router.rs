@@ -3,9 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use quorate_actor::Loss;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
-use quorate_mesh::{Inbound, Peer, Road};
+use quorate_mesh::{Inbound, Peer, Reason, Road};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
@@ -17,11 +18,11 @@ use crate::post::{self, Ask, Newcomer, Post, Told};
 pub(crate) struct Router(pub(crate) Weak<Hall>);
 
 impl Inbound for Router {
-    fn mail(&self, from: &Peer, _road: Road, body: Bytes) {
+    fn mail(&self, from: NodeId, body: &[u8]) {
         if let Some(hall) = self.0.upgrade()
-            && let Err(error) = hall.actors().deliver(from.id, body)
+            && let Err(error) = hall.actors().deliver(from, body)
         {
-            tracing::debug!(from = %from.name, %error, "a letter was not delivered");
+            tracing::debug!(%from, %error, "a letter was not delivered");
         }
     }
 
@@ -42,18 +43,24 @@ impl Inbound for Router {
         }
     }
 
-    fn met(&self, peer: &Peer) {
+    fn up(&self, peer: &Peer, road: Road) {
         if let Some(hall) = self.0.upgrade() {
-            tracing::info!(peer = %peer.name, "linked");
+            tracing::info!(peer = %peer.name, %road, "linked");
             formation::met(&hall, peer);
         }
     }
 
-    fn parted(&self, peer: NodeId) {
+    fn down(&self, peer: NodeId, road: Road, reason: Reason) {
         if let Some(hall) = self.0.upgrade() {
-            tracing::info!(%peer, "link lost");
-            hall.actors().lost(peer);
+            tracing::info!(%peer, %road, %reason, "link lost");
+            if road == Road::Data && reason != Reason::Unneeded {
+                hall.actors().lost(peer, Loss::Link);
+            }
         }
+    }
+
+    fn needs(&self, peer: NodeId) -> bool {
+        self.0.upgrade().is_some_and(|hall| hall.actors().is_tied_to(peer))
     }
 }
 
@@ -86,7 +93,8 @@ async fn admit(hall: &Arc<Hall>, newcomer: Newcomer) -> Told {
     match hall.propose(command, hall.config().lease).await {
         Ok((_, Verdict::Joined)) => hall.group().read(|machine, at| {
             let nodes = machine.nodes().map(|node| (node.id, node.address.clone()));
-            Told::Admitted { at, nodes: nodes.collect() }
+            let voters = hall.group().status().voters;
+            Told::Admitted { at, nodes: nodes.collect(), voters }
         }),
         Ok((index, refused)) => Told::Decided(index, refused),
         Err(_) => Told::Declined,

@@ -89,6 +89,18 @@ pub(crate) async fn attend(hall: Arc<Hall>) {
     }
 }
 
+/// Keeps control links to the voters, and to nobody else, for as long as the node lives.
+pub(crate) async fn keep_to_voters(hall: Arc<Hall>) {
+    loop {
+        let status = hall.group().status();
+        // Before the group has begun, whoever is met may become one.
+        if !status.voters.is_empty() {
+            hall.mesh().keep(&status.voters);
+        }
+        hall.group().status_changed(&status).await;
+    }
+}
+
 fn learn(hall: &Hall, node: NodeId, address: &str) {
     if node != hall.id() {
         hall.mesh().learn(node, address);

@@ -125,7 +125,7 @@ async fn take_part(hall: &Arc<Hall>) {
 /// others know where; to wait for its link would cost a lease.
 fn reaches_leader(hall: &Hall) -> bool {
     let is_linked =
-        |leader| hall.mesh().peers().into_iter().any(|peer| peer.id == leader && peer.data_up);
+        |leader| hall.mesh().peers().into_iter().any(|peer| peer.id == leader && peer.control_up);
     hall.group().leader().is_some_and(|leader| leader == hall.id() || is_linked(leader))
 }
 
@@ -143,9 +143,9 @@ async fn join(hall: &Arc<Hall>) -> bool {
 
 async fn ask_to_be_let_in(hall: &Arc<Hall>) -> bool {
     let ask = Ask::Admit(hall.newcomer());
-    for peer in hall.mesh().peers().into_iter().filter(|peer| peer.data_up) {
+    for peer in hall.mesh().peers().into_iter().filter(|peer| peer.control_up) {
         match hall.ask(peer.id, &ask, hall.config().lease).await {
-            Ok(Told::Admitted { at, nodes }) => {
+            Ok(Told::Admitted { at, nodes, voters }) => {
                 // Only what is newer than this node's own state, or it would go back to an address that
                 // another has left; and nothing is applied between the look and the learning.
                 hall.group().read(|_, applied| {
@@ -153,6 +153,9 @@ async fn ask_to_be_let_in(hall: &Arc<Hall>) -> bool {
                         nodes.iter().filter(|(node, _)| *node != hall.id() && applied < at);
                     for (node, address) in others {
                         hall.mesh().learn(*node, address);
+                    }
+                    if applied < at {
+                        hall.mesh().keep(&voters);
                     }
                 });
                 return true;

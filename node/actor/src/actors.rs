@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use quorate_vocab::{Boot, NodeId, Pid, Ref};
+use quorate_vocab::{Boot, Lane, NodeId, Pid, Ref};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::coop::unconstrained;
 
 use crate::addr::Way;
 use crate::call::{Busy, Calls, Slot};
+use crate::carrier::on_a_sheet;
 use crate::codec::BODY_BYTES_CEILING;
 use crate::intake::Intake;
 use crate::letter::{self, Gone, Letter, Mail, Route};
@@ -29,8 +29,8 @@ use crate::table::Table;
 use crate::timers::{Fire, Timers};
 use crate::watchdog::{self, Kennel};
 use crate::{
-    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Mailbox,
-    Message, NameError, NotSent, SendError, Timer, Wire, reply,
+    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Loss, Mailbox,
+    Message, NameError, NotSent, Postage, SendError, Timer, Wire, here, reply,
 };
 
 /// The processes of one life of a node. Clones are the same runtime.
@@ -42,9 +42,12 @@ pub struct Actors(pub(crate) Arc<Inner>);
 pub struct ActorsConfig {
     /// How many messages a mailbox holds if its process does not say otherwise; 0 counts as 1.
     pub mailbox_max: usize,
-    /// The most that the body of a letter may weigh, sent or received; at most 16 MiB, and a greater number
+    /// The most that the body of a letter may weigh, sent or received; at most 256 MiB, and a greater number
     /// counts as that. Nodes that talk to each other should agree on it.
     pub message_bytes_max: usize,
+    /// How many bytes of letters from other nodes may wait in one mailbox; letters of up to a KiB are not
+    /// counted, and one always finds room. More is refused as if the mailbox was full.
+    pub mailbox_bytes_max: usize,
     /// How many calls of this node may wait for answers from other nodes at once.
     pub calls_max: usize,
     /// How many workers run processes; 0 means as many as tokio has.
@@ -57,7 +60,9 @@ impl Default for ActorsConfig {
     fn default() -> Self {
         Self {
             mailbox_max: 65_536,
-            message_bytes_max: 1 << 20,
+            // 64 MiB, and room for what is said of them.
+            message_bytes_max: (64 << 20) + (4 << 10),
+            mailbox_bytes_max: 64 << 20,
             calls_max: 262_144,
             workers: 0,
             hog_after: Duration::from_millis(200),
@@ -136,8 +141,8 @@ pub(crate) struct Inner {
 struct Nowhere;
 
 impl Carrier for Nowhere {
-    fn post(&self, _to: NodeId, _letter: Bytes) -> Result<(), NotSent> {
-        Err(NotSent)
+    fn post(&self, _: NodeId, _: Postage, _: &mut Vec<u8>) -> Result<(), NotSent> {
+        Err(NotSent::Unreachable)
     }
 }
 
@@ -359,9 +364,9 @@ impl Actors {
         first.push((pid, within));
     }
 
-    /// Takes in a letter that another node's carrier was given. A letter that is refused is counted, and
-    /// whoever waits for an answer to it is told.
-    pub fn deliver(&self, from: NodeId, letter: Bytes) -> Result<(), LetterError> {
+    /// Takes in a letter that another node's carrier was given; it is decoded from where it lies. A letter
+    /// that is refused is counted, and whoever waits for an answer to it is told.
+    pub fn deliver(&self, from: NodeId, letter: &[u8]) -> Result<(), LetterError> {
         let delivered = match letter::read(letter, self.0.config.message_bytes_max) {
             Ok(Letter::Mail(mail)) => self.deliver_mail(mail),
             Ok(Letter::Answer { route, outcome }) => self.deliver_answer(route, outcome),
@@ -376,8 +381,13 @@ impl Actors {
 
     /// Learns that the link to a node broke, so letters may have been lost both ways: calls to it that wait
     /// end as [`CallError::MaybeDelivered`].
-    pub fn lost(&self, node: NodeId) {
+    pub fn lost(&self, node: NodeId, _loss: Loss) {
         self.settle_as_lost(Some(node));
+    }
+
+    /// Whether a process here waits for that node. While one does, the link should stay open.
+    pub fn is_tied_to(&self, node: NodeId) -> bool {
+        self.calls().wait_for(node)
     }
 
     /// Lets no process start any more, asks those to end that are to [go first](Self::close_first), ends all
@@ -411,7 +421,7 @@ impl Actors {
         self.settle_as_lost(None);
     }
 
-    fn deliver_mail(&self, mail: Mail) -> Result<(), LetterError> {
+    fn deliver_mail(&self, mail: Mail<'_>) -> Result<(), LetterError> {
         if mail.target.node != self.0.node {
             return Err(LetterError::NotMine);
         }
@@ -427,7 +437,7 @@ impl Actors {
     fn deliver_answer(
         &self,
         route: Route,
-        outcome: Result<Bytes, Gone>,
+        outcome: Result<&[u8], Gone>,
     ) -> Result<(), LetterError> {
         if route.node != self.0.node {
             return Err(LetterError::NotMine);
@@ -457,6 +467,10 @@ impl Actors {
 
     pub(crate) fn message_bytes_max(&self) -> usize {
         self.0.config.message_bytes_max
+    }
+
+    pub(crate) fn mailbox_bytes_max(&self) -> usize {
+        self.0.config.mailbox_bytes_max
     }
 
     pub(crate) fn set_timer(&self, id: Ref, after: Duration, fire: Fire) -> Timer {
@@ -552,13 +566,16 @@ impl Actors {
         message: &M,
     ) -> Result<(), SendError> {
         let (protocol, version) = wire.id;
-        let (letter, routes) = letter::write_mail(to, protocol, version, |letter| {
-            reply::encode_message(self, to.node, wire, message, letter)
-        })?;
-        self.0.carrier.post(to.node, letter).map_err(|_| {
-            // The rights to answer are in the letter, and only there.
-            self.dismiss_all(routes, Gone::NoReply);
-            SendError::NotSent
+        on_a_sheet(|letter| {
+            let routes = letter::write_mail(to, protocol, version, letter, |letter| {
+                reply::encode_message(self, to.node, wire, message, letter)
+            })?;
+            let postage = Postage::between(wire.lane, here::serial(), to);
+            self.0.carrier.post(to.node, postage, letter).map_err(|why| {
+                // The rights to answer are in the letter, and only there.
+                self.dismiss_all(routes, Gone::NoReply);
+                why.into()
+            })
         })
     }
 
@@ -567,7 +584,7 @@ impl Actors {
         if route.node == self.0.node {
             self.settle(route, Err(gone.into()));
         } else {
-            self.post_answer(route, letter::write_gone(route, gone));
+            self.post_answer(route, Lane::High, |letter| letter::write_gone(route, gone, letter));
         }
     }
 
@@ -583,18 +600,22 @@ impl Actors {
     }
 
     /// Sends an answer's letter, or takes it in when the caller is of this node after all.
-    pub(crate) fn post_answer(&self, route: Route, letter: Bytes) {
-        if route.node == self.0.node {
-            // It was written here and is whole.
-            let _ = self.deliver(self.0.node, letter);
-        } else if self.0.carrier.post(route.node, letter).is_err() {
-            self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Vec<u8>)) {
+        on_a_sheet(|letter| {
+            write(letter);
+            let postage = Postage::of_answer(lane, route.call);
+            if route.node == self.0.node {
+                // It was written here and is whole.
+                let _ = self.deliver(self.0.node, letter);
+            } else if self.0.carrier.post(route.node, postage, letter).is_err() {
+                self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Ends a call of this node. An answer to an earlier life, or to a call that nobody waits for, falls
     /// away.
-    fn settle(&self, route: Route, answer: Result<Bytes, CallError>) {
+    fn settle(&self, route: Route, answer: Result<&[u8], CallError>) {
         let slot = match route.boot == self.0.boot {
             true => self.calls().take(route.call),
             false => None,

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use quorate_vocab::{NodeId, Ref};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -22,16 +21,16 @@ pub(crate) type Answer<R> = Result<R, CallError>;
 /// A caller that waits for an answer from far.
 pub(crate) trait Slot: Send {
     /// Tells it; whether it still waited.
-    fn settle(self: Box<Self>, answer: Answer<Bytes>) -> bool;
+    fn settle(self: Box<Self>, answer: Answer<&[u8]>) -> bool;
 
     /// Whether it waits no more.
     fn is_abandoned(&self) -> bool;
 }
 
 impl<R: DeserializeOwned + Send + 'static> Slot for oneshot::Sender<Answer<R>> {
-    fn settle(self: Box<Self>, answer: Answer<Bytes>) -> bool {
-        let read = |bytes: Bytes| {
-            let read = catch_unwind(AssertUnwindSafe(|| codec::decode(&bytes)));
+    fn settle(self: Box<Self>, answer: Answer<&[u8]>) -> bool {
+        let read = |bytes: &[u8]| {
+            let read = catch_unwind(AssertUnwindSafe(|| codec::decode(bytes)));
             read.ok().flatten().ok_or(CallError::Answer)
         };
         self.send(answer.and_then(read)).is_ok()
@@ -82,6 +81,11 @@ impl Calls {
             slots.into_iter().partition(|(_, (node, _))| to.is_none_or(|to| *node == to));
         self.slots = kept.into_iter().collect();
         taken.into_iter().map(|(_, (_, slot))| slot).collect()
+    }
+
+    /// Whether a caller waits for this node.
+    pub(crate) fn wait_for(&self, node: NodeId) -> bool {
+        self.slots.values().any(|(to, slot)| *to == node && !slot.is_abandoned())
     }
 
     /// How many callers wait.

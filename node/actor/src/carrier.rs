@@ -1,16 +1,117 @@
-//! The door outward: who carries letters to other nodes.
+//! The door outward: who carries letters to other nodes, and what a letter says on its cover.
 
-use bytes::Bytes;
-use quorate_vocab::NodeId;
+use std::cell::Cell;
+
+use quorate_vocab::{Lane, NodeId, Pid, Ref};
 
 use crate::NotSent;
 
 /// Carries letters. The hall implements it over the mesh.
 pub trait Carrier: Send + Sync + 'static {
-    /// Takes a letter for a node, or refuses it; never waits. Letters that were taken for one node arrive in
-    /// that order, each at most once. When some may have been lost, `Actors::lost` must be told.
+    /// Takes a letter for a node, or refuses it; never waits. A short letter is best copied: the memory that
+    /// is left in place is written to again. A long one may be taken out of its place.
+    ///
+    /// Letters of one flow that were taken for one node arrive in that order, whatever their lanes, and each
+    /// at most once. When some may have been lost, [`Actors::lost`](crate::Actors::lost) must be told.
     ///
     /// It is called from wherever a message is sent or an answer is dropped, so it must not hold a lock that
     /// its own callers hold.
-    fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent>;
+    fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent>;
+}
+
+/// What a carrier knows of a letter without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Postage {
+    /// How urgent it is.
+    pub lane: Lane,
+    /// Letters of the same flow to the same node keep their order. Two flows may have one number; then they
+    /// keep an order that nobody asked for.
+    pub flow: u64,
+}
+
+impl Postage {
+    /// From one process of this node (0: from none) to another: their mail and their signals are one flow.
+    #[inline]
+    pub(crate) fn between(lane: Lane, from: u64, to: Pid) -> Self {
+        Self { lane, flow: mix(mix(from) ^ to.serial) }
+    }
+
+    /// For an answer: it keeps no order with anything, since it goes straight to its caller.
+    #[inline]
+    pub(crate) fn of_answer(lane: Lane, call: Ref) -> Self {
+        Self { lane, flow: mix(!call.0) }
+    }
+}
+
+/// What has become of the link to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It broke; the node is believed alive.
+    Link,
+    /// The node is down.
+    Node,
+}
+
+/// Spreads numbers that lie close together (the finisher of splitmix64).
+#[inline]
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// What a thread keeps in stock for its next letter.
+const SHEET_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    static SHEET: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Gives memory to write a letter in; the same for each letter of a thread, so that a small one allocates
+/// nothing. Whoever writes a letter while another is written gets a sheet of its own.
+#[inline]
+pub(crate) fn on_a_sheet<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut sheet = SHEET.try_with(Cell::take).unwrap_or_default();
+    let written = write(&mut sheet);
+    if sheet.capacity() <= SHEET_BYTES_MAX {
+        sheet.clear();
+        // A thread that ends has no use for it.
+        let _ = SHEET.try_with(|stock| stock.set(sheet));
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_vocab::Boot;
+
+    #[test]
+    fn a_pair_has_one_flow_in_each_direction_and_pairs_differ() {
+        let to = |serial| Pid { node: NodeId(1), boot: Boot(1), serial };
+        let flow = |from, serial| Postage::between(Lane::Normal, from, to(serial)).flow;
+        assert_eq!(flow(1, 2), Postage::between(Lane::Bulk, 1, to(2)).flow);
+        let flows: std::collections::BTreeSet<_> = (0..32)
+            .flat_map(|from| (0..32).map(move |to| (from, to)))
+            .map(|(f, t)| flow(f, t))
+            .collect();
+        assert_eq!(flows.len(), 32 * 32);
+    }
+
+    #[test]
+    fn a_letter_within_a_letter_has_a_sheet_of_its_own_and_long_sheets_are_not_kept() {
+        on_a_sheet(|outer| {
+            outer.extend(b"outer");
+            on_a_sheet(|inner| {
+                assert!(inner.is_empty());
+                inner.extend(b"inner");
+            });
+            assert_eq!(outer, b"outer");
+        });
+        on_a_sheet(|sheet| {
+            assert!(sheet.is_empty() && sheet.capacity() > 0);
+            sheet.resize(SHEET_BYTES_MAX + 1, 7);
+        });
+        on_a_sheet(|sheet| assert_eq!(sheet.capacity(), 0));
+    }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::SendError;
 
 /// The most that a body may weigh, whatever the config says.
-pub(crate) const BODY_BYTES_CEILING: usize = 16 << 20;
+pub(crate) const BODY_BYTES_CEILING: usize = 256 << 20;
 
 /// A protocol's name as letters carry it (FNV-1a). It must never change: nodes of all releases agree on it.
 pub(crate) const fn protocol_id(protocol: &str) -> u64 {
@@ -49,14 +49,17 @@ pub(crate) fn encode<T: Serialize>(
 /// The decoder counts what values weigh in memory, at most sixteen times what they weigh in bytes, so each
 /// limit lets through whatever was honestly encoded in the bytes that are there.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    use bincode::serde::decode_from_slice;
+    // Borrowed, so that a blob is copied once, and only when its bytes are there.
+    use bincode::serde::borrow_decode_from_slice as decode_from_slice;
 
     let decoded = match bytes.len() {
         0..=0x1000 => decode_from_slice(bytes, standard().with_limit::<0x1_0000>()),
         0x1001..=0x1_0000 => decode_from_slice(bytes, standard().with_limit::<0x10_0000>()),
         0x1_0001..=0x10_0000 => decode_from_slice(bytes, standard().with_limit::<0x100_0000>()),
-        0x10_0001..=BODY_BYTES_CEILING => {
-            decode_from_slice(bytes, standard().with_limit::<0x1000_0000>())
+        0x10_0001..=0x100_0000 => decode_from_slice(bytes, standard().with_limit::<0x1000_0000>()),
+        0x100_0001..=0x500_0000 => decode_from_slice(bytes, standard().with_limit::<0x5000_0000>()),
+        0x500_0001..=BODY_BYTES_CEILING => {
+            decode_from_slice(bytes, standard().with_limit::<0x1_0000_0000>())
         }
         _ => return None,
     };

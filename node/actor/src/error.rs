@@ -13,9 +13,9 @@ pub enum SendError {
     /// Its mailbox is full. Send again when it has caught up.
     #[error("the mailbox is full")]
     Full,
-    /// The carrier did not take the letter. Send again when the node can be reached.
-    #[error("the letter was not sent")]
-    NotSent,
+    /// The carrier did not take the letter; why says whether to send it again.
+    #[error(transparent)]
+    NotSent(NotSent),
     /// The process speaks another protocol than the address says. Do not send again.
     #[error("the process speaks another protocol")]
     Protocol,
@@ -57,10 +57,10 @@ pub enum CallError {
     /// seen the request; call again when it has caught up.
     #[error("the mailbox is full")]
     Full,
-    /// The carrier did not take the letter. The process has not seen the request; call again when the node
-    /// can be reached.
-    #[error("the request was not sent")]
-    NotSent,
+    /// The carrier did not take the letter, so the process has not seen the request; why says whether to call
+    /// again.
+    #[error(transparent)]
+    NotSent(NotSent),
     /// The process, or one that it handed the request on to, speaks another protocol or another version of
     /// it, and has not seen the request. Do not call again.
     #[error("the process speaks another protocol")]
@@ -88,7 +88,7 @@ impl From<SendError> for CallError {
         match error {
             SendError::NoProc => Self::NoProc,
             SendError::Full => Self::Full,
-            SendError::NotSent => Self::NotSent,
+            SendError::NotSent(why) => Self::NotSent(why),
             SendError::Protocol => Self::Protocol,
             SendError::TooLong { bytes_max } => Self::TooLong { bytes_max },
             SendError::Unencodable => Self::Unencodable,
@@ -128,10 +128,32 @@ pub enum LetterError {
     Full,
 }
 
-/// The carrier did not take a letter. Nothing was sent; it may be posted again.
+/// The carrier did not take a letter. No byte of it has left this node, and none will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the letter was not sent")]
-pub struct NotSent;
+#[non_exhaustive]
+pub enum NotSent {
+    /// There is no way to the node now. Send again when it can be reached.
+    #[error("not sent: the node cannot be reached")]
+    Unreachable,
+    /// So much waits for the node already that there is no room for more. Send again later, or send less.
+    #[error("not sent: too much waits for the node already")]
+    Full,
+    /// The rules of the cluster do not let this node speak to that one. Do not send again while they stand.
+    #[error("not sent: the rules forbid it")]
+    Denied,
+    /// The letter is longer than the way takes. Do not send it again.
+    #[error("not sent: the letter is longer than {bytes_max} bytes")]
+    TooLong {
+        /// The most that a letter may weigh there.
+        bytes_max: usize,
+    },
+}
+
+impl From<NotSent> for SendError {
+    fn from(why: NotSent) -> Self {
+        Self::NotSent(why)
+    }
+}
 
 /// A local name was not given. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

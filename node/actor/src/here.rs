@@ -25,6 +25,8 @@ pub(crate) struct Seat {
 struct Running {
     /// Its address; 0 when none runs.
     process: Cell<usize>,
+    /// Its serial, also while it is at its desk; 0 when none runs.
+    serial: Cell<u64>,
     /// What is left of its run.
     mails_left: Cell<u32>,
     /// It asked for another run after the others.
@@ -35,7 +37,12 @@ thread_local! {
     static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
     // Apart from the seat, since what needs no destructor is found without a question.
     static RUNNING: Running = const {
-        Running { process: Cell::new(0), mails_left: Cell::new(0), yields: Cell::new(false) }
+        Running {
+            process: Cell::new(0),
+            serial: Cell::new(0),
+            mails_left: Cell::new(0),
+            yields: Cell::new(false),
+        }
     };
 }
 
@@ -57,16 +64,16 @@ pub(crate) fn seated<R>(runtime: usize, there: impl FnOnce(&Seat) -> R) -> Optio
 
 /// A run of a process on this thread, until it is dropped.
 pub(crate) struct Run {
-    before: usize,
+    before: (usize, u64),
 }
 
 impl Run {
     #[inline]
-    pub(crate) fn of(process: usize) -> Self {
+    pub(crate) fn of(process: usize, serial: u64) -> Self {
         RUNNING.with(|here| {
             here.mails_left.set(MAILS_A_RUN);
             here.yields.set(false);
-            Self { before: here.process.replace(process) }
+            Self { before: (here.process.replace(process), here.serial.replace(serial)) }
         })
     }
 
@@ -79,7 +86,10 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        RUNNING.with(|here| here.process.set(self.before));
+        RUNNING.with(|here| {
+            here.process.set(self.before.0);
+            here.serial.set(self.before.1);
+        });
     }
 }
 
@@ -111,6 +121,12 @@ impl Drop for Sat {
 #[inline]
 pub(crate) fn runs(process: usize) -> bool {
     RUNNING.with(|here| here.process.get() == process)
+}
+
+/// The serial of the process that runs on this thread now; 0 when none does.
+#[inline]
+pub(crate) fn serial() -> u64 {
+    RUNNING.with(|here| here.serial.get())
 }
 
 /// Whether any process runs on this thread now.

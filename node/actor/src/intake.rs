@@ -1,7 +1,8 @@
 //! How much mail a mailbox holds, and what becomes of more.
 //!
 //! Senders count what they put in, the process counts what it has received; the difference is what waits.
-//! Only mail is counted: signals and news are bounded by the ties that cause them.
+//! Only mail is counted: signals and news are bounded by the ties that cause them. Mail from other nodes is
+//! bounded in bytes as well, by the length of its letters: a message's memory is some multiple of that.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +41,8 @@ pub(crate) struct Intake<M> {
     /// How many of them the process has received, as far as it has said; it wraps.
     received: AtomicU32,
     limit: u32,
+    /// How many KiB of letters wait, of those that weigh any.
+    kib: AtomicU32,
     more: Option<Box<More<M>>>,
 }
 
@@ -53,7 +56,8 @@ enum More<M> {
 }
 
 struct Ring<M> {
-    mails: VecDeque<M>,
+    /// Each with what it weighs in KiB.
+    mails: VecDeque<(M, u32)>,
     /// How many messages the process took out; it wraps.
     taken: u32,
 }
@@ -71,6 +75,7 @@ impl<M: Message> Intake<M> {
             sent: AtomicU32::new(0),
             received: AtomicU32::new(0),
             limit: limit.max(1),
+            kib: AtomicU32::new(0),
             more: more.map(Box::new),
         }
     }
@@ -79,15 +84,53 @@ impl<M: Message> Intake<M> {
     #[inline]
     pub(crate) fn send(&self, process: &Arc<Process<M>>, message: M) -> Result<(), (SendError, M)> {
         if let Some(More::Ring(ring)) = self.more.as_deref() {
-            return self.send_to_ring(ring, process, message);
+            return self.send_to_ring(ring, process, message, 0);
         }
         if !self.admit() {
-            return match process.has_ended() {
-                true => Err((SendError::NoProc, message)),
-                false => Err((SendError::Full, message)),
-            };
+            return refused(process, message);
         }
         process.push_mail(message)
+    }
+
+    /// Reserves room for the message of a letter, until it is [lightened](Self::lighten) of it again; says
+    /// what it weighs in KiB. One letter always finds room, however long.
+    pub(crate) fn burden(&self, bytes: usize, bytes_max: usize) -> Option<u32> {
+        let [kib, kib_max] =
+            [bytes, bytes_max].map(|bytes| u32::try_from(bytes >> 10).unwrap_or(u32::MAX));
+        if kib == 0 {
+            return Some(0);
+        }
+        let more = |held: u32| {
+            let sum = held.checked_add(kib)?;
+            (held == 0 || sum <= kib_max).then_some(sum)
+        };
+        self.kib.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then_some(kib)
+    }
+
+    /// A message that weighs so much has gone.
+    pub(crate) fn lighten(&self, kib: u32) {
+        if kib != 0 {
+            self.kib.fetch_sub(kib, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a message of another node last, for which there is room in bytes.
+    pub(crate) fn send_burden(
+        &self,
+        process: &Arc<Process<M>>,
+        message: M,
+        kib: u32,
+    ) -> Result<(), (SendError, M)> {
+        let sent = match self.more.as_deref() {
+            Some(More::Ring(ring)) => self.send_to_ring(ring, process, message, kib),
+            _ if !self.admit() => refused(process, message),
+            _ if kib == 0 => process.push_mail(message),
+            _ => process.push_heavy(message, kib),
+        };
+        if sent.is_err() {
+            self.lighten(kib);
+        }
+        sent
     }
 
     /// Counts one more message, if there is room for it.
@@ -116,14 +159,18 @@ impl<M: Message> Intake<M> {
         ring: &Mutex<Ring<M>>,
         process: &Arc<Process<M>>,
         message: M,
+        kib: u32,
     ) -> Result<(), (SendError, M)> {
         let mut ring = lock(ring);
-        ring.mails.push_back(message);
+        ring.mails.push_back((message, kib));
         if ring.mails.len() > self.limit as usize {
             // Its entry in the gate now stands for the next.
             let oldest = ring.mails.pop_front();
             drop(ring);
-            farewell(Gone::Full, || drop(oldest));
+            if let Some((oldest, kib)) = oldest {
+                self.lighten(kib);
+                farewell(Gone::Full, || drop(oldest));
+            }
             return Ok(());
         }
         // Under the lock: were the process to end before this entry, nobody else may have put in a message
@@ -131,7 +178,7 @@ impl<M: Message> Intake<M> {
         match process.push(Entry::Ring) {
             Ok(()) => Ok(()),
             Err(_) => {
-                let message = ring.mails.pop_back().expect("it was put there under this lock");
+                let (message, _) = ring.mails.pop_back().expect("it was put there under this lock");
                 Err((SendError::NoProc, message))
             }
         }
@@ -178,13 +225,14 @@ impl<M: Message> Intake<M> {
         self.limit < LARGE || self.more.is_some()
     }
 
-    /// The next message of the ring, and whether the oldest that the process holds must go for it.
-    pub(crate) fn next_of_ring(&self, received: u32) -> Option<(M, bool)> {
+    /// The next message of the ring and what it weighs, and whether the oldest that the process holds must go
+    /// for it.
+    pub(crate) fn next_of_ring(&self, received: u32) -> Option<(M, u32, bool)> {
         let Some(More::Ring(ring)) = self.more.as_deref() else { return None };
         let mut ring = lock(ring);
-        let message = ring.mails.pop_front()?;
+        let (message, kib) = ring.mails.pop_front()?;
         ring.taken = ring.taken.wrapping_add(1);
-        Some((message, ring.taken.wrapping_sub(received) > self.limit))
+        Some((message, kib, ring.taken.wrapping_sub(received) > self.limit))
     }
 
     /// How many messages wait.
@@ -200,7 +248,7 @@ impl<M: Message> Intake<M> {
     }
 
     /// Its process has ended: hands out what lies in the ring, and wakes who waits for room.
-    pub(crate) fn empty(&self) -> Option<VecDeque<M>> {
+    pub(crate) fn empty(&self) -> Option<VecDeque<(M, u32)>> {
         self.unpark();
         match self.more.as_deref() {
             Some(More::Ring(ring)) => Some(std::mem::take(&mut lock(ring).mails)),
@@ -213,6 +261,13 @@ impl<M: Message> Intake<M> {
             let parked = std::mem::take(&mut *lock(parked));
             parked.into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+fn refused<M: Message>(process: &Arc<Process<M>>, message: M) -> Result<(), (SendError, M)> {
+    match process.has_ended() {
+        true => Err((SendError::NoProc, message)),
+        false => Err((SendError::Full, message)),
     }
 }
 

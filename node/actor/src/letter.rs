@@ -11,7 +11,6 @@
 //! answer. They stand outside of the body, so that a node that cannot or must not decode it can still tell
 //! the callers; within the body an answer is only the place of its route.
 
-use bytes::Bytes;
 use quorate_vocab::{Boot, NodeId, Pid, Ref};
 use serde::Serialize;
 
@@ -24,7 +23,6 @@ const KIND_ANSWER: u8 = 2;
 const OUTCOME_REPLY: u8 = 0;
 const ROUTE_BYTES: usize = 24;
 const MAIL_HEAD_BYTES: usize = 2 + 24 + 8 + 2 + 1 + 4;
-const ANSWER_HEAD_BYTES: usize = 2 + ROUTE_BYTES + 1;
 
 /// How many answers one message may ask for. A letter makes its receiver send at most that many.
 pub(crate) const ROUTES_MAX: usize = 16;
@@ -54,67 +52,72 @@ pub(crate) enum Gone {
 
 /// A letter that was read as far as it can be read without knowing its protocol.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Letter {
-    Mail(Mail),
-    Answer { route: Route, outcome: Result<Bytes, Gone> },
+pub(crate) enum Letter<'a> {
+    Mail(Mail<'a>),
+    Answer { route: Route, outcome: Result<&'a [u8], Gone> },
 }
 
 /// A message under way to a process.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mail {
+pub(crate) struct Mail<'a> {
     pub(crate) target: Pid,
     pub(crate) protocol: u64,
     pub(crate) version: u16,
-    pub(crate) body: Bytes,
+    pub(crate) body: &'a [u8],
     pub(crate) routes: Vec<Route>,
 }
 
-/// Writes a mail. `body` appends the message and says which answers it asks for.
+/// Writes a mail onto an empty sheet. `body` appends the message and says which answers it asks for.
 pub(crate) fn write_mail(
     target: Pid,
     protocol: u64,
     version: u16,
+    letter: &mut Vec<u8>,
     body: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Route>, SendError>,
-) -> Result<(Bytes, Vec<Route>), SendError> {
-    let mut letter = Vec::with_capacity(MAIL_HEAD_BYTES + 128);
+) -> Result<Vec<Route>, SendError> {
     letter.extend([FORMAT, KIND_MAIL]);
-    write_numbers(&mut letter, [target.node.0, target.boot.0, target.serial, protocol]);
+    write_numbers(letter, [target.node.0, target.boot.0, target.serial, protocol]);
     letter.extend(version.to_le_bytes());
     // What the routes and the body weigh is known only after them.
     let open = letter.len();
     letter.extend([0; 5]);
-    let routes = body(&mut letter)?;
+    let routes = body(letter)?;
     assert!(routes.len() <= ROUTES_MAX, "encoding refuses more answers");
     let body_bytes = letter.len() - MAIL_HEAD_BYTES;
     assert!(body_bytes <= BODY_BYTES_CEILING, "the config is held to the ceiling");
     letter[open] = routes.len() as u8;
     letter[open + 1..open + 5].copy_from_slice(&(body_bytes as u32).to_le_bytes());
     for route in &routes {
-        write_numbers(&mut letter, [route.node.0, route.boot.0, route.call.0]);
+        write_numbers(letter, [route.node.0, route.boot.0, route.call.0]);
     }
-    Ok((letter.into(), routes))
+    Ok(routes)
 }
 
 /// Writes an answer. An answer that cannot be encoded becomes the news that it cannot.
-pub(crate) fn write_reply<R: Serialize>(route: Route, reply: &R, bytes_max: usize) -> Bytes {
-    let mut letter = answer_head(route, OUTCOME_REPLY);
-    match codec::encode(reply, &mut letter, bytes_max) {
-        Ok(()) => letter.into(),
-        Err(_) => write_gone(route, Gone::Answer),
+pub(crate) fn write_reply<R: Serialize>(
+    route: Route,
+    reply: &R,
+    bytes_max: usize,
+    letter: &mut Vec<u8>,
+) {
+    write_answer_head(route, OUTCOME_REPLY, letter);
+    if codec::encode(reply, letter, bytes_max).is_err() {
+        letter.clear();
+        write_gone(route, Gone::Answer, letter);
     }
 }
 
 /// Writes that there will be no answer.
-pub(crate) fn write_gone(route: Route, gone: Gone) -> Bytes {
-    answer_head(route, gone as u8).into()
+pub(crate) fn write_gone(route: Route, gone: Gone, letter: &mut Vec<u8>) {
+    write_answer_head(route, gone as u8, letter);
 }
 
 /// Reads a letter whose body weighs at most `body_bytes_max`.
-pub(crate) fn read(letter: Bytes, body_bytes_max: usize) -> Result<Letter, LetterError> {
+pub(crate) fn read(letter: &[u8], body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
     if letter.len() > MAIL_HEAD_BYTES + body_bytes_max + ROUTES_MAX * ROUTE_BYTES {
         return Err(LetterError::TooLong);
     }
-    let mut reader = Reader { letter, at: 0 };
+    let mut reader = Reader(letter);
     match reader.byte()? {
         FORMAT => {}
         other => return Err(LetterError::Format(other)),
@@ -126,7 +129,7 @@ pub(crate) fn read(letter: Bytes, body_bytes_max: usize) -> Result<Letter, Lette
     }
 }
 
-fn read_mail(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, LetterError> {
+fn read_mail(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
     let node = NodeId(reader.number()?);
     let boot = Boot(reader.number()?);
     let target = Pid { node, boot, serial: reader.number()? };
@@ -149,11 +152,11 @@ fn read_mail(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, Letter
     Ok(Letter::Mail(Mail { target, protocol, version, body, routes }))
 }
 
-fn read_answer(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, LetterError> {
+fn read_answer(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
     let route = reader.route()?;
     let gone = match reader.byte()? {
         OUTCOME_REPLY => {
-            let body = reader.rest();
+            let body = reader.0;
             return match body.len() <= body_bytes_max {
                 true => Ok(Letter::Answer { route, outcome: Ok(body) }),
                 false => Err(LetterError::TooLong),
@@ -170,12 +173,10 @@ fn read_answer(mut reader: Reader, body_bytes_max: usize) -> Result<Letter, Lett
     Ok(Letter::Answer { route, outcome: Err(gone) })
 }
 
-fn answer_head(route: Route, outcome: u8) -> Vec<u8> {
-    let mut letter = Vec::with_capacity(ANSWER_HEAD_BYTES);
+fn write_answer_head(route: Route, outcome: u8, letter: &mut Vec<u8>) {
     letter.extend([FORMAT, KIND_ANSWER]);
-    write_numbers(&mut letter, [route.node.0, route.boot.0, route.call.0]);
+    write_numbers(letter, [route.node.0, route.boot.0, route.call.0]);
     letter.push(outcome);
-    letter
 }
 
 fn write_numbers<const N: usize>(letter: &mut Vec<u8>, numbers: [u64; N]) {
@@ -184,16 +185,13 @@ fn write_numbers<const N: usize>(letter: &mut Vec<u8>, numbers: [u64; N]) {
     }
 }
 
-struct Reader {
-    letter: Bytes,
-    at: usize,
-}
+/// What is left to read.
+struct Reader<'a>(&'a [u8]);
 
-impl Reader {
+impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], LetterError> {
-        let (array, _) =
-            self.letter[self.at..].split_first_chunk().ok_or(LetterError::Malformed)?;
-        self.at += N;
+        let (array, rest) = self.0.split_first_chunk().ok_or(LetterError::Malformed)?;
+        self.0 = rest;
         Ok(*array)
     }
 
@@ -211,22 +209,14 @@ impl Reader {
         Ok(Route { node, boot, call: Ref(self.number()?) })
     }
 
-    /// Shares the letter's memory.
-    fn bytes(&mut self, len: usize) -> Result<Bytes, LetterError> {
-        if len > self.letter.len() - self.at {
-            return Err(LetterError::Malformed);
-        }
-        let start = self.at;
-        self.at += len;
-        Ok(self.letter.slice(start..self.at))
-    }
-
-    fn rest(&self) -> Bytes {
-        self.letter.slice(self.at..)
+    fn bytes(&mut self, len: usize) -> Result<&'a [u8], LetterError> {
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(LetterError::Malformed)?;
+        self.0 = rest;
+        Ok(bytes)
     }
 
     fn end(&self) -> Result<(), LetterError> {
-        match self.at == self.letter.len() {
+        match self.0.is_empty() {
             true => Ok(()),
             false => Err(LetterError::Malformed),
         }
@@ -244,13 +234,15 @@ mod tests {
         Route { node: NodeId(7), boot: Boot(2), call: Ref(call) }
     }
 
-    fn mail(body: &[u8], routes: &[Route]) -> Bytes {
+    fn mail(body: &[u8], routes: &[Route]) -> Vec<u8> {
         let target = Pid { node: NodeId(1), boot: Boot(2), serial: 3 };
         let write = |letter: &mut Vec<u8>| {
             letter.extend(body);
             Ok(routes.to_vec())
         };
-        write_mail(target, 0x1122, 4, write).unwrap().0
+        let mut letter = Vec::new();
+        write_mail(target, 0x1122, 4, &mut letter, write).unwrap();
+        letter
     }
 
     #[test]
@@ -270,14 +262,17 @@ mod tests {
             golden.extend(number.to_le_bytes());
         }
         golden.push(1);
-        assert_eq!(write_gone(route(9), Gone::NoProc), golden);
+        let mut letter = Vec::new();
+        write_gone(route(9), Gone::NoProc, &mut letter);
+        assert_eq!(letter, golden);
     }
 
     #[test]
     fn a_reply_that_is_too_long_becomes_the_news_of_it() {
-        let letter = write_reply(route(1), &"x".repeat(BODY_MAX), BODY_MAX);
+        let mut letter = Vec::new();
+        write_reply(route(1), &"x".repeat(BODY_MAX), BODY_MAX, &mut letter);
         assert_eq!(
-            read(letter, BODY_MAX),
+            read(&letter, BODY_MAX),
             Ok(Letter::Answer { route: route(1), outcome: Err(Gone::Answer) })
         );
     }
@@ -285,8 +280,8 @@ mod tests {
     #[test]
     fn a_body_over_the_limit_is_refused() {
         let letter = mail(&[0; BODY_MAX + 1], &[]);
-        assert_eq!(read(letter.clone(), BODY_MAX), Err(LetterError::TooLong));
-        assert!(read(letter, BODY_MAX + 1).is_ok());
+        assert_eq!(read(&letter, BODY_MAX), Err(LetterError::TooLong));
+        assert!(read(&letter, BODY_MAX + 1).is_ok());
     }
 
     proptest! {
@@ -298,10 +293,10 @@ mod tests {
         ) {
             let routes: Vec<Route> = calls.into_iter().map(route).collect();
             let letter = mail(&body, &routes);
-            let Ok(Letter::Mail(mail)) = read(letter.clone(), BODY_MAX) else { panic!("it was written") };
-            prop_assert_eq!(&mail.body[..], &body[..]);
+            let Ok(Letter::Mail(mail)) = read(&letter, BODY_MAX) else { panic!("it was written") };
+            prop_assert_eq!(mail.body, &body[..]);
             prop_assert_eq!(mail.routes, routes);
-            prop_assert!(read(letter.slice(..cut.index(letter.len())), BODY_MAX).is_err());
+            prop_assert!(read(&letter[..cut.index(letter.len())], BODY_MAX).is_err());
         }
 
         #[test]
@@ -311,7 +306,7 @@ mod tests {
                 if let [format, at, ..] = &mut bytes[..] {
                     (*format, *at) = (FORMAT, kind);
                 }
-                let _ = read(bytes.clone().into(), BODY_MAX);
+                let _ = read(&bytes, BODY_MAX);
             }
         }
     }

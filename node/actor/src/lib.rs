@@ -23,6 +23,7 @@
 
 mod actors;
 mod addr;
+mod blob;
 mod blocking;
 mod brick;
 mod call;
@@ -51,8 +52,9 @@ mod watchdog;
 
 pub use actors::{Actors, ActorsConfig, Counts, Spawn};
 pub use addr::Addr;
+pub use blob::Blob;
 pub use blocking::{BlockingMailbox, Ended};
-pub use carrier::Carrier;
+pub use carrier::{Carrier, Loss, Postage};
 pub use error::{CallError, LetterError, NameError, NotSent, SendError};
 pub use exit::Exit;
 pub use here::yield_now;

@@ -84,7 +84,7 @@ impl<M: Message> Mailbox<M> {
                 return None;
             }
             let link = desk.tray.pop()?;
-            let incoming = incoming(link);
+            let incoming = self.process.open(link);
             if matches!(incoming, Incoming::Mail(_)) {
                 self.process.received(desk);
             }
@@ -130,6 +130,7 @@ impl<M: Message> Mailbox<M> {
     ) -> Poll<(T, Incoming<M>)> {
         let mut wanted = |entry: &Entry<M>| match entry {
             Entry::In(incoming) => wants(incoming),
+            Entry::Heavy(heavy) => wants(&heavy.incoming),
             _ => None,
         };
         let first = !*begun;
@@ -149,7 +150,7 @@ impl<M: Message> Mailbox<M> {
                 self.process.wait(desk, cx);
                 return Poll::Pending;
             };
-            let incoming = incoming(link);
+            let incoming = self.process.open(link);
             if matches!(incoming, Incoming::Mail(_)) {
                 self.process.received(desk);
             }
@@ -369,13 +370,5 @@ async fn within<T>(after: Duration, found: impl Future<Output = T>) -> Option<T>
         Poll::Ready(found) => Some(found),
         Poll::Pending if after.is_zero() => None,
         Poll::Pending => quorate_env::timeout(after, found as Pin<&mut _>).await.ok(),
-    }
-}
-
-#[inline]
-fn incoming<M>(link: Link<Entry<M>>) -> Incoming<M> {
-    match link.into_item() {
-        Entry::In(incoming) => incoming,
-        Entry::Ring | Entry::Signal(_) => unreachable!("only mail and news lie on the tray"),
     }
 }

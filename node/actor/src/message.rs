@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use quorate_vocab::Lane;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +26,7 @@ pub struct Wire<M> {
     protocol: &'static str,
     /// The protocol's number and version, as letters carry them.
     pub(crate) id: (u64, u16),
+    pub(crate) lane: Lane,
     pub(crate) encode: fn(&M, &mut Vec<u8>, usize) -> Result<(), SendError>,
     pub(crate) decode: fn(&[u8]) -> Option<M>,
 }
@@ -36,7 +38,19 @@ impl<M> Wire<M> {
         M: Serialize + DeserializeOwned,
     {
         let id = (codec::protocol_id(protocol), version);
-        Self { protocol, id, encode: codec::encode::<M>, decode: codec::decode::<M> }
+        Self {
+            protocol,
+            id,
+            lane: Lane::Normal,
+            encode: codec::encode::<M>,
+            decode: codec::decode::<M>,
+        }
+    }
+
+    /// The same in another lane; without this it is [`Lane::Normal`]. Mail of one process to another keeps
+    /// its order also where it goes through several lanes.
+    pub const fn lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// What the protocol is called.

@@ -30,7 +30,7 @@ use crate::here::{self, Run};
 use crate::intake::Intake;
 use crate::letter::{Gone, Mail};
 use crate::reply::{self, farewell};
-use crate::signal::{Entry, Incoming, Signal, Trapped, Why};
+use crate::signal::{Entry, Heavy, Incoming, Signal, Trapped, Why};
 use crate::ties::{Fate, Parting, Ties};
 use crate::{Actors, Brief, Down, Exit, Info, LetterError, Message, SendError, State};
 
@@ -46,7 +46,7 @@ pub(crate) trait AnyProcess: Any + Send + Sync {
 
     /// Decodes a letter's message and puts it last. Whoever waits for an answer to a message that was not
     /// placed has been told when it returns.
-    fn accept(self: Arc<Self>, mail: Mail) -> Result<(), LetterError>;
+    fn accept(self: Arc<Self>, mail: Mail<'_>) -> Result<(), LetterError>;
 
     /// What can be seen from outside.
     fn brief(&self) -> Brief;
@@ -212,6 +212,18 @@ impl<M: Message> Process<M> {
         }
     }
 
+    /// The same with a message that weighs so much.
+    pub(crate) fn push_heavy(self: &Arc<Self>, message: M, kib: u32) -> Result<(), (SendError, M)> {
+        let heavy = Heavy { incoming: Incoming::Mail(message), kib };
+        let Err(Entry::Heavy(heavy)) = self.push(Entry::Heavy(Box::new(heavy))) else {
+            return Ok(());
+        };
+        match heavy.incoming {
+            Incoming::Mail(message) => Err((SendError::NoProc, message)),
+            _ => unreachable!("what was not put in comes back"),
+        }
+    }
+
     #[inline]
     pub(crate) fn push(self: &Arc<Self>, entry: Entry<M>) -> Result<(), Entry<M>> {
         let turned = self.gate.push(Link::new(entry)).map_err(Link::into_item)?;
@@ -272,6 +284,19 @@ impl<M: Message> Process<M> {
         }
     }
 
+    /// What a link from the tray holds.
+    #[inline]
+    pub(crate) fn open(&self, link: Link<Entry<M>>) -> Incoming<M> {
+        match link.into_item() {
+            Entry::In(incoming) => incoming,
+            Entry::Heavy(heavy) => {
+                self.intake.lighten(heavy.kib);
+                heavy.incoming
+            }
+            Entry::Ring | Entry::Signal(_) => unreachable!("only mail and news lie on the tray"),
+        }
+    }
+
     /// Puts mail and news on the tray, and acts on signals.
     #[inline]
     fn take_in(self: &Arc<Self>, desk: &mut Desk<M>, came: Chain<Entry<M>>) {
@@ -291,7 +316,8 @@ impl<M: Message> Process<M> {
     fn sort(self: &Arc<Self>, desk: &mut Desk<M>, mut came: Chain<Entry<M>>) {
         while let Some(link) = came.pop() {
             match link.item() {
-                Entry::In(Incoming::Mail(_) | Incoming::Timeout(_) | Incoming::Exited(_)) => {
+                Entry::Heavy(_)
+                | Entry::In(Incoming::Mail(_) | Incoming::Timeout(_) | Incoming::Exited(_)) => {
                     desk.tray.push(link);
                 }
                 Entry::In(Incoming::Down(down)) => {
@@ -312,15 +338,23 @@ impl<M: Message> Process<M> {
 
     /// A message of a mailbox that drops its oldest; those that lie on the tray are bounded, too.
     fn take_from_ring(&self, desk: &mut Desk<M>) {
-        let Some((message, oldest_goes)) = self.intake.next_of_ring(desk.received) else { return };
-        desk.tray.push(Link::new(Entry::In(Incoming::Mail(message))));
+        let Some((message, kib, oldest_goes)) = self.intake.next_of_ring(desk.received) else {
+            return;
+        };
+        let incoming = Incoming::Mail(message);
+        desk.tray.push(Link::new(match kib {
+            0 => Entry::In(incoming),
+            _ => Entry::Heavy(Box::new(Heavy { incoming, kib })),
+        }));
         if oldest_goes {
             desk.tray.rewind();
-            let mail =
-                |entry: &Entry<M>| matches!(entry, Entry::In(Incoming::Mail(_))).then_some(());
+            let mail = |entry: &Entry<M>| match entry {
+                Entry::In(Incoming::Mail(_)) | Entry::Heavy(_) => Some(()),
+                _ => None,
+            };
             if let Some((_, oldest)) = desk.tray.find(mail) {
                 self.received(desk);
-                drop_telling(Gone::Full, oldest);
+                drop_telling(Gone::Full, self.open(oldest));
             }
             desk.tray.rewind();
         }
@@ -421,6 +455,7 @@ fn empty<M>(mut chain: Chain<Entry<M>>, signals: &mut Vec<Signal>) {
         match link.into_item() {
             Entry::Signal(signal) => signals.push(*signal),
             Entry::In(Incoming::Mail(message)) => drop_telling(Gone::NoProc, message),
+            Entry::Heavy(heavy) => drop_telling(Gone::NoProc, heavy),
             Entry::In(_) | Entry::Ring => {}
         }
     }
@@ -471,13 +506,21 @@ impl<M: Message> AnyProcess for Process<M> {
         let _ = self.push(Entry::In(news));
     }
 
-    fn accept(self: Arc<Self>, mail: Mail) -> Result<(), LetterError> {
+    fn accept(self: Arc<Self>, mail: Mail<'_>) -> Result<(), LetterError> {
         let Some(wire) = M::WIRE.filter(|wire| wire.id == (mail.protocol, mail.version)) else {
             self.actors.dismiss_all(mail.routes, Gone::Refused);
             return Err(LetterError::Protocol);
         };
-        let message = reply::decode_message(&self.actors, wire, &mail).ok_or(LetterError::Body)?;
-        let Err((error, message)) = self.intake.send(&self, message) else {
+        // Before it is decoded, since what there is no room for should cost nothing.
+        let Some(kib) = self.intake.burden(mail.body.len(), self.actors.mailbox_bytes_max()) else {
+            self.actors.dismiss_all(mail.routes, Gone::Full);
+            return Err(LetterError::Full);
+        };
+        let Some(message) = reply::decode_message(&self.actors, wire, &mail) else {
+            self.intake.lighten(kib);
+            return Err(LetterError::Body);
+        };
+        let Err((error, message)) = self.intake.send_burden(&self, message, kib) else {
             return Ok(());
         };
         let (error, gone) = match error {
@@ -524,7 +567,7 @@ impl<M: Message> AnyProcess for Process<M> {
         let desk = unsafe { &mut *self.desk.get() };
         self.take_in(desk, came);
         let mut ended = desk.doom();
-        let run = Run::of(self.address());
+        let run = Run::of(self.address(), self.serial);
         if ended.is_none() {
             ended = self.step().or_else(|| {
                 // SAFETY: as above; during the step the desk was the body's.
@@ -547,7 +590,7 @@ impl<M: Message> AnyProcess for Process<M> {
         let desk = unsafe { &mut *self.desk.get() };
         // Whoever asked to be told of its end before this is told how it ended.
         self.take_in(desk, came);
-        let _run = Run::of(self.address());
+        let _run = Run::of(self.address(), self.serial);
         self.finish(&Exit::Killed);
     }
 }

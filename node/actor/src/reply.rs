@@ -12,8 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, LocalKey};
 
-use bytes::Bytes;
-use quorate_vocab::NodeId;
+use quorate_vocab::{Lane, NodeId};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,8 +41,10 @@ enum Way<R> {
 struct Far<R> {
     actors: Actors,
     route: Route,
+    /// The answer takes the lane of its request.
+    lane: Lane,
     /// Writes the answer's letter.
-    write: fn(Route, &R, usize) -> Bytes,
+    write: fn(Route, &R, usize, &mut Vec<u8>),
 }
 
 impl<R> ReplyTo<R> {
@@ -58,8 +59,9 @@ impl<R> ReplyTo<R> {
         match self.take() {
             Some(Way::Near(tell)) => drop(tell.send(Ok(answer))),
             Some(Way::Far(far)) => {
-                let letter = (far.write)(far.route, &answer, far.actors.message_bytes_max());
-                far.actors.post_answer(far.route, letter);
+                far.actors.post_answer(far.route, far.lane, |letter| {
+                    (far.write)(far.route, &answer, far.actors.message_bytes_max(), letter);
+                });
             }
             None => {}
         }
@@ -106,6 +108,7 @@ struct Writing {
 
 struct Reading {
     actors: Actors,
+    lane: Lane,
     /// Each is taken at most once.
     routes: Vec<Option<Route>>,
 }
@@ -153,12 +156,12 @@ pub(crate) fn encode_message<M>(
 }
 
 /// Reads the message of a mail. When it is none, whoever waits for an answer to it is told.
-pub(crate) fn decode_message<M>(actors: &Actors, wire: Wire<M>, mail: &Mail) -> Option<M> {
+pub(crate) fn decode_message<M>(actors: &Actors, wire: Wire<M>, mail: &Mail<'_>) -> Option<M> {
     let routes = mail.routes.iter().copied().map(Some).collect();
-    let reading = Reading { actors: actors.clone(), routes };
+    let reading = Reading { actors: actors.clone(), lane: wire.lane, routes };
     let mut message = None;
     let (decoded, reading) = within(&READING, reading, || {
-        farewell(Gone::Refused, || message = (wire.decode)(&mail.body));
+        farewell(Gone::Refused, || message = (wire.decode)(mail.body));
     });
     if decoded.is_err() {
         tracing::warn!(protocol = wire.protocol(), "a message panicked when it was decoded");
@@ -215,8 +218,8 @@ impl<'de, R: Serialize> Deserialize<'de> for ReplyTo<R> {
                     reading.as_mut().ok_or("a ReplyTo arrives only inside of a message")?;
                 let route = reading.routes.get_mut(place).and_then(Option::take);
                 let route = route.ok_or("a ReplyTo has no route of its own")?;
-                let actors = reading.actors.clone();
-                let far = Far { actors, route, write: letter::write_reply::<R> };
+                let (actors, lane) = (reading.actors.clone(), reading.lane);
+                let far = Far { actors, route, lane, write: letter::write_reply::<R> };
                 Ok(Self { way: Mutex::new(Some(Way::Far(Box::new(far)))) })
             })
             .map_err(|why: &str| D::Error::custom(why))

@@ -44,9 +44,17 @@ pub struct Trapped {
 /// What lies in a gate.
 pub(crate) enum Entry<M> {
     In(Incoming<M>),
+    /// Mail from another node that is so long that it counts towards the mailbox's bytes.
+    Heavy(Box<Heavy<M>>),
     /// One more message lies in the ring of a mailbox that drops its oldest.
     Ring,
     Signal(Box<Signal>),
+}
+
+pub(crate) struct Heavy<M> {
+    pub(crate) incoming: Incoming<M>,
+    /// How long its letter was.
+    pub(crate) kib: u32,
 }
 
 /// What the runtime tells a process. Only the process itself acts on it, in its turn.

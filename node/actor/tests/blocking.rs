@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate_actor::{
     Actors, ActorsConfig, BlockingMailbox, Carrier, Ended, Exit, Incoming, Mailbox, Message,
-    NotSent, ReplyTo, Spawn, State,
+    NotSent, Postage, ReplyTo, Spawn, State,
 };
 use quorate_vocab::{Boot, NodeId};
 use scene::{LONG, act, dead, idle, in_life, soon, until};
@@ -170,8 +170,8 @@ fn there_are_no_blocking_processes_in_a_simulated_life() {
 struct Nowhere;
 
 impl Carrier for Nowhere {
-    fn post(&self, _: NodeId, _: bytes::Bytes) -> Result<(), NotSent> {
-        Err(NotSent)
+    fn post(&self, _: NodeId, _: Postage, _: &mut Vec<u8>) -> Result<(), NotSent> {
+        Err(NotSent::Unreachable)
     }
 }
 

@@ -163,9 +163,10 @@ fn a_runtime_that_went_away_leaves_no_memory_behind() {
         fn post(
             &self,
             _: quorate_vocab::NodeId,
-            _: bytes::Bytes,
+            _: quorate_actor::Postage,
+            _: &mut Vec<u8>,
         ) -> Result<(), quorate_actor::NotSent> {
-            Err(quorate_actor::NotSent)
+            Err(quorate_actor::NotSent::Unreachable)
         }
     }
     let config = quorate_actor::ActorsConfig {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::{LONG, Till, Wire, open_till, poll_once};
 use quorate_actor::{
-    Actors, ActorsConfig, Addr, CallError, Exit, LetterError, Message, ReplyTo, SendError,
+    Actors, ActorsConfig, Addr, CallError, Exit, LetterError, Loss, Message, NotSent, ReplyTo,
+    SendError,
 };
 use quorate_vocab::{NodeId, Pid};
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,7 @@ async fn a_lost_link_ends_the_calls_that_wait_on_it_and_no_other() {
     let mut to_c = Box::pin(at_c.call(LONG, Till::Keep));
     assert_eq!(poll_once(&mut to_b).await, None);
     assert_eq!(poll_once(&mut to_c).await, None);
-    a.lost(NodeId(2));
+    a.lost(NodeId(2), Loss::Link);
     assert_eq!(to_b.await, Err(CallError::MaybeDelivered));
     assert_eq!(poll_once(&mut to_c).await, None);
     a.close().await;
@@ -133,8 +134,8 @@ async fn what_the_carrier_does_not_take_was_not_sent() {
     let (wire, a, b) = pair();
     let till = far_till(&a, &b);
     wire.cut();
-    assert_eq!(till.send(Till::Note(1)), Err(SendError::NotSent));
-    assert_eq!(till.call(LONG, Till::Sum).await, Err(CallError::NotSent));
+    assert_eq!(till.send(Till::Note(1)), Err(SendError::NotSent(NotSent::Unreachable)));
+    assert_eq!(till.call(LONG, Till::Sum).await, Err(CallError::NotSent(NotSent::Unreachable)));
     assert_eq!(a.counts().calls, 0);
 }
 
@@ -242,8 +243,8 @@ async fn a_letter_for_another_node_is_refused() {
     wire.hold();
     till.send(Till::Note(1)).unwrap();
     let [(from, _, letter)] = &wire.take_held()[..] else { panic!("one letter") };
-    assert_eq!(a.deliver(*from, letter.clone()), Err(LetterError::NotMine));
-    assert_eq!(b.deliver(*from, letter.clone()), Ok(()));
+    assert_eq!(a.deliver(*from, letter), Err(LetterError::NotMine));
+    assert_eq!(b.deliver(*from, letter), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

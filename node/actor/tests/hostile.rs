@@ -4,7 +4,6 @@ mod common;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use common::{LONG, Till, Wire, open_till, poll_once};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -34,8 +33,8 @@ impl Victim {
         Self { wire, peer, actors, till }
     }
 
-    fn deliver(&self, letter: impl Into<Bytes>) -> Result<(), LetterError> {
-        self.actors.deliver(NodeId(1), letter.into())
+    fn deliver(&self, letter: impl AsRef<[u8]>) -> Result<(), LetterError> {
+        self.actors.deliver(NodeId(1), letter.as_ref())
     }
 
     /// What an honest peer would write to send this.
@@ -86,7 +85,7 @@ proptest! {
         run(async {
             let victim = Victim::new();
             for letter in &letters {
-                victim.deliver(letter.clone()).unwrap_err();
+                victim.deliver(letter).unwrap_err();
             }
             assert_eq!(victim.actors.counts().letters_refused, letters.len() as u64);
             victim.is_well().await;
@@ -137,7 +136,7 @@ proptest! {
             victim.wire.hold();
             assert_eq!(poll_once(&mut call).await, None);
             let [(from, _, question)] = &victim.wire.take_held()[..] else { panic!("one letter") };
-            victim.peer.deliver(*from, question.clone()).unwrap();
+            victim.peer.deliver(*from, question).unwrap();
             tokio::task::yield_now().await;
             let mut answer = victim.only_letter();
             distort(&mut answer, &changes, cut);

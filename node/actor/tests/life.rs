@@ -169,7 +169,13 @@ fn a_life_that_ends_polls_no_process_again() {
     runtime.block_on(async {
         #[expect(clippy::disallowed_methods, reason = "a world is made here")]
         let origin = tokio::time::Instant::now();
-        let config = LifeConfig { seed: 1, clock_rate: 1.0, deferrals_per_mille: 0, origin };
+        let config = LifeConfig {
+            seed: 1,
+            clock_rate: 1.0,
+            deferrals_per_mille: 0,
+            origin,
+            wall_skew_nanos: 0,
+        };
         let life = Life::begin(config);
         let (polls, held) = (Arc::new(AtomicU64::new(0)), Arc::new(()));
         let (counted, hold) = (polls.clone(), held.clone());

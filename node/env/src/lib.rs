@@ -1,4 +1,5 @@
-//! The doors of a node to its world: clock, dice, tasks and net. The fourth door, the disk, belongs to the
+//! The doors of a node to its world: clock, dice, tasks and net. Beside the clock hangs the wall clock,
+//! which is shown and decides nothing. The fourth door, the disk, belongs to the
 //! room that remembers (`quorate_storage::Disk`).
 //!
 //! A room never asks the operating system for the time, a number, a task or a socket; it asks here. Run
@@ -11,8 +12,10 @@ mod clock;
 mod dice;
 mod life;
 mod net;
+mod wall;
 
 pub use clock::{Late, now, sleep, sleep_until, timeout};
 pub use dice::{Dice, dice};
 pub use life::{Life, LifeConfig, aside, blocking, defers, is_simulated, spawn};
 pub use net::{BoxFuture, Listener, Net, Secured, Stream, Tcp};
+pub use wall::{Wall, set_wall_skew, wall, wall_skew};

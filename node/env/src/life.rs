@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -34,12 +34,16 @@ pub struct LifeConfig {
     pub deferrals_per_mille: u32,
     /// What its clock counts from; the same for all nodes of a world.
     pub origin: tokio::time::Instant,
+    /// By how much its wall clock is ahead of the world's at first;
+    /// [`set_wall_skew`](crate::set_wall_skew) changes it.
+    pub wall_skew_nanos: i64,
 }
 
 #[derive(Debug)]
 struct Inner {
     config: LifeConfig,
     ended: AtomicBool,
+    wall_skew_nanos: AtomicI64,
     dice: Mutex<SmallRng>,
     schedule: Mutex<SmallRng>,
 }
@@ -50,6 +54,7 @@ impl Life {
         Self(Arc::new(Inner {
             config,
             ended: AtomicBool::new(false),
+            wall_skew_nanos: AtomicI64::new(config.wall_skew_nanos),
             dice: Mutex::new(SmallRng::seed_from_u64(config.seed)),
             schedule: Mutex::new(SmallRng::seed_from_u64(!config.seed)),
         }))
@@ -77,6 +82,10 @@ impl Life {
 
     pub(crate) fn config(&self) -> &LifeConfig {
         &self.0.config
+    }
+
+    pub(crate) fn wall_skew(&self) -> &AtomicI64 {
+        &self.0.wall_skew_nanos
     }
 
     pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut SmallRng) -> R) -> R {

@@ -60,6 +60,16 @@ impl Calls {
         self.lock().waiting.get_mut(&call).map(|waiting| waiting.sent = true).is_some()
     }
 
+    /// Whether somebody still waits for a call.
+    pub(crate) fn is_waited_for(&self, call: u64) -> bool {
+        self.lock().waiting.contains_key(&call)
+    }
+
+    /// Whether nobody waits for anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
     /// The other side has answered, or said that it never will. Who no longer waits is not told.
     pub(crate) fn end(&self, call: u64, outcome: Outcome) {
         let waiting = self.lock().waiting.remove(&call);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 
-use crate::{Cookies, MeshError, frame, hello};
+use crate::outbox::FIRST_WINDOW_BYTES;
+use crate::wire::Terms;
+use crate::{Cookies, MeshError, hello};
 
 /// Who this node is.
 #[derive(Clone, Debug)]
@@ -52,14 +54,16 @@ pub enum Channel {
 /// How much may be held and how long may be waited. All sizes in bytes unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest frame between proven peers, without its length field.
-    pub frame_bytes_max: usize,
-    /// How many frames may wait to be written to one link.
-    pub queue_frames_max: usize,
-    /// How many bytes may wait to be written to one link. Answers may use as much again, so that a flood of
-    /// mail cannot keep a peer's calls from being answered.
+    /// The longest body that is sent or taken in.
+    pub body_bytes_max: usize,
+    /// How many bytes the long bodies may have together that come from one peer and are not whole yet.
+    pub open_bytes_max: usize,
+    /// How many bytes may be under way from one peer in each lane: high, normal, bulk.
+    pub windows: [u32; 3],
+    /// How many bytes may wait to be written to one road. Answers may use as much again, so that a flood of
+    /// mail cannot keep a peer's calls from being answered. A single body may be longer.
     pub queue_bytes_max: usize,
-    /// How many calls of one peer may be under way in one road. Beyond that the road is not read from.
+    /// How many calls of one peer may be under way. Beyond that its callers are told that this node is busy.
     pub calls_max: usize,
     /// How many of this node's own calls may wait for answers over one link.
     pub calls_waiting_max: usize,
@@ -74,6 +78,12 @@ pub struct Limits {
     pub arrivals_per_source: usize,
     /// After how long a source may open one more.
     pub arrival_every: Duration,
+    /// How many data roads this node opens.
+    pub data_links_max: usize,
+    /// How many data roads it opens in a second, when many are wanted at once.
+    pub dials_per_second: u32,
+    /// After how long without a body a data road is closed that nobody needs.
+    pub idle_close: Duration,
     /// How many peers are remembered. A peer that is neither linked nor dialled makes room for a new one.
     pub peers_max: usize,
     /// After how long without a written byte a heartbeat is sent.
@@ -124,10 +134,11 @@ impl Limits {
     /// For nodes that are a few milliseconds apart.
     pub fn lan() -> Self {
         Self {
-            frame_bytes_max: 1024 * 1024,
-            queue_frames_max: 8192,
+            body_bytes_max: 64 * 1024 * 1024 + 4096,
+            open_bytes_max: 128 * 1024 * 1024,
+            windows: [1024 * 1024, 2 * 1024 * 1024, 2 * 1024 * 1024],
             queue_bytes_max: 8 * 1024 * 1024,
-            calls_max: 256,
+            calls_max: 4096,
             calls_waiting_max: 16_384,
             handshake: Duration::from_secs(5),
             handshakes_max: 256,
@@ -135,7 +146,10 @@ impl Limits {
             // A cluster that starts anew behind one address is let in within seconds.
             arrivals_per_source: 1024,
             arrival_every: Duration::from_millis(4),
-            peers_max: 4096,
+            data_links_max: 1024,
+            dials_per_second: 200,
+            idle_close: Duration::from_secs(60),
+            peers_max: 16_384,
             idle: Duration::from_millis(500),
             silence: Duration::from_secs(3),
             write_stall: Duration::from_secs(10),
@@ -169,14 +183,21 @@ impl Limits {
         }
     }
 
-    /// The longest body of a mail, a call or an answer.
-    pub fn body_bytes_max(&self) -> usize {
-        self.frame_bytes_max - frame::HEAD_BYTES_MAX
+    /// What this side tells a peer that it takes in.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            windows: self.windows,
+            body_bytes_max: self.body_bytes_max as u64,
+            open_bytes_max: self.open_bytes_max as u64,
+        }
     }
 
     fn validate(&self) -> Result<(), MeshError> {
         let counts = [
-            ("queue_frames_max", self.queue_frames_max),
+            ("body_bytes_max", self.body_bytes_max),
+            ("queue_bytes_max", self.queue_bytes_max),
+            ("data_links_max", self.data_links_max),
+            ("dials_per_second", self.dials_per_second as usize),
             ("calls_max", self.calls_max),
             ("calls_waiting_max", self.calls_waiting_max),
             ("handshakes_max", self.handshakes_max),
@@ -187,22 +208,21 @@ impl Limits {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return refuse(format!("{name} is 0"));
         }
-        let frame_max = 64 * 1024 * 1024;
-        if !(hello::BYTES_MAX..=frame_max).contains(&self.frame_bytes_max) {
-            let (least, is) = (hello::BYTES_MAX, self.frame_bytes_max);
-            return refuse(format!("frame_bytes_max is {is}, not within {least} ..= {frame_max}"));
+        if self.open_bytes_max < self.body_bytes_max {
+            let (open, body) = (self.open_bytes_max, self.body_bytes_max);
+            return refuse(format!("a body of {body} does not fit open_bytes_max of {open}"));
         }
-        if self.queue_bytes_max < self.frame_bytes_max + frame::LENGTH_BYTES {
-            let (queue, frame) = (self.queue_bytes_max, self.frame_bytes_max);
-            return refuse(format!("a frame of {frame} does not fit a queue of {queue} bytes"));
+        if let Some(window) = self.windows.iter().find(|window| **window < FIRST_WINDOW_BYTES) {
+            let least = FIRST_WINDOW_BYTES;
+            return refuse(format!("a window of {window} is less than {least}"));
         }
         // One heartbeat may be late by as much as it is apart from the next, and is still heard in time.
         if self.idle.is_zero() || self.idle.saturating_mul(2) > self.silence {
             let (idle, silence) = (self.idle, self.silence);
             return refuse(format!("silence {silence:?} is less than twice idle {idle:?}, or 0"));
         }
-        if self.handshake.is_zero() || self.write_stall.is_zero() {
-            return refuse("handshake or write_stall is 0".into());
+        if self.idle_close.is_zero() || self.handshake.is_zero() || self.write_stall.is_zero() {
+            return refuse("idle_close, handshake or write_stall is 0".into());
         }
         if self.redial_min.is_zero() || self.redial_min > self.redial_max {
             let (least, most) = (self.redial_min, self.redial_max);
@@ -227,8 +247,8 @@ mod tests {
         }
         let deaf = Limits { silence: Duration::from_millis(999), ..Limits::lan() };
         assert!(deaf.validate().unwrap_err().to_string().contains("less than twice idle"));
-        let narrow = Limits { queue_bytes_max: 1024, ..Limits::lan() };
-        assert!(narrow.validate().unwrap_err().to_string().contains("does not fit a queue"));
+        let narrow = Limits { open_bytes_max: 1024, ..Limits::lan() };
+        assert!(narrow.validate().unwrap_err().to_string().contains("does not fit open_bytes_max"));
         let shut = Limits { handshakes_max: 0, ..Limits::lan() };
         assert!(shut.validate().unwrap_err().to_string().contains("handshakes_max"));
     }

@@ -16,6 +16,8 @@ use crate::{Reason, Road};
 pub struct Counters {
     /// Links that came up.
     pub opened: u64,
+    /// Bodies that were queued for a road that broke, or could not be opened, and were never sent.
+    pub unsent: u64,
     /// Connections that ended, by reason: links that had come up, connections that never became one, and
     /// attempts to connect.
     pub closed: BTreeMap<&'static str, u64>,
@@ -55,6 +57,7 @@ const NOTICES_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     opened: AtomicU64,
+    unsent: AtomicU64,
     closed: Mutex<BTreeMap<&'static str, u64>>,
     roads: [RoadTally; 2],
     notices: Mutex<BTreeMap<(Reason, String), Time>>,
@@ -93,8 +96,13 @@ impl Tally {
         }
     }
 
-    pub(crate) fn frame_in(&self, road: Road) {
-        self.roads[road.index()].frames_in.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn frames_in(&self, road: Road, frames: usize) {
+        self.roads[road.index()].frames_in.fetch_add(frames as u64, Ordering::Relaxed);
+    }
+
+    /// Bodies that were queued and will not be sent.
+    pub(crate) fn unsent(&self, bodies: usize) {
+        self.unsent.fetch_add(bodies as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn bytes_in(&self, road: Road, bytes: usize) {
@@ -111,6 +119,7 @@ impl Tally {
         let [control, data] = &self.roads;
         Counters {
             opened: self.opened.load(Ordering::Relaxed),
+            unsent: self.unsent.load(Ordering::Relaxed),
             closed: self.closed.lock().expect("nothing panics while it counts").clone(),
             control: control.traffic(),
             data: data.traffic(),

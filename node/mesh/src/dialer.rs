@@ -1,5 +1,8 @@
-//! The dialer: keeps a link in each road to every node that was learned, and asks at greeted addresses who is
-//! there.
+//! The dialer: keeps control links to those nodes to which they are to be kept, opens data roads when there is
+//! something to send, and asks at greeted addresses who is there.
+//!
+//! Roads that are wanted at the same moment are opened one after another, at a bounded rate and in no
+//! foreseeable order, so that many nodes that come back do not fall upon one.
 //!
 //! Each dial is a task that ends when the table drops what it watches. Between two attempts it rests, longer
 //! each time and never for a foreseeable span, so that nodes which lost each other at the same moment do
@@ -9,24 +12,94 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use quorate_env::{dice, sleep, spawn, timeout};
+use quorate_env::{dice, now, sleep, spawn, timeout};
 use quorate_vocab::NodeId;
 use rand::RngExt;
 use tokio::sync::watch;
 
-use crate::door::{Opened, keys, open, reach};
+use crate::door::{Opened, connected, keys, open};
 use crate::handshake::{Failure, Handshake, Role};
 use crate::mesh::Shared;
 use crate::{Limits, Reason, Road};
 
-/// Begins to keep the links to a node.
+/// Begins to keep the control link to a node.
 pub(crate) fn keep(shared: &Arc<Shared>, node: NodeId, address: &watch::Receiver<String>) {
-    for road in Road::ALL {
-        let (shared, address) = (shared.clone(), address.clone());
-        spawn(async move {
-            let mut dial = Dial::new(shared, node, road, address);
-            while dial.turn().await.is_some() {}
-        });
+    let mut dial = Dial::new(shared.clone(), node, Road::Control, address.clone());
+    spawn(async move { while dial.turn().await.is_some() {} });
+}
+
+/// Opens the data road to a node, unless somebody is about it.
+pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
+    if !shared.table().begin_reaching(node) {
+        return;
+    }
+    let shared = shared.clone();
+    spawn(async move {
+        loop {
+            let reached = tokio::select! {
+                biased;
+                () = shared.closing.wait() => Err(Reason::Closing.into()),
+                reached = reaching(&shared, node) => reached,
+            };
+            let Err(failure) = reached else {
+                // It may have ended already, and something wait again.
+                if shared.table().is_reached(node) {
+                    return;
+                }
+                continue;
+            };
+            let address = shared.table().address_of(node).unwrap_or_default();
+            shared.tally.closed(failure, &address);
+            let unsent = shared.table().unreached(node, failure.reason, now());
+            if let Some(outbox) = unsent {
+                shared.tally.unsent(outbox.close());
+            }
+            shared.announce();
+            return;
+        }
+    });
+}
+
+async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
+    let limits = &shared.config.limits;
+    make_room(shared).await?;
+    let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
+    let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };
+    if let Err(failure) = connect(shared, &address, way).await {
+        // The other side is about to open it as well, and its connection stays.
+        let theirs =
+            failure.reason == Reason::Duplicate || failure.told == Some(Reason::Duplicate.code());
+        if !theirs {
+            return Err(failure);
+        }
+    }
+    // Until it is there, for what waits would be lost otherwise.
+    let until = now() + limits.handshake;
+    while shared.table().is_wanted(node) {
+        if now() >= until {
+            return Err(Reason::Late.into());
+        }
+        sleep(limits.redial_min).await;
+    }
+    Ok(())
+}
+
+/// Asks the data road that was used the longest ago to end, when there are too many.
+async fn make_room(shared: &Arc<Shared>) -> Result<(), Reason> {
+    let limits = &shared.config.limits;
+    let until = now() + limits.handshake;
+    loop {
+        let (count, oldest) = shared.table().data_links();
+        if count < limits.data_links_max {
+            return Ok(());
+        }
+        if now() >= until {
+            return Err(Reason::TooManyPeers);
+        }
+        if let Some(oldest) = oldest {
+            oldest.hurry();
+        }
+        sleep(limits.redial_min).await;
     }
 }
 
@@ -110,6 +183,10 @@ impl Dial {
 async fn greeting(shared: &Arc<Shared>, address: &str) {
     let mut backoff = Backoff::new(&shared.config.limits);
     loop {
+        if shared.table().is_settled() {
+            sleep(backoff.next()).await;
+            continue;
+        }
         let found = shared.table().found(address);
         let linked = found.and_then(|node| shared.table().occupant(node, Road::Control));
         if let Some(link) = linked {
@@ -140,7 +217,7 @@ struct Way<'a> {
 
 async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Opened, Failure> {
     let within = shared.config.limits.handshake;
-    let stream = reach(shared, address).await?;
+    let stream = connected(shared, address).await?;
     let (ours, keys) = (shared.hello(way.road), keys(shared, &stream)?);
     let mut first = BytesMut::new();
     let handshake = Handshake::dial(ours, keys, way.expected, &mut first);

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use crate::frame::Decoder;
 use crate::handshake::{Accord, Failure, Handshake, Judge, Keys, Moment, Role};
 use crate::hello::Hello;
-use crate::link::{Link, Seat, write_all};
+use crate::link::{Link, Seat};
 use crate::mesh::{Running, Shared};
 use crate::porch::Guest;
+use crate::writer::write_all;
 use crate::{Channel, Reason, tls};
 
 /// How long to wait after the system could not accept: it is short of something, and asking again at once
@@ -74,7 +75,7 @@ async fn receive(shared: &Arc<Shared>, stream: Stream, guest: &Guest) -> Result<
 }
 
 /// Opens a connection. The deadline is its own.
-pub(crate) async fn reach(shared: &Shared, address: &str) -> Result<Stream, Failure> {
+pub(crate) async fn connected(shared: &Shared, address: &str) -> Result<Stream, Failure> {
     match timeout(shared.config.limits.handshake, shared.net.connect(address)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(tls::failure(&error)),
@@ -131,13 +132,12 @@ pub(crate) async fn open(
         Ok(())
     };
     let shaken = shake(shared, &mut stream, handshake, first, &mut judge).await;
-    let (accord, mut decoder) = shaken?;
+    let (accord, decoder) = shaken?;
     let Some(seat) = seat else {
         return Ok(Opened::Greeted(Box::new(accord.peer)));
     };
-    decoder.raise(shared.config.limits.frame_bytes_max);
     drop(proving);
-    seat.raise(stream, decoder).await?;
+    seat.raise(stream, decoder.into_rest()).await?;
     Ok(Opened::Linked)
 }
 

@@ -23,13 +23,13 @@ pub enum MeshError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// No link in this road is up to that node. Retry after it was met.
-    #[error("not sent: there is no link to that node")]
+    /// No way leads to that node now. Retry later.
+    #[error("not sent: there is no way to that node")]
     NoLink,
-    /// The road's queue is full, or did not move in time. Retry later, or send less.
-    #[error("not sent: the link's queue is full")]
+    /// What waits for that node is all that may, or it did not move in time. Retry later, or send less.
+    #[error("not sent: too much waits for that node")]
     Full,
-    /// The body is longer than a frame may be. Retrying is useless; send it in pieces.
+    /// The body is longer than either side takes. Retrying is useless; send it in pieces.
     #[error("not sent: a body of {bytes} bytes is too long; {bytes_max} is the most")]
     TooLong {
         /// How long the body is.
@@ -37,6 +37,9 @@ pub enum SendError {
         /// How long it may be.
         bytes_max: usize,
     },
+    /// The topology's rules do not allow it. Retry after they have changed.
+    #[error("not sent: the rules of the topology do not allow it")]
+    Denied,
 }
 
 /// Why a call has no answer.
@@ -47,6 +50,9 @@ pub enum CallError {
     /// says.
     #[error(transparent)]
     NotSent(#[from] SendError),
+    /// The other side has too many calls under way and has not begun this one. Retry later.
+    #[error("not begun: the other side is busy")]
+    Busy,
     /// It was handed to the socket, and no answer came in time, or the link broke, or the other side failed
     /// while it worked on it: it may have been done, not done, or be done later. Retry only what may be
     /// done twice.

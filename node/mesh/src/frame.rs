@@ -220,6 +220,11 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// What was fed and not taken.
+    pub fn into_rest(self) -> BytesMut {
+        self.buffer
+    }
+
     /// How much memory is held, in bytes: at most twice what arrived and was not taken, plus a step.
     pub fn held(&self) -> usize {
         self.buffer.capacity()

@@ -19,7 +19,9 @@
 //! link of a peer that was met breaks, the peer is told to have [parted](Inbound::parted) before it is met
 //! again, and nothing of the old link arrives after anything of the new one.
 
+pub mod bucket;
 mod calls;
+pub mod clocks;
 mod config;
 mod cookie;
 mod counters;
@@ -29,15 +31,23 @@ mod error;
 pub mod frame;
 pub mod handshake;
 pub mod hello;
+pub mod hlc;
 mod latch;
 mod link;
 mod mesh;
 mod outbox;
+mod parcel;
 mod peer;
 mod porch;
+pub mod pulse;
+pub mod reader;
 mod reason;
+pub mod span;
+pub mod standing;
 mod table;
 mod tls;
+pub mod wire;
+mod writer;
 
 pub use config::{Channel, Limits, Me, MeshConfig};
 pub use cookie::{Cookie, Cookies};

@@ -3,32 +3,31 @@
 //! One task reads and another writes, so that a flood one way does not starve the other way; the first that
 //! ends takes the other with it. What a link holds is given back when its [`Seat`] is dropped, so neither a
 //! panic nor a crash of the node leaves a link that looks up.
+//!
+//! A data link that nobody needs ends in two phases. Who opened it holds back what it would send and asks to
+//! leave; the other side, if it does not need the link either, holds back as well and agrees. So nothing is
+//! under way when it ends, and what was held back goes over the next link.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use quorate_env::{BoxFuture, Stream, spawn, timeout};
-use quorate_vocab::{Boot, ClusterId, NodeId};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use quorate_env::{BoxFuture, Stream, now, spawn, timeout};
+use quorate_vocab::{Boot, ClusterId, Lane, NodeId, Time};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::calls::Calls;
-use crate::frame::{Decoder, Frame};
 use crate::hello::Hello;
 use crate::latch::Latch;
 use crate::mesh::{Running, Shared};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Parting};
+use crate::reader::{Body, Came, Reader, Room};
 use crate::table::Place;
-use crate::{CallError, Limits, Reason, Road};
-
-/// About how many bytes of frames go into one write.
-const BATCH_BYTES: usize = 64 * 1024;
-
-/// Bodies from this length on are written from where they lie, rather than copied into the batch.
-const WRITTEN_APART_BYTES: usize = 32 * 1024;
+use crate::wire::{Frame, Sample, Terms, What};
+use crate::{CallError, Limits, Reason, Road, writer};
 
 /// What others hold of a link.
 #[derive(Debug)]
@@ -40,8 +39,18 @@ pub(crate) struct Link {
     pub(crate) dialled_by: NodeId,
     /// The cluster that this node named in the handshake.
     pub(crate) said: Option<ClusterId>,
-    pub(crate) outbox: Outbox,
     pub(crate) calls: Calls,
+    /// What this side takes in.
+    terms: Terms,
+    outbox: OnceLock<Arc<Outbox>>,
+    /// Calls of the peer that are worked on.
+    under_way: AtomicU32,
+    /// When a body last went either way.
+    used: AtomicU64,
+    /// Its place is wanted for another.
+    asked_to_leave: AtomicBool,
+    /// This side has agreed to its end, and holds back what it would send.
+    agreed: AtomicBool,
     closing: Latch<Reason>,
     ended: Latch<()>,
 }
@@ -60,25 +69,82 @@ impl Link {
             road,
             dialled_by,
             said,
-            outbox: Outbox::new(limits),
             calls: Calls::new(limits.calls_waiting_max),
+            terms: limits.terms(),
+            outbox: OnceLock::new(),
+            under_way: AtomicU32::new(0),
+            used: AtomicU64::new(now().0),
+            asked_to_leave: AtomicBool::new(false),
+            agreed: AtomicBool::new(false),
             closing: Latch::new(),
             ended: Latch::new(),
         }
     }
 
-    /// Asks it to end. The first reason counts.
-    pub(crate) fn close(&self, reason: Reason) {
+    /// What is to be sent over it, from now on.
+    pub(crate) fn attach(&self, outbox: Arc<Outbox>) {
+        outbox.attach(self.terms);
+        assert!(self.outbox.set(outbox).is_ok(), "a link is raised once");
+    }
+
+    /// What waits to be sent over it, once it is raised.
+    pub(crate) fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.get()
+    }
+
+    /// Asks it to end. The first reason counts, and is given back.
+    pub(crate) fn close(&self, reason: Reason) -> Reason {
+        let agreed = self.agreed.load(Ordering::Relaxed);
+        // The other side is about to end it, and may be back before that has come through.
+        let reason = if agreed && reason == Reason::Replaced { Reason::Unneeded } else { reason };
         self.closing.set(reason);
+        self.closing.value().unwrap_or(reason)
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.value().is_some()
     }
 
+    pub(crate) async fn closing(&self) -> Reason {
+        self.closing.wait().await
+    }
+
     /// Waits until it has ended: nothing of it reaches the inside after that.
     pub(crate) async fn ended(&self) {
         self.ended.wait().await;
+    }
+
+    /// When a body last went either way.
+    pub(crate) fn used(&self) -> Time {
+        Time(self.used.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn use_now(&self) {
+        self.used.store(now().0, Ordering::Relaxed);
+    }
+
+    /// Its place is wanted for another: it is not to wait until it has been idle for long.
+    pub(crate) fn hurry(&self) {
+        self.asked_to_leave.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
+        self.asked_to_leave.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody waits for an answer over it, on either side.
+    fn is_quiet(&self) -> bool {
+        self.calls.is_empty() && self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// Asks the other side to let it end, if this side does not need it.
+    fn ask_to_leave(&self) -> bool {
+        let Some(outbox) = self.outbox() else { return false };
+        let may = self.is_quiet() && outbox.fence();
+        if may {
+            outbox.say(|own| own.parting = Some(Parting::Leave));
+        }
+        may
     }
 }
 
@@ -90,6 +156,16 @@ pub(crate) struct Seat {
     raised: bool,
 }
 
+/// How far the two sides are in ending a link that nobody needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// This side has asked.
+    Asked,
+    /// This side has agreed, so nothing may come any more.
+    Agreed,
+}
+
 impl Seat {
     /// Lets a link in.
     pub(crate) fn take(shared: &Arc<Shared>, link: Link, hello: &Hello) -> Result<Self, Reason> {
@@ -98,36 +174,38 @@ impl Seat {
         Ok(Self { shared: shared.clone(), link, place, raised: false })
     }
 
-    /// Begins to carry, as soon as those whose place this link took have ended.
-    pub(crate) async fn raise(mut self, stream: Stream, decoder: Decoder) -> Result<(), Reason> {
+    /// Begins to carry, as soon as those whose place this link took have ended, and the inside knows it.
+    pub(crate) async fn raise(mut self, stream: Stream, rest: BytesMut) -> Result<(), Reason> {
         for before in std::mem::take(&mut self.place.before) {
             before.ended().await;
         }
-        self.raised = self.shared.table().raise(&self.link);
-        if !self.raised {
+        let raised = self.shared.table().raise(&self.link);
+        let Some(event) = raised else {
             return Err(self.link.closing.value().unwrap_or(Reason::Replaced));
-        }
+        };
+        self.raised = true;
         self.shared.tally.opened();
         let running = Running::begin(&self.shared);
         spawn(async move {
             let shared = self.shared.clone();
-            // The events wait in order; whoever announces first tells them.
             shared.announce();
-            self.run(stream, decoder).await;
+            // What came over the link before this one must not be taken for what comes over this.
+            shared.announced(event).await;
+            self.run(stream, rest).await;
             shared.announce();
             drop(running);
         });
         Ok(())
     }
 
-    async fn run(self, stream: Stream, decoder: Decoder) {
+    async fn run(self, stream: Stream, rest: BytesMut) {
         let Stream { reader, writer, .. } = stream;
-        let mut writing = spawn(write(self.shared.clone(), self.link.clone(), writer));
+        let mut writing = spawn(writer::write(self.shared.clone(), self.link.clone(), writer));
         let mut has_ended = false;
         let reason = tokio::select! {
             biased;
             reason = self.link.closing.wait() => reason,
-            reason = self.read(reader, decoder) => reason,
+            reason = self.read(reader, rest) => reason,
             // The writer has given its reason to the link; without one it has panicked.
             _ = &mut writing => {
                 has_ended = true;
@@ -141,56 +219,158 @@ impl Seat {
         }
     }
 
-    async fn read(
-        &self,
-        mut reader: Box<dyn AsyncRead + Send + Unpin>,
-        mut decoder: Decoder,
-    ) -> Reason {
-        let road = self.link.road;
+    async fn read(&self, mut source: Box<dyn AsyncRead + Send + Unpin>, rest: BytesMut) -> Reason {
+        let Self { shared, link, .. } = self;
+        let mut reader = Reader::new(link.terms, rest);
+        let mut leaving = Leaving::No;
+        let mut heard = now();
         loop {
-            loop {
-                match decoder.take() {
-                    Ok(Some(frame)) => {
-                        self.shared.tally.frame_in(road);
-                        if let Err(reason) = self.receive(frame).await {
-                            return reason;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => return error.into(),
+            let mut bodies = 0;
+            let step = reader.step(|came| match came {
+                Came::Body { .. } if leaving == Leaving::Agreed => Err(Reason::Unexpected),
+                Came::Body { lane, what, body } => {
+                    bodies += 1;
+                    self.receive(lane, what, body)
                 }
+                Came::Word(word) => self.hear(&word, &mut leaving),
+            });
+            match step {
+                Ok(frames) => shared.tally.frames_in(link.road, frames),
+                Err(reason) => return reason,
             }
-            let silence = self.shared.config.limits.silence;
-            match timeout(silence, reader.read_buf(decoder.room())).await {
-                Ok(Ok(bytes)) if bytes > 0 => self.shared.tally.bytes_in(road, bytes),
-                Ok(_) => return Reason::Gone,
-                Err(_) => return Reason::Silent,
+            if bodies > 0 {
+                link.use_now();
+            }
+            self.grant(&mut reader);
+            match self.fill(&mut source, &mut reader, &mut heard, &mut leaving).await {
+                Ok(()) => {}
+                Err(Reason::Gone) if leaving == Leaving::Agreed => return Reason::Unneeded,
+                Err(reason) => return reason,
             }
         }
     }
 
-    async fn receive(&self, frame: Frame) -> Result<(), Reason> {
+    /// Reads once. Looks now and then whether the link is needed.
+    async fn fill(
+        &self,
+        source: &mut Box<dyn AsyncRead + Send + Unpin>,
+        reader: &mut Reader,
+        heard: &mut Time,
+        leaving: &mut Leaving,
+    ) -> Result<(), Reason> {
+        let limits = &self.shared.config.limits;
+        loop {
+            let silence = limits.silence.saturating_sub(now().since(*heard));
+            let look = limits.idle_close / 4;
+            let read = async {
+                match reader.room() {
+                    Room::Buffer(buffer) => source.read_buf(buffer).await,
+                    Room::Part(mut part) => source.read_buf(&mut part).await,
+                }
+            };
+            match timeout(silence.min(look), read).await {
+                Ok(Ok(bytes)) if bytes > 0 => {
+                    reader.filled(bytes);
+                    self.shared.tally.bytes_in(self.link.road, bytes);
+                    *heard = now();
+                    self.consider_leaving(leaving);
+                    return Ok(());
+                }
+                Ok(_) => return Err(Reason::Gone),
+                Err(_) if now().since(*heard) >= limits.silence => return Err(Reason::Silent),
+                Err(_) => self.consider_leaving(leaving),
+            }
+        }
+    }
+
+    /// Grants again what was read.
+    fn grant(&self, reader: &mut Reader) {
+        let Some(outbox) = self.link.outbox() else { return };
+        for lane in Lane::ALL {
+            if let Some(bytes) = reader.grant(lane) {
+                outbox.grant(lane, bytes);
+            }
+        }
+    }
+
+    /// Who opened a link that is not needed any more asks to end it.
+    fn consider_leaving(&self, leaving: &mut Leaving) {
         let Self { shared, link, .. } = self;
-        match frame {
-            Frame::Mail(body) => {
-                let peer = self.place.face.peer();
-                contained(|| shared.inbound.mail(&peer, link.road, body))?;
+        if *leaving == Leaving::No
+            && link.dialled_by == shared.config.me.id
+            && shared.is_spare(link)
+            && link.ask_to_leave()
+        {
+            *leaving = Leaving::Asked;
+        }
+    }
+
+    fn receive(&self, lane: Lane, what: What, body: Body<'_>) -> Result<(), Reason> {
+        let Self { shared, link, .. } = self;
+        match what {
+            What::Mail => contained(|| shared.inbound.mail(link.node, &body)),
+            What::Answer(call) => {
+                link.calls.end(call, Ok(body.into_bytes()));
+                Ok(())
             }
-            Frame::Call { call, body } => {
-                let permit = self.place.permits.clone().acquire_owned().await;
-                let permit = permit.expect("the permits are never closed");
+            What::Call(call) => {
+                let Ok(permit) = self.place.permits.clone().try_acquire_owned() else {
+                    if let Some(outbox) = link.outbox() {
+                        outbox.push_unbegun(lane, call);
+                    }
+                    return Ok(());
+                };
                 let peer = self.place.face.peer();
-                let answer = contained(|| shared.inbound.call(&peer, body))?;
-                let answering = answering(link.clone(), call, answer, permit, shared.clone());
-                spawn(answering);
+                let answer = contained(|| shared.inbound.call(&peer, body.into_bytes()))?;
+                link.under_way.fetch_add(1, Ordering::Relaxed);
+                let bytes_max = shared.config.limits.body_bytes_max;
+                // Whoever still works on a call must not keep the mesh from being dropped.
+                spawn(answering(link.clone(), lane, call, answer, permit, bytes_max));
+                Ok(())
             }
-            Frame::Answer { call, body } => link.calls.end(call, Ok(body)),
-            Frame::Lost { call } => link.calls.end(call, Err(CallError::Unknown)),
-            Frame::Ping => {}
+        }
+    }
+
+    /// A frame of the link itself, or about a call.
+    fn hear(&self, word: &Frame<'_>, leaving: &mut Leaving) -> Result<(), Reason> {
+        let Self { shared, link, .. } = self;
+        let Some(outbox) = link.outbox() else { return Err(Reason::Closing) };
+        match *word {
+            Frame::Lost { call, unbegun, .. } => {
+                let error = if unbegun { CallError::Busy } else { CallError::Unknown };
+                link.calls.end(call, Err(error));
+            }
+            Frame::Credit { lane, bytes } => {
+                return outbox.granted(lane, bytes).then_some(()).ok_or(Reason::OverCredit);
+            }
+            Frame::Terms(terms) => {
+                return outbox.agree(terms).then_some(()).ok_or(Reason::Unexpected);
+            }
+            Frame::Ping { at } => {
+                let came = Sample::now();
+                outbox.say(|own| own.pong = Some((at, came)));
+            }
+            Frame::Pong { .. } => {}
+            Frame::Leave => {
+                let may = !contained(|| shared.inbound.needs(link.node))?
+                    && link.is_quiet()
+                    && (*leaving == Leaving::Asked || outbox.fence());
+                let answer = if may { Parting::Bye } else { Parting::Stay };
+                if may && *leaving == Leaving::No {
+                    *leaving = Leaving::Agreed;
+                    link.agreed.store(true, Ordering::Relaxed);
+                }
+                outbox.say(|own| own.parting = Some(answer));
+            }
+            Frame::Bye if *leaving == Leaving::Asked => return Err(Reason::Unneeded),
+            Frame::Stay if *leaving == Leaving::Asked => {
+                *leaving = Leaving::No;
+                link.use_now();
+                outbox.unfence();
+            }
             Frame::Adopted(cluster) => shared.table().adopted(link, cluster)?,
-            // The other side had a better link by the time this one was through.
-            Frame::Refused(_) => return Err(Reason::Refused),
-            Frame::Hello(_) | Frame::Proof(_) => return Err(Reason::Unexpected),
+            Frame::Stamp(_) => {}
+            _ => return Err(Reason::Unexpected),
         }
         Ok(())
     }
@@ -200,106 +380,44 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let Self { shared, link, raised, .. } = self;
         // Without a reason the task was dropped: the runtime, or a simulated life, has ended.
-        link.close(Reason::Closing);
-        shared.table().leave(link);
-        link.outbox.close();
+        let reason = link.close(Reason::Closing);
+        let left = shared.table().leave(link, reason);
         link.calls.close();
-        if let (true, Some(reason)) = (*raised, link.closing.value()) {
+        if *raised {
             shared.tally.closed(reason.into(), &format!("{}/{}", link.node, link.road));
         }
+        if let Some(outbox) = left {
+            shared.tally.unsent(outbox.close());
+        }
         link.ended.set(());
-    }
-}
-
-/// Writes what the outbox gives until the link closes.
-async fn write(shared: Arc<Shared>, link: Arc<Link>, writer: Box<dyn AsyncWrite + Send + Unpin>) {
-    let reason = tokio::select! {
-        biased;
-        reason = link.closing.wait() => reason,
-        reason = write_batches(&shared, &link, writer) => reason,
-    };
-    link.close(reason);
-}
-
-async fn write_batches(
-    shared: &Shared,
-    link: &Link,
-    mut writer: Box<dyn AsyncWrite + Send + Unpin>,
-) -> Reason {
-    let limits = &shared.config.limits;
-    let (mut batch, mut bytes) = (Vec::new(), BytesMut::new());
-    loop {
-        if timeout(limits.idle, link.outbox.ready()).await.is_ok() {
-            link.outbox.take(BATCH_BYTES, &link.calls, &mut batch);
-        }
-        // Either nothing was there, or nobody wanted it any more.
-        if batch.is_empty() {
-            batch.push(Frame::Ping);
-        }
-        let (frames, total) = (batch.len(), batch.iter().map(Frame::encoded_len).sum());
-        for frame in batch.drain(..) {
-            frame.encode_head(&mut bytes);
-            let body = frame.body();
-            if body.len() < WRITTEN_APART_BYTES {
-                bytes.extend_from_slice(body);
-                continue;
-            }
-            for part in [&bytes.split()[..], body] {
-                if let Err(reason) = write_all(&mut *writer, part, limits.write_stall).await {
-                    return reason;
-                }
-            }
-        }
-        if let Err(reason) = write_all(&mut *writer, &bytes, limits.write_stall).await {
-            return reason;
-        }
-        bytes.clear();
-        shared.tally.out(link.road, frames, total);
-    }
-}
-
-/// Writes everything. Any progress counts as life.
-pub(crate) async fn write_all(
-    writer: &mut (dyn AsyncWrite + Send + Unpin),
-    mut bytes: &[u8],
-    stall: Duration,
-) -> Result<(), Reason> {
-    while !bytes.is_empty() {
-        match timeout(stall, writer.write(bytes)).await {
-            Ok(Ok(written)) if written > 0 => bytes = &bytes[written..],
-            Ok(_) => return Err(Reason::Gone),
-            Err(_) => return Err(Reason::WriteStalled),
-        }
-    }
-    match timeout(stall, writer.flush()).await {
-        Ok(flushed) => flushed.map_err(|_| Reason::Gone),
-        Err(_) => Err(Reason::WriteStalled),
+        shared.reach_if_wanted(link.node);
     }
 }
 
 /// Works on a call to its end and sends the answer, or that there is none.
 async fn answering(
     link: Arc<Link>,
+    lane: Lane,
     call: u64,
     answer: BoxFuture<'static, Bytes>,
     permit: OwnedSemaphorePermit,
-    shared: Arc<Shared>,
+    bytes_max: usize,
 ) {
-    let bytes_max = shared.config.limits.body_bytes_max();
-    // Whoever still works on a call must not keep the mesh from being dropped.
-    drop(shared);
     let answer = match unless_it_panics(answer).await {
-        Some(body) if body.len() <= bytes_max => Frame::Answer { call, body },
+        Some(body) if body.len() <= bytes_max => Some(body),
         Some(body) => {
             tracing::error!(bytes = body.len(), bytes_max, "an answer is too long to be sent");
-            Frame::Lost { call }
+            None
         }
         None => {
             tracing::error!(from = %link.node, "what works on a call has panicked");
-            Frame::Lost { call }
+            None
         }
     };
-    link.outbox.push_answer(answer).await;
+    if let Some(outbox) = link.outbox() {
+        outbox.push_answer(lane, call, answer).await;
+    }
+    link.under_way.fetch_sub(1, Ordering::Relaxed);
     drop(permit);
 }
 

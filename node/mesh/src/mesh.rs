@@ -1,24 +1,27 @@
 //! The mesh as the hall holds it.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_env::{Net, dice, spawn, timeout};
-use quorate_vocab::{ClusterId, NodeId};
+use quorate_env::{Net, dice, now, spawn, timeout};
+use quorate_vocab::{ClusterId, Lane, NodeId};
 use rand::Rng;
 use tokio::sync::watch;
 
 use crate::counters::Tally;
 use crate::door;
-use crate::frame::Frame;
 use crate::hello::{self, Hello};
 use crate::latch::Latch;
 use crate::link::Link;
 use crate::porch::Porch;
-use crate::table::{Event, Table};
-use crate::{CallError, Counters, Inbound, MeshConfig, MeshError, Peer, Road, SendError, dialer};
+use crate::table::{Event, Table, Way};
+use crate::wire::{FRAGMENT_BYTES_MAX, What};
+use crate::{
+    CallError, Counters, Inbound, MeshConfig, MeshError, Peer, Reason, Road, SendError, dialer,
+};
 
 /// How long [`Mesh::close`] waits for links to end. They end at once; this is for what nobody thought of.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -38,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     pub(crate) porch: Porch,
     pub(crate) closing: Latch<()>,
+    /// How many of the table's events the inside has been told.
+    told: watch::Sender<u64>,
     table: Mutex<Table>,
     address: String,
     running: watch::Sender<usize>,
@@ -61,6 +66,7 @@ impl Mesh {
             tally: Tally::default(),
             porch: Porch::new(&config.limits),
             closing: Latch::new(),
+            told: watch::Sender::new(0),
             running: watch::Sender::new(0),
             config,
             net,
@@ -71,14 +77,20 @@ impl Mesh {
         Ok(Self(shared))
     }
 
+    /// Which node this is.
+    pub fn me(&self) -> NodeId {
+        self.0.config.me.id
+    }
+
     /// Where others dial: the advertised address, else the one that was bound.
     pub fn address(&self) -> &str {
         &self.0.address
     }
 
-    /// Keeps asking at an address who is there, and keeps links to the node that answers. For seeds. It goes
-    /// on asking whenever that node is not linked, as another one may be there by then. Asking the same
-    /// address twice is asking once; this node's own address is not asked.
+    /// Keeps asking at an address who is there, and keeps a control link to the node that answers, until
+    /// [`keep`](Self::keep) says to whom links are kept. For seeds. It goes on asking whenever that node is not
+    /// linked, as another one may be there by then, but rests while links that are to be kept are up. Asking
+    /// the same address twice is asking once; this node's own address is not asked.
     pub fn greet(&self, address: &str) {
         if address == self.0.address {
             return;
@@ -89,13 +101,22 @@ impl Mesh {
         }
     }
 
-    /// Where a node can be dialled; from now on a link in each road is kept to it. A changed address replaces
-    /// the old one, and is dialled when the present link ends; so does a greeted address at which the node
-    /// answers later than this, as what the hall knows may be of an earlier life.
+    /// Where a node can be dialled, when there is a reason to. A changed address replaces the old one, and is
+    /// dialled when the present link ends; so does a greeted address at which the node answers later than
+    /// this, as what the hall knows may be of an earlier life.
     pub fn learn(&self, node: NodeId, address: &str) {
-        let learned = self.0.table().learn(node, address, false);
+        let learned = self.0.table().learn(node, address);
         if let Some(learned) = learned {
             dialer::keep(&self.0, node, &learned);
+        }
+    }
+
+    /// From now on control links are kept to these nodes, as soon as it is known where they are, and to no
+    /// others. Links that others keep to this node are theirs to end.
+    pub fn keep(&self, nodes: &BTreeSet<NodeId>) {
+        let begun = self.0.table().keep(nodes);
+        for (node, address) in begun {
+            dialer::keep(&self.0, node, &address);
         }
     }
 
@@ -112,24 +133,90 @@ impl Mesh {
         self.0.announce();
     }
 
-    /// Sends a body, at most once, in the order of its road. Never waits. `Ok` means that it is queued: if
-    /// the link breaks it is lost, and [`Inbound::parted`] tells.
-    pub fn send(&self, to: NodeId, road: Road, body: Bytes) -> Result<(), SendError> {
-        self.link(to, road, &body)?.outbox.push(Frame::Mail(body))
+    /// Sends a body over the data road, at most once, in the order of its flow. Never waits; a road that is not
+    /// open is opened. `Ok` means that it is queued: if the road breaks, or cannot be opened, it is lost, and
+    /// [`Inbound::down`] tells. A short body is copied, a long one is taken.
+    #[inline]
+    pub fn send(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        flow: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        match self.try_send(to, lane, flow, body) {
+            // The road was closed between the look and the push; there is another one now.
+            Err(SendError::NoLink) => self.try_send(to, lane, flow, body),
+            sent => sent,
+        }
     }
 
-    /// Asks, and waits for the answer for no longer than `within`. To drop the future is to give up the call.
+    #[inline]
+    fn try_send(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        flow: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        let Way { outbox, closed } = self.0.table().way_to(to, now())?;
+        let sent = if body.len() <= FRAGMENT_BYTES_MAX {
+            outbox.push(lane, flow, What::Mail, body)
+        } else {
+            let bytes_max = self.0.config.limits.body_bytes_max;
+            if body.len() > bytes_max {
+                return Err(SendError::TooLong { bytes: body.len(), bytes_max });
+            }
+            outbox.push_long(lane, flow, body)
+        };
+        if closed {
+            dialer::reach(&self.0, to);
+        }
+        sent
+    }
+
+    /// Waits until there may be room for more over the data road to a node, or there is no such road.
+    pub async fn room(&self, to: NodeId) {
+        let way = self.0.table().way_to(to, now());
+        if let Ok(Way { outbox, .. }) = way {
+            outbox.room().await;
+        }
+    }
+
+    /// Opens the data road to a node, if it is not open.
+    pub fn connect(&self, to: NodeId) -> Result<(), SendError> {
+        let way = self.0.table().way_to(to, now())?;
+        if way.closed {
+            dialer::reach(&self.0, to);
+        }
+        Ok(())
+    }
+
+    /// Closes the data road to a node, if it is open. What was sent over it may be lost.
+    pub fn disconnect(&self, node: NodeId) -> bool {
+        let link = self.0.table().occupant(node, Road::Data);
+        link.map(|link| link.close(Reason::Disconnected)).is_some()
+    }
+
+    /// Asks over the control road, and waits for the answer for no longer than `within`. To drop the future is
+    /// to give up the call. Calls of one flow are sent in order.
     pub async fn call(
         &self,
         to: NodeId,
-        road: Road,
+        lane: Lane,
+        flow: u64,
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        let link = self.link(to, road, &body)?;
+        let bytes_max = self.0.config.limits.body_bytes_max;
+        if body.len() > bytes_max {
+            return Err(SendError::TooLong { bytes: body.len(), bytes_max }.into());
+        }
+        let link = self.0.table().link(to, Road::Control).cloned().ok_or(SendError::NoLink)?;
+        let outbox = link.outbox().ok_or(SendError::NoLink)?;
         let (call, mut end) = link.calls.begin()?;
         let _given_up = GiveUp { link: &link, call };
-        link.outbox.push(Frame::Call { call, body })?;
+        outbox.push_bytes(lane, flow, What::Call(call), body)?;
         if let Ok(told) = timeout(within.min(WAIT_MAX), &mut end).await {
             return told.unwrap_or(Err(CallError::Unknown));
         }
@@ -160,14 +247,6 @@ impl Mesh {
         if timeout(CLOSE_WITHIN, running.wait_for(|running| *running == 0)).await.is_err() {
             tracing::warn!("some links of the mesh do not end");
         }
-    }
-
-    fn link(&self, to: NodeId, road: Road, body: &Bytes) -> Result<Arc<Link>, SendError> {
-        let bytes_max = self.0.config.limits.body_bytes_max();
-        if body.len() > bytes_max {
-            return Err(SendError::TooLong { bytes: body.len(), bytes_max });
-        }
-        self.0.table().link(to, road).cloned().ok_or(SendError::NoLink)
     }
 }
 
@@ -202,18 +281,40 @@ impl Shared {
             return;
         }
         loop {
-            let event = self.table().next_event();
+            let next = self.table().next_event();
+            let Some((event, count)) = next else { return };
             let told = catch_unwind(AssertUnwindSafe(|| match &event {
-                Some(Event::Met(peer)) => self.inbound.met(peer),
-                Some(Event::Parted(node)) => self.inbound.parted(*node),
-                None => {}
+                Event::Up(peer, road) => self.inbound.up(peer, *road),
+                Event::Down(node, road, reason) => self.inbound.down(*node, *road, *reason),
             }));
             if told.is_err() {
                 tracing::error!("what was told of a peer has panicked");
             }
-            if event.is_none() {
-                return;
+            self.told.send_replace(count);
+        }
+    }
+
+    /// Waits until the inside has been told of so many events.
+    pub(crate) async fn announced(&self, count: u64) {
+        // The sender is `self`, so it lives for as long as anyone waits.
+        let _ = self.told.subscribe().wait_for(|told| *told >= count).await;
+    }
+
+    /// Whether a link that this node opened is there for nobody.
+    pub(crate) fn is_spare(&self, link: &Link) -> bool {
+        match link.road {
+            Road::Control => self.table().is_spare(link),
+            Road::Data => {
+                let is_idle = now().since(link.used()) >= self.config.limits.idle_close;
+                (is_idle || link.is_asked_to_leave()) && !self.inbound.needs(link.node)
             }
+        }
+    }
+
+    /// Opens the data road to a node if something waits for it.
+    pub(crate) fn reach_if_wanted(self: &Arc<Self>, node: NodeId) {
+        if self.table().is_wanted(node) {
+            dialer::reach(self, node);
         }
     }
 }

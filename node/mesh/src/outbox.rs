@@ -1,16 +1,41 @@
-//! What waits to be written to one link: bounded in frames and in bytes, and never a reason to wait for
-//! whoever sends.
+//! What waits to be written to one link, and in which order it goes.
+//!
+//! Each lane has a queue, and in it each flow has a queue of its own. Lanes get shares of what is written, the
+//! more urgent the larger, and none gets nothing; within a lane the flows take turns. A body that is longer
+//! than a fragment goes in parts, one a turn. So a long body holds up nothing but its own flow, whose order is
+//! kept: a flow stays in the lane that it is in until all of it was written, whatever lane is asked for.
+//!
+//! Bounded in bytes, and never a reason to wait for whoever sends. What the peer granted no credit for stays
+//! here, and what stays here goes to nobody else's cost.
+//!
+//! The outbox of a data road outlives its links: what is pushed before the road is open, or while both sides
+//! agree to close it, waits for the next link. Only a link that breaks takes with it what waits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
 
-use quorate_vocab::ClusterId;
+use bytes::Bytes;
+use quorate_vocab::{ClusterId, Lane};
 use tokio::sync::Notify;
 
 use crate::calls::Calls;
-use crate::frame::Frame;
+use crate::parcel::{Batch, Opening, Parcel, Waiting};
+use crate::wire::{FRAGMENT_BYTES_MAX, Frame, Sample, Terms, What};
 use crate::{Limits, SendError};
+
+/// What may be under way in each lane before the peer has said what it takes.
+pub(crate) const FIRST_WINDOW_BYTES: u32 = FRAGMENT_BYTES_MAX as u32;
+
+/// How many bytes each lane may write in a round in which all want to: the last still gets one in twenty.
+const SHARES: [i64; 3] = [1024 * 1024, 256 * 1024, 64 * 1024];
+
+/// What a flow with something to send counts besides its frames, so that many short ones are bounded as well.
+const FLOW_BYTES: usize = 256;
+
+/// How many flows that have nothing to send keep their place, so that a flow of single messages costs no
+/// memory management.
+const RESTING_FLOWS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -19,17 +44,64 @@ pub(crate) struct Outbox {
     ready: Notify,
     /// Woken when the writer has made room.
     room: Notify,
-    frames_max: usize,
     bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Frame>,
+    phase: Phase,
+    own: Own,
+    lanes: [Queue; 3],
+    /// What waits, in bytes.
     bytes: usize,
-    /// Has a place of its own: it must get through a full queue, and only the newest counts.
-    adopted: Option<ClusterId>,
-    closed: bool,
+    /// What the peer takes; unknown before it has said so.
+    terms: Option<Terms>,
+    last_stream: u64,
+    /// How long the bodies are together that were opened and are not wholly written.
+    open_bytes: u64,
+    /// The writer has found nothing, and has to be told of what comes.
+    writer_waits: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What comes waits: both sides are about to agree that the link ends.
+    Fenced,
+    Closed,
+}
+
+/// Frames of the link itself. They go before all else, through a full queue; of each kind only the newest
+/// counts, so they are bounded, too.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) terms: Option<Terms>,
+    pub(crate) adopted: Option<ClusterId>,
+    pub(crate) ping: bool,
+    /// The clocks of who pinged, and ours when that came.
+    pub(crate) pong: Option<(Sample, Sample)>,
+    pub(crate) parting: Option<Parting>,
+    credits: [u32; 3],
+}
+
+/// What is said of the end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    Leave,
+    Bye,
+    Stay,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    flows: BTreeMap<u64, Waiting>,
+    /// Flows with something to send, in the order of their turns.
+    turns: VecDeque<u64>,
+    /// How many more bytes the peer takes. Below zero by at most a turn.
+    credit: i64,
+    /// What is left of its share of the round.
+    share: i64,
 }
 
 impl Outbox {
@@ -38,93 +110,251 @@ impl Outbox {
             state: Mutex::default(),
             ready: Notify::new(),
             room: Notify::new(),
-            frames_max: limits.queue_frames_max,
             bytes_max: limits.queue_bytes_max,
         }
     }
 
-    /// Takes a frame if there is room.
-    pub(crate) fn push(&self, frame: Frame) -> Result<(), SendError> {
-        self.put(frame, 1).map_err(|(_, error)| error)
+    /// Takes a body if there is room. It is copied.
+    #[inline]
+    pub(crate) fn push(
+        &self,
+        lane: Lane,
+        flow: u64,
+        what: What,
+        body: &[u8],
+    ) -> Result<(), SendError> {
+        debug_assert!(body.len() <= FRAGMENT_BYTES_MAX);
+        self.put(lane, flow, body.len(), 1, |waiting, lane| {
+            waiting.append(Frame::Whole { lane, what, body }, matches!(what, What::Call(_)))
+        })
     }
 
-    /// Takes an answer when there is room. False: the link is gone.
-    pub(crate) async fn push_answer(&self, answer: Frame) -> bool {
-        let mut answer = answer;
+    /// Takes a body of any length if there is room. A long one is not copied.
+    pub(crate) fn push_bytes(
+        &self,
+        lane: Lane,
+        flow: u64,
+        what: What,
+        body: Bytes,
+    ) -> Result<(), SendError> {
+        if body.len() <= FRAGMENT_BYTES_MAX {
+            return self.push(lane, flow, what, &body);
+        }
+        self.put(lane, flow, body.len(), 1, |waiting, _| waiting.append_long(what, body))
+    }
+
+    /// Takes a long mail, if there is room: then `body` is empty.
+    pub(crate) fn push_long(
+        &self,
+        lane: Lane,
+        flow: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        self.put(lane, flow, body.len(), 1, |waiting, _| {
+            waiting.append_long(What::Mail, std::mem::take(body).into())
+        })
+    }
+
+    /// Takes an answer, or that there is none, when there is room. False: the road is closed.
+    pub(crate) async fn push_answer(&self, lane: Lane, call: u64, answer: Option<Bytes>) -> bool {
         loop {
             let mut room = pin!(self.room.notified());
             // Before the try, so that room which is made right after it is not missed.
             room.as_mut().enable();
-            match self.put(answer, 2) {
+            let bytes = answer.as_ref().map_or(0, Bytes::len);
+            let put = self.put(lane, call, bytes, 2, |waiting, lane| match answer.clone() {
+                None => waiting.append(Frame::Lost { lane, call, unbegun: false }, false),
+                Some(body) if body.len() <= FRAGMENT_BYTES_MAX => {
+                    let what = What::Answer(call);
+                    waiting.append(Frame::Whole { lane, what, body: &body }, false)
+                }
+                Some(body) => waiting.append_long(What::Answer(call), body),
+            });
+            match put {
                 Ok(()) => return true,
-                Err((_, SendError::NoLink)) => return false,
-                Err((refused, _)) => answer = refused,
+                Err(SendError::NoLink) => return false,
+                Err(_) => room.await,
             }
+        }
+    }
+
+    /// Says that a call was not begun, if there is room; else its caller has to wait its time out.
+    pub(crate) fn push_unbegun(&self, lane: Lane, call: u64) {
+        let lost = |waiting: &mut Waiting, lane| {
+            waiting.append(Frame::Lost { lane, call, unbegun: true }, false)
+        };
+        let _ = self.put(lane, call, 0, 2, lost);
+    }
+
+    /// Waits until something was written, or the road was closed.
+    pub(crate) async fn room(&self) {
+        let mut room = pin!(self.room.notified());
+        room.as_mut().enable();
+        let has_room = {
+            let state = self.lock();
+            state.phase == Phase::Closed || state.bytes * 2 < self.bytes_max
+        };
+        if !has_room {
             room.await;
         }
     }
 
-    /// Tells the other side, before all else that waits, that this node belongs to a cluster now.
-    pub(crate) fn adopted(&self, cluster: ClusterId) {
-        self.lock().adopted = Some(cluster);
+    /// Says something of the link itself, before all else that waits.
+    pub(crate) fn say(&self, say: impl FnOnce(&mut Own)) {
+        say(&mut self.lock().own);
         self.ready.notify_one();
     }
 
-    /// Waits until there is something to write.
+    /// The peer may send so much more in a lane.
+    pub(crate) fn grant(&self, lane: Lane, bytes: u32) {
+        self.say(|own| {
+            let credit = &mut own.credits[lane.index()];
+            *credit = credit.saturating_add(bytes);
+        });
+    }
+
+    /// The peer takes so much more in a lane. False: more than it can ever mean.
+    pub(crate) fn granted(&self, lane: Lane, bytes: u32) -> bool {
+        let mut state = self.lock();
+        let queue = &mut state.lanes[lane.index()];
+        queue.credit += i64::from(bytes);
+        let is_sane = queue.credit <= i64::from(u32::MAX);
+        drop(state);
+        self.ready.notify_one();
+        is_sane
+    }
+
+    /// The peer says what it takes. False: it has said so before.
+    pub(crate) fn agree(&self, terms: Terms) -> bool {
+        let mut state = self.lock();
+        let is_first = state.terms.replace(terms).is_none();
+        for (queue, window) in state.lanes.iter_mut().zip(terms.windows) {
+            queue.credit += i64::from(window) - i64::from(FIRST_WINDOW_BYTES);
+        }
+        drop(state);
+        self.ready.notify_one();
+        is_first
+    }
+
+    /// Begins to serve a new link.
+    pub(crate) fn attach(&self, terms: Terms) {
+        let mut state = self.lock();
+        state.own = Own { terms: Some(terms), ..Own::default() };
+        state.terms = None;
+        for queue in &mut state.lanes {
+            queue.credit = i64::from(FIRST_WINDOW_BYTES);
+        }
+        if state.phase == Phase::Fenced {
+            state.phase = Phase::Open;
+        }
+        state.writer_waits = false;
+    }
+
+    /// Holds back what comes. False: something waits already, so the link is needed.
+    pub(crate) fn fence(&self) -> bool {
+        let mut state = self.lock();
+        let can = state.phase == Phase::Open && state.bytes == 0;
+        if can {
+            state.phase = Phase::Fenced;
+        }
+        can
+    }
+
+    /// Goes on after all.
+    pub(crate) fn unfence(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Fenced {
+            state.phase = Phase::Open;
+        }
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Closes it, if nothing waits.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        let is_empty = state.bytes == 0;
+        if is_empty {
+            state.phase = Phase::Closed;
+        }
+        is_empty
+    }
+
+    /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
-        while self.is_empty() {
-            self.ready.notified().await;
-        }
+        self.ready.notified().await;
     }
 
-    /// Moves frames of about `bytes_max` bytes into `batch`; calls that nobody waits for are dropped here.
-    pub(crate) fn take(&self, bytes_max: usize, calls: &Calls, batch: &mut Vec<Frame>) {
+    /// Fills a batch of about `bytes_max` bytes with what goes next; calls that nobody waits for are dropped
+    /// here. When the batch stays empty the writer is told of what comes.
+    pub(crate) fn take(&self, bytes_max: usize, calls: &Calls, batch: &mut Batch) {
         let mut state = self.lock();
-        batch.extend(state.adopted.take().map(Frame::Adopted));
-        let mut bytes = 0;
-        while bytes < bytes_max
-            && let Some(frame) = state.queue.pop_front()
-        {
-            state.bytes -= frame.encoded_len();
-            let is_wanted = match &frame {
-                Frame::Call { call, .. } => calls.hand_over(*call),
-                _ => true,
-            };
-            if is_wanted {
-                bytes += frame.encoded_len();
-                batch.push(frame);
-            }
+        state.take_own(batch);
+        if state.phase == Phase::Open {
+            while batch.bytes < bytes_max && state.take_turn(bytes_max, calls, batch) {}
         }
+        state.writer_waits = batch.bytes == 0;
         drop(state);
-        self.room.notify_waiters();
+        if batch.bytes > 0 {
+            self.room.notify_waiters();
+        }
     }
 
-    /// Takes nothing any more, and forgets what waits.
-    pub(crate) fn close(&self) {
-        *self.lock() = State { closed: true, ..State::default() };
-        self.room.notify_waiters();
-    }
-
-    /// `share`: how many times the bounds this frame may use.
-    fn put(&self, frame: Frame, share: usize) -> Result<(), (Frame, SendError)> {
+    /// Takes nothing any more, and forgets what waits; says how many bodies that were.
+    pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
-        let bytes = state.bytes + frame.encoded_len();
-        if state.closed {
-            return Err((frame, SendError::NoLink));
-        }
-        if state.queue.len() >= self.frames_max * share || bytes > self.bytes_max * share {
-            return Err((frame, SendError::Full));
-        }
-        state.bytes = bytes;
-        state.queue.push_back(frame);
+        let lanes = std::mem::take(&mut state.lanes);
+        *state = State { phase: Phase::Closed, ..State::default() };
         drop(state);
         self.ready.notify_one();
-        Ok(())
+        self.room.notify_waiters();
+        let waiting = lanes.iter().flat_map(|queue| queue.flows.values());
+        let parcels = waiting.flat_map(|waiting| &waiting.parcels);
+        parcels
+            .map(|parcel| if let Parcel::Short { count, .. } = parcel { *count } else { 1 })
+            .sum()
     }
 
-    fn is_empty(&self) -> bool {
-        let state = self.lock();
-        state.queue.is_empty() && state.adopted.is_none()
+    /// `share`: how many times the bound this may use.
+    #[inline]
+    fn put(
+        &self,
+        lane: Lane,
+        flow: u64,
+        bytes: usize,
+        share: usize,
+        append: impl FnOnce(&mut Waiting, Lane) -> usize,
+    ) -> Result<(), SendError> {
+        let mut state = self.lock();
+        if state.phase == Phase::Closed {
+            return Err(SendError::NoLink);
+        }
+        if let Some(terms) = state.terms
+            && bytes as u64 > terms.body_bytes_max
+        {
+            let bytes_max = usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX);
+            return Err(SendError::TooLong { bytes, bytes_max });
+        }
+        // A body may be longer than the bound, where nothing else waits.
+        if state.bytes > 0 && state.bytes + bytes > self.bytes_max * share {
+            return Err(SendError::Full);
+        }
+        let home = state.home_of(flow).unwrap_or(lane);
+        let queue = &mut state.lanes[home.index()];
+        let waiting = queue.flows.entry(flow).or_default();
+        let mut grown = 0;
+        if waiting.parcels.is_empty() {
+            queue.turns.push_back(flow);
+            grown += FLOW_BYTES;
+        }
+        grown += append(waiting, home);
+        state.bytes += grown;
+        let wake = std::mem::take(&mut state.writer_waits);
+        drop(state);
+        if wake {
+            self.ready.notify_one();
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,57 +362,105 @@ impl Outbox {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn narrow() -> Outbox {
-        Outbox::new(&Limits { queue_frames_max: 3, queue_bytes_max: 64, ..Limits::test() })
+impl State {
+    /// The lane that a flow has to stay in: the one in which something of it waits.
+    #[inline]
+    fn home_of(&self, flow: u64) -> Option<Lane> {
+        let waits = |lane: &Lane| {
+            let waiting = self.lanes[lane.index()].flows.get(&flow);
+            waiting.is_some_and(|waiting| !waiting.parcels.is_empty())
+        };
+        Lane::ALL.into_iter().find(waits)
     }
 
-    fn mail(bytes: usize) -> Frame {
-        Frame::Mail(Bytes::from(vec![0; bytes]))
+    /// Takes one turn of one flow; false when nothing may go now.
+    fn take_turn(&mut self, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
+        for _ in 0..2 {
+            for lane in Lane::ALL {
+                let queue = &self.lanes[lane.index()];
+                if queue.may_go() && queue.share > 0 && self.serve(lane, bytes_max, calls, batch) {
+                    return true;
+                }
+            }
+            // Those that wait have had their share, so a new round begins.
+            for (queue, share) in self.lanes.iter_mut().zip(SHARES) {
+                queue.share = share;
+            }
+        }
+        false
     }
 
-    #[test]
-    fn a_full_queue_says_so_by_frames_and_by_bytes_and_recovers() {
-        let (outbox, calls) = (narrow(), Calls::new(1));
-        for _ in 0..3 {
-            outbox.push(mail(1)).unwrap();
+    /// Takes a turn in a lane; false when each of its flows has to wait.
+    fn serve(&mut self, lane: Lane, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
+        let Self { lanes, terms, last_stream, open_bytes, bytes, .. } = self;
+        let queue = &mut lanes[lane.index()];
+        let (before, cost_before) = (batch.bytes, batch.cost);
+        for _ in 0..queue.turns.len() {
+            let Some(flow) = queue.turns.pop_front() else { break };
+            let Some(waiting) = queue.flows.get_mut(&flow) else { continue };
+            let freed = match waiting.parcels.front_mut() {
+                Some(Parcel::Long(long)) => {
+                    let mut opening = Opening { terms: *terms, last_stream, open_bytes };
+                    let part_max = bytes_max.clamp(FRAGMENT_BYTES_MAX / 4, FRAGMENT_BYTES_MAX);
+                    let step = long.step(lane, part_max, calls, &mut opening, batch);
+                    if step.is_over {
+                        waiting.parcels.pop_front();
+                    }
+                    step.freed
+                }
+                _ => waiting.take_short(calls, batch),
+            };
+            *bytes -= freed;
+            if waiting.parcels.is_empty() {
+                *bytes -= FLOW_BYTES;
+                if queue.flows.len() > RESTING_FLOWS_MAX {
+                    queue.flows.remove(&flow);
+                }
+            } else {
+                queue.turns.push_back(flow);
+            }
+            if batch.bytes > before {
+                let cost = (batch.cost - cost_before) as i64;
+                queue.credit -= cost;
+                queue.share -= cost.max(1);
+                return true;
+            }
         }
-        assert_eq!(outbox.push(mail(1)), Err(SendError::Full));
-        let mut batch = Vec::new();
-        outbox.take(1 << 20, &calls, &mut batch);
-        assert_eq!(batch.len(), 3);
-        outbox.push(mail(40)).unwrap();
-        assert_eq!(outbox.push(mail(40)), Err(SendError::Full));
-        outbox.adopted(ClusterId(5));
-        batch.clear();
-        outbox.take(1 << 20, &calls, &mut batch);
-        assert_eq!(batch, [Frame::Adopted(ClusterId(5)), mail(40)]);
-        outbox.close();
-        assert_eq!(outbox.push(mail(1)), Err(SendError::NoLink));
+        false
     }
 
-    #[tokio::test]
-    async fn an_answer_has_room_beyond_a_flood_and_waits_beyond_that() {
-        let (outbox, calls) = (narrow(), Calls::new(1));
-        let answer = || Frame::Answer { call: 1, body: Bytes::new() };
-        for _ in 0..3 {
-            outbox.push(mail(1)).unwrap();
+    /// Frames of the link itself.
+    fn take_own(&mut self, batch: &mut Batch) {
+        let Own { terms, adopted, ping, pong, parting, credits } = std::mem::take(&mut self.own);
+        if let Some(terms) = terms {
+            batch.add(Frame::Terms(terms));
         }
-        for _ in 0..3 {
-            assert!(outbox.push_answer(answer()).await);
+        if let Some(cluster) = adopted {
+            batch.add(Frame::Adopted(cluster));
         }
-        let mut waits = pin!(outbox.push_answer(answer()));
-        let waker = std::task::Waker::noop();
-        let mut context = std::task::Context::from_waker(waker);
-        assert!(waits.as_mut().poll(&mut context).is_pending());
-        outbox.take(1, &calls, &mut Vec::new());
-        assert!(waits.await);
-        outbox.close();
-        assert!(!outbox.push_answer(answer()).await);
+        for (lane, bytes) in Lane::ALL.into_iter().zip(credits) {
+            if bytes > 0 {
+                batch.add(Frame::Credit { lane, bytes });
+            }
+        }
+        if let Some((asked, came)) = pong {
+            batch.add(Frame::Pong { asked, came, sent: Sample::now() });
+        }
+        if ping {
+            batch.add(Frame::Ping { at: Sample::now() });
+        }
+        match parting {
+            Some(Parting::Leave) => batch.add(Frame::Leave),
+            Some(Parting::Bye) => batch.add(Frame::Bye),
+            Some(Parting::Stay) => batch.add(Frame::Stay),
+            None => {}
+        }
+    }
+}
+
+impl Queue {
+    #[inline]
+    fn may_go(&self) -> bool {
+        self.credit > 0 && !self.turns.is_empty()
     }
 }

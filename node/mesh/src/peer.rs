@@ -7,6 +7,8 @@ use quorate_env::BoxFuture;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
+use crate::Reason;
+
 /// A priority between two nodes. Each road is a connection of its own, so what is lost or stuck in one does
 /// not hold up the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,21 +69,25 @@ impl Peer {
 /// What the mesh hands to the inside. The hall implements it.
 ///
 /// The methods are called from the tasks that read links, so they must not block; they may call the mesh.
-/// A panic in `mail` or `call` ends the link it came over with [`Reason::Inside`](crate::Reason::Inside).
+/// A panic in one that is called for a body ends the link it came over with [`Reason::Inside`].
 pub trait Inbound: Send + Sync + 'static {
-    /// A body came by [`Mesh::send`](crate::Mesh::send): at most once, and in the order of its road. It may
-    /// come shortly before [`met`](Self::met), when only its own road is up yet.
-    fn mail(&self, from: &Peer, road: Road, body: Bytes);
+    /// A body came by [`Mesh::send`](crate::Mesh::send): at most once, and in the order of its flow.
+    fn mail(&self, from: NodeId, body: &[u8]);
 
     /// A body came by [`Mesh::call`](crate::Mesh::call); what the future gives is the answer. It runs as a
     /// task of its own and to its end, even when the caller is gone. At most `calls_max` of a peer's road are
-    /// under way; beyond that the road is not read from.
+    /// under way; who calls beyond that is told [`Busy`](crate::CallError::Busy).
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes>;
 
-    /// Both roads to a peer are up. Comes again only after [`parted`](Self::parted).
-    fn met(&self, peer: &Peer);
+    /// A road to a peer is open. Comes again only after [`down`](Self::down), and before anything that came
+    /// over it.
+    fn up(&self, peer: &Peer, road: Road);
 
-    /// A peer that was met no longer has both roads: what was sent to it may be lost. The road that is
-    /// left, if one is, may still carry.
-    fn parted(&self, peer: NodeId);
+    /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless the
+    /// reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
+    fn down(&self, peer: NodeId, road: Road, reason: Reason);
+
+    /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when it
+    /// breaks.
+    fn needs(&self, peer: NodeId) -> bool;
 }

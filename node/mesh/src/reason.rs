@@ -95,6 +95,14 @@ reasons! {
     Closing = 26, "closing";
     /// What stands behind [`Inbound`](crate::Inbound) panicked.
     Inside = 27, "inside";
+    /// The peer sent more than it was granted.
+    OverCredit = 28, "over_credit";
+    /// Both sides agreed that the link is not needed; nothing was lost.
+    Unneeded = 29, "unneeded";
+    /// The topology's rules do not allow a link.
+    Denied = 30, "denied";
+    /// This node was told to close the road.
+    Disconnected = 31, "disconnected";
     /// One side speaks TLS and the other does not, or it is garbage that is neither.
     HalfSecured = 40, "half_secured";
     /// The certificate is not one of this mesh: another CA, none at all, for no node, or withdrawn.

@@ -10,18 +10,23 @@
 //! its own proof to itself once it has let the other's in. A later life ends every link of an earlier one,
 //! and an earlier life is refused.
 //!
-//! Invariants: I12, as far as "the break is told" goes: between two `Met` of a peer there is a `Parted`, and
-//! a link that takes another's place is raised only after the other has ended.
+//! What is to be sent over a data road lies in an outbox that may be there before its link, and after one
+//! that ended because nobody needed it; it brings about the next link.
+//!
+//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, a link
+//! that takes another's place is raised only after the other has ended, and carries only once the inside has
+//! been told of all that was before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 
-use quorate_vocab::{ClusterId, NodeId};
+use quorate_vocab::{ClusterId, NodeId, Time};
 use tokio::sync::{Semaphore, watch};
 
 use crate::hello::Hello;
 use crate::link::Link;
-use crate::{Limits, Peer, Reason, Road};
+use crate::outbox::Outbox;
+use crate::{Limits, Peer, Reason, Road, SendError};
 
 /// A peer as it is now, shared by the table, which writes, and the peer's links, which read.
 #[derive(Debug)]
@@ -30,8 +35,8 @@ pub(crate) struct Face(Mutex<Arc<Peer>>);
 /// What the inside has to be told.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Met(Arc<Peer>),
-    Parted(NodeId),
+    Up(Arc<Peer>, Road),
+    Down(NodeId, Road, Reason),
 }
 
 /// Held by a dialler from its proof until its connection has become a link, or nothing.
@@ -52,12 +57,22 @@ pub(crate) struct Place {
 pub(crate) struct Table {
     me: NodeId,
     cluster: Option<ClusterId>,
-    calls_max: usize,
-    peers_max: usize,
+    limits: Limits,
     closed: bool,
+    /// The hall has said to whom links are to be kept.
+    settled: bool,
     entries: BTreeMap<NodeId, Entry>,
     greets: BTreeMap<String, Greet>,
-    events: VecDeque<Event>,
+    events: Events,
+}
+
+/// What the inside is to be told.
+#[derive(Debug, Default)]
+struct Events {
+    /// The oldest first.
+    queue: VecDeque<Event>,
+    /// How many there have been.
+    count: u64,
     announcing: bool,
 }
 
@@ -67,8 +82,34 @@ struct Entry {
     slots: [Slot; 2],
     /// Alive while this node's own proof for a road is under way.
     proofs: [Weak<Proving>; 2],
-    met: bool,
+    /// Where the hall said that it is.
+    said: Option<String>,
+    /// Whether the hall wants a control link to it.
+    kept: bool,
     dial: Option<Dial>,
+    /// What is to be sent over the data road.
+    data: Option<Arc<Outbox>>,
+    reaching: Reaching,
+    /// How often it could not be opened, in a row.
+    failures: u32,
+}
+
+/// Whether the data road is being opened.
+#[derive(Clone, Copy, Debug, Default)]
+enum Reaching {
+    #[default]
+    No,
+    Now,
+    /// It could not be, and is not tried again before then.
+    Resting(Time),
+}
+
+/// The way to send something to a node.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) outbox: Arc<Outbox>,
+    /// The road has to be opened, by whoever sees this.
+    pub(crate) closed: bool,
 }
 
 #[derive(Debug)]
@@ -83,12 +124,10 @@ struct Slot {
     up: bool,
 }
 
-/// Where a node is dialled. Its tasks end when this is dropped.
+/// Where a node is dialled, to keep a control link to it. Its task ends when this is dropped.
 #[derive(Debug)]
 struct Dial {
     address: watch::Sender<String>,
-    /// Where the hall said that it is; `None` while only a greeting has found it.
-    said: Option<String>,
 }
 
 /// An address that is asked who is there. Its task ends when this is dropped.
@@ -103,13 +142,12 @@ impl Table {
         Self {
             me,
             cluster,
-            calls_max: limits.calls_max,
-            peers_max: limits.peers_max,
+            limits: limits.clone(),
             closed: false,
+            settled: false,
             entries: BTreeMap::new(),
             greets: BTreeMap::new(),
-            events: VecDeque::new(),
-            announcing: false,
+            events: Events::default(),
         }
     }
 
@@ -163,7 +201,7 @@ impl Table {
             return Err(Reason::Duplicate);
         }
         before.extend(entry.vacate(link.road, Reason::Replaced, link.node, &mut self.events));
-        let shown = entry.shown.get_or_insert_with(|| Shown::new(hello, self.calls_max));
+        let shown = entry.shown.get_or_insert_with(|| Shown::new(hello, self.limits.calls_max));
         shown.face.edit(|peer| {
             peer.name = hello.name.clone();
             peer.address.clone_from(&hello.address);
@@ -178,38 +216,45 @@ impl Table {
         Ok(place)
     }
 
-    /// A link that was let in begins to carry. False: it has lost its place since.
-    pub(crate) fn raise(&mut self, link: &Arc<Link>) -> bool {
-        let Some(entry) = self.entries.get_mut(&link.node) else {
-            return false;
-        };
+    /// A link that was let in begins to carry, once the inside has been told of this event and all before it.
+    /// `None`: it has lost its place since.
+    pub(crate) fn raise(&mut self, link: &Arc<Link>) -> Option<u64> {
+        let entry = self.entries.get_mut(&link.node)?;
         if !entry.slots[link.road.index()].holds(link) {
-            return false;
+            return None;
+        }
+        let fresh = || Arc::new(Outbox::new(&self.limits));
+        let outbox = match link.road {
+            Road::Control => fresh(),
+            Road::Data => entry.data.get_or_insert_with(fresh).clone(),
+        };
+        link.attach(outbox.clone());
+        if link.road == Road::Data {
+            (entry.reaching, entry.failures) = (Reaching::No, 0);
         }
         entry.slots[link.road.index()].up = true;
-        let peer = entry.show();
-        if let Some(peer) = peer
-            && peer.control_up
-            && peer.data_up
-        {
-            entry.met = true;
-            self.events.push_back(Event::Met(peer));
-        }
+        let peer = entry.show()?;
         if let Some(cluster) = self.cluster
             && link.said != Some(cluster)
         {
-            link.outbox.adopted(cluster);
+            outbox.say(|own| own.adopted = Some(cluster));
         }
-        true
+        Some(self.events.push(Event::Up(peer, link.road)))
     }
 
-    /// A link has ended by itself.
-    pub(crate) fn leave(&mut self, link: &Arc<Link>) {
+    /// A link has ended by itself. Gives what is still to be sent, if nothing of it will be.
+    pub(crate) fn leave(&mut self, link: &Arc<Link>, reason: Reason) -> Option<Arc<Outbox>> {
+        let outbox = link.outbox().cloned();
         if let Some(entry) = self.entries.get_mut(&link.node)
             && entry.slots[link.road.index()].holds(link)
         {
-            entry.vacate(link.road, Reason::Gone, link.node, &mut self.events);
+            entry.vacate(link.road, reason, link.node, &mut self.events);
+            if reason == Reason::Unneeded && link.road == Road::Data {
+                // What was held back goes over the next link.
+                entry.data.take_if(|outbox| outbox.close_if_empty());
+            }
         }
+        outbox.filter(|_| reason != Reason::Unneeded || link.road == Road::Control)
     }
 
     /// The link that carries a road now.
@@ -218,35 +263,148 @@ impl Table {
         slot.link.as_ref().filter(|_| slot.up)
     }
 
+    /// Where to put what is to be sent to a node over the data road.
+    #[inline]
+    pub(crate) fn way_to(&mut self, node: NodeId, now: Time) -> Result<Way, SendError> {
+        if self.closed {
+            return Err(SendError::NoLink);
+        }
+        let entry = self.entries.get_mut(&node).ok_or(SendError::NoLink)?;
+        if let Some(outbox) = &entry.data {
+            let closed = !entry.slots[1].up && !matches!(entry.reaching, Reaching::Now);
+            return Ok(Way { outbox: outbox.clone(), closed });
+        }
+        if matches!(entry.reaching, Reaching::Resting(until) if now < until)
+            || entry.address().is_none()
+        {
+            return Err(SendError::NoLink);
+        }
+        let outbox = entry.data.insert(Arc::new(Outbox::new(&self.limits))).clone();
+        Ok(Way { outbox, closed: true })
+    }
+
+    /// Takes the right to open the data road to a node, if something waits for it and nobody is about it.
+    pub(crate) fn begin_reaching(&mut self, node: NodeId) -> bool {
+        let Some(entry) = self.entries.get_mut(&node) else { return false };
+        let begins = !self.closed
+            && entry.data.is_some()
+            && entry.slots[Road::Data.index()].link.is_none()
+            && !matches!(entry.reaching, Reaching::Now);
+        if begins {
+            entry.reaching = Reaching::Now;
+        }
+        begins
+    }
+
+    /// Whether something waits for the data road to a node, and there is none.
+    pub(crate) fn is_wanted(&self, node: NodeId) -> bool {
+        self.entries.get(&node).is_some_and(|entry| {
+            entry.data.is_some() && entry.slots[Road::Data.index()].link.is_none()
+        })
+    }
+
+    /// Where the data road to a node leads.
+    pub(crate) fn address_of(&self, node: NodeId) -> Option<String> {
+        self.entries.get(&node)?.address()
+    }
+
+    /// The data road has been opened; false when that is to be done again already.
+    pub(crate) fn is_reached(&mut self, node: NodeId) -> bool {
+        let is_wanted = self.is_wanted(node) && !self.closed;
+        if let Some(entry) = self.entries.get_mut(&node) {
+            entry.reaching = if is_wanted { Reaching::Now } else { Reaching::No };
+        }
+        !is_wanted
+    }
+
+    /// The data road could not be opened: what waits for it is not sent. Unless it came up meanwhile.
+    pub(crate) fn unreached(
+        &mut self,
+        node: NodeId,
+        reason: Reason,
+        now: Time,
+    ) -> Option<Arc<Outbox>> {
+        let (least, most) = (self.limits.redial_min, self.limits.redial_max);
+        let entry = self.entries.get_mut(&node)?;
+        if entry.slots[Road::Data.index()].link.is_some() {
+            entry.reaching = Reaching::No;
+            return None;
+        }
+        entry.failures = entry.failures.saturating_add(1);
+        let rest = least.saturating_mul(1 << entry.failures.min(16)).min(most);
+        entry.reaching = Reaching::Resting(now + rest);
+        let outbox = entry.data.take()?;
+        self.events.push(Event::Down(node, Road::Data, reason));
+        Some(outbox)
+    }
+
+    /// Whether a link that this node opened is there for nobody.
+    pub(crate) fn is_spare(&self, link: &Link) -> bool {
+        let is_dialled =
+            self.entries.get(&link.node).is_some_and(|entry| entry.dial.is_some() || entry.kept);
+        self.settled && !is_dialled
+    }
+
+    /// How many data roads there are, and the link that was used the longest ago of those that this node
+    /// opened.
+    pub(crate) fn data_links(&self) -> (usize, Option<Arc<Link>>) {
+        let links = self.entries.values().filter_map(|entry| entry.slots[1].link.as_ref());
+        let own = links.clone().filter(|link| link.dialled_by == self.me && !link.is_closing());
+        (links.count(), own.min_by_key(|link| link.used()).cloned())
+    }
+
     /// The link that has a road's place, whether it carries already or not.
     pub(crate) fn occupant(&self, node: NodeId, road: Road) -> Option<Arc<Link>> {
         self.entries.get(&node)?.slots[road.index()].link.clone()
     }
 
-    /// Where to dial a node from now on. When that begins a dial, gives what its tasks have to watch.
-    pub(crate) fn learn(
-        &mut self,
-        node: NodeId,
-        address: &str,
-        greeted: bool,
-    ) -> Option<watch::Receiver<String>> {
+    /// Where a node is, as the hall knows it. When a link to it is to be kept, and this begins it, gives what
+    /// its task has to watch.
+    pub(crate) fn learn(&mut self, node: NodeId, address: &str) -> Option<watch::Receiver<String>> {
         if self.closed || node == self.me {
             return None;
         }
         let entry = self.entries.entry(node).or_default();
-        if let Some(dial) = &mut entry.dial {
-            // Whoever answers where it was greeted is there now; what the hall knows may be of an earlier
-            // life.
-            if !greeted {
-                dial.said = Some(address.to_owned());
-            }
+        entry.said = Some(address.to_owned());
+        if let Some(dial) = &entry.dial {
             dial.turn_to(address);
             return None;
         }
-        let said = (!greeted).then(|| address.to_owned());
-        let (address, seen) = watch::channel(address.to_owned());
-        entry.dial = Some(Dial { address, said });
-        Some(seen)
+        entry.kept.then(|| entry.begin_dial(address))
+    }
+
+    /// From now on control links are kept to these nodes and to no others. Gives those whose links begin now.
+    pub(crate) fn keep(
+        &mut self,
+        nodes: &BTreeSet<NodeId>,
+    ) -> Vec<(NodeId, watch::Receiver<String>)> {
+        if self.closed {
+            return Vec::new();
+        }
+        self.settled = true;
+        for node in nodes.iter().filter(|node| **node != self.me) {
+            self.entries.entry(*node).or_default();
+        }
+        let mut begun = Vec::new();
+        for (node, entry) in &mut self.entries {
+            entry.kept = nodes.contains(node);
+            if !entry.kept {
+                entry.dial = None;
+            } else if entry.dial.is_none()
+                && let Some(address) = entry.address()
+            {
+                begun.push((*node, entry.begin_dial(&address)));
+            }
+        }
+        begun
+    }
+
+    /// Whether there is no need to ask around: links are kept, and one of them is up.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_linked = |entry: &Entry| entry.kept && entry.slots[Road::Control.index()].up;
+        self.settled
+            && (self.entries.values().any(is_linked)
+                || self.entries.values().all(|entry| !entry.kept))
     }
 
     /// An address is to be asked who is there. Gives what the task has to watch, when there is none yet.
@@ -264,8 +422,9 @@ impl Table {
         self.greets.get(address)?.found
     }
 
-    /// A node has answered at a greeted address, and is dialled there from now on. Who answered there before
-    /// is dialled where the hall said that it is, if it did.
+    /// A node has answered at a greeted address, and is dialled there from now on: whoever answers is there
+    /// now, and what the hall knows may be of an earlier life. Who answered there before is dialled where the
+    /// hall said that it is, if it did.
     pub(crate) fn find(&mut self, address: &str, node: NodeId) -> Option<watch::Receiver<String>> {
         let before = self.greets.get_mut(address)?.found.replace(node);
         if let Some(before) = before.filter(|before| *before != node)
@@ -273,12 +432,22 @@ impl Table {
             && let Some(dial) = &entry.dial
             && *dial.address.borrow() == address
         {
-            match &dial.said {
+            match &entry.said {
                 Some(said) => dial.turn_to(said),
                 None => entry.dial = None,
             }
         }
-        self.learn(node, address, true)
+        if self.closed || node == self.me {
+            return None;
+        }
+        let entry = self.entries.entry(node).or_default();
+        match &entry.dial {
+            Some(dial) => {
+                dial.turn_to(address);
+                None
+            }
+            None => Some(entry.begin_dial(address)),
+        }
     }
 
     /// Ends everything with a node: links, dials, and greetings that found it.
@@ -286,6 +455,7 @@ impl Table {
         self.greets.retain(|_, greet| greet.found != Some(node));
         if let Some(mut entry) = self.entries.remove(&node) {
             entry.clear(node, Reason::Forgotten, &mut self.events);
+            entry.drop_data();
         }
     }
 
@@ -297,8 +467,9 @@ impl Table {
             if peer.and_then(|peer| peer.cluster).is_some_and(|theirs| theirs != cluster) {
                 entry.clear(*node, Reason::OtherCluster, &mut self.events);
             }
-            for link in entry.slots.iter().filter_map(|slot| slot.link.as_ref()) {
-                link.outbox.adopted(cluster);
+            let links = entry.slots.iter().filter_map(|slot| slot.link.as_ref());
+            for outbox in links.filter_map(|link| link.outbox()) {
+                outbox.say(|own| own.adopted = Some(cluster));
             }
         }
     }
@@ -323,6 +494,7 @@ impl Table {
         self.greets.clear();
         for (node, mut entry) in std::mem::take(&mut self.entries) {
             entry.clear(node, Reason::Closing, &mut self.events);
+            entry.drop_data();
         }
     }
 
@@ -333,25 +505,27 @@ impl Table {
 
     /// Takes the right to announce, if nobody has it and there is something to announce.
     pub(crate) fn begin_announcing(&mut self) -> bool {
-        let begins = !self.announcing && !self.events.is_empty();
-        self.announcing |= begins;
+        let begins = !self.events.announcing && !self.events.queue.is_empty();
+        self.events.announcing |= begins;
         begins
     }
 
-    /// The next event for whoever has the right to announce; `None` takes the right away.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        self.announcing = event.is_some();
-        event
+    /// The next event for whoever has the right to announce, and how many have been told with it; `None` takes
+    /// the right away.
+    pub(crate) fn next_event(&mut self) -> Option<(Event, u64)> {
+        let event = self.events.queue.pop_front();
+        self.events.announcing = event.is_some();
+        event.map(|event| (event, self.events.count - self.events.queue.len() as u64))
     }
 
     /// Strangers that are neither linked nor dialled are forgotten when there are too many.
     fn make_room_for(&mut self, node: NodeId) -> Result<(), Reason> {
-        if self.entries.len() < self.peers_max || self.entries.contains_key(&node) {
+        if self.entries.len() < self.limits.peers_max || self.entries.contains_key(&node) {
             return Ok(());
         }
         let is_idle = |entry: &Entry| {
-            entry.dial.is_none() && entry.slots.iter().all(|slot| slot.link.is_none())
+            let is_known = entry.said.is_some() || entry.dial.is_some() || entry.data.is_some();
+            !is_known && entry.slots.iter().all(|slot| slot.link.is_none())
         };
         let idle = self.entries.iter().find(|(_, entry)| is_idle(entry)).map(|(node, _)| *node);
         idle.and_then(|node| self.entries.remove(&node)).map(|_| ()).ok_or(Reason::TooManyPeers)
@@ -364,12 +538,7 @@ fn displaces(new: &Link, held: &Link) -> bool {
 }
 
 impl Entry {
-    fn clear(
-        &mut self,
-        node: NodeId,
-        reason: Reason,
-        events: &mut VecDeque<Event>,
-    ) -> Vec<Arc<Link>> {
+    fn clear(&mut self, node: NodeId, reason: Reason, events: &mut Events) -> Vec<Arc<Link>> {
         Road::ALL.into_iter().filter_map(|road| self.vacate(road, reason, node, events)).collect()
     }
 
@@ -378,15 +547,40 @@ impl Entry {
         road: Road,
         reason: Reason,
         node: NodeId,
-        events: &mut VecDeque<Event>,
+        events: &mut Events,
     ) -> Option<Arc<Link>> {
         let slot = std::mem::take(&mut self.slots[road.index()]);
         self.show();
-        if std::mem::take(&mut self.met) {
-            // Either this road was up, or it was not and the peer was not met.
-            events.push_back(Event::Parted(node));
+        // It may be about to end for another reason already.
+        let reason = slot.link.as_ref().map_or(reason, |link| link.close(reason));
+        if slot.up {
+            if road == Road::Data && reason != Reason::Unneeded {
+                // It goes down with its link, which closes it.
+                self.data = None;
+            }
+            events.push(Event::Down(node, road, reason));
         }
-        slot.link.inspect(|link| link.close(reason))
+        slot.link
+    }
+
+    /// Nothing that waits is sent any more.
+    fn drop_data(&mut self) {
+        if let Some(outbox) = self.data.take() {
+            outbox.close();
+        }
+    }
+
+    /// Where the node can be dialled, as far as it is known.
+    fn address(&self) -> Option<String> {
+        let dialled = self.dial.as_ref().map(|dial| dial.address.borrow().clone());
+        let shown = || self.shown.as_ref().map(|shown| shown.face.peer().address.clone());
+        dialled.or_else(|| self.said.clone()).or_else(shown)
+    }
+
+    fn begin_dial(&mut self, address: &str) -> watch::Receiver<String> {
+        let (address, seen) = watch::channel(address.to_owned());
+        self.dial = Some(Dial { address });
+        seen
     }
 
     /// Writes the roads' state into the face.
@@ -395,6 +589,14 @@ impl Entry {
         let face = &self.shown.as_ref()?.face;
         face.edit(|peer| (peer.control_up, peer.data_up) = (control.up, data.up));
         Some(face.peer())
+    }
+}
+
+impl Events {
+    fn push(&mut self, event: Event) -> u64 {
+        self.queue.push_back(event);
+        self.count += 1;
+        self.count
     }
 }
 

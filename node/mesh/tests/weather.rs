@@ -219,7 +219,13 @@ fn drama(seed: u64) -> String {
     runtime.block_on(async {
         let origin = tokio_now();
         let life = |seed, clock_rate| {
-            Life::begin(LifeConfig { seed, clock_rate, deferrals_per_mille: 200, origin })
+            Life::begin(LifeConfig {
+                seed,
+                clock_rate,
+                deferrals_per_mille: 200,
+                origin,
+                wall_skew_nanos: 0,
+            })
         };
         let lab = Lab::new(Duration::from_millis(3));
         let live = |life: &Life, config| life.scope(start(config, Arc::new(lab.clone())));

@@ -63,7 +63,13 @@ fn simulated(run: Run, seed: u64) -> Events {
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime can be built");
     runtime.block_on(async {
         let origin = tokio::time::Instant::now();
-        let config = LifeConfig { seed, clock_rate: 1.0, deferrals_per_mille: 200, origin };
+        let config = LifeConfig {
+            seed,
+            clock_rate: 1.0,
+            deferrals_per_mille: 200,
+            origin,
+            wall_skew_nanos: 0,
+        };
         Life::begin(config).scope(perform(run, 1)).await
     })
 }

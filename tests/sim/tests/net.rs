@@ -400,7 +400,13 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
         let net = SimNet::new(seed, Weather::default(), trace.clone());
         let origin = clock::now();
         let live = |host, seed| {
-            let config = LifeConfig { seed, clock_rate: 1.01, deferrals_per_mille: 100, origin };
+            let config = LifeConfig {
+                seed,
+                clock_rate: 1.01,
+                deferrals_per_mille: 100,
+                origin,
+                wall_skew_nanos: 0,
+            };
             let life = Life::begin(config);
             tokio::task::spawn_local(life.scope(chatter(net.host(host), host, trace.clone())));
             life

@@ -7,9 +7,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_actor::{
-    Actors, ActorsConfig, Addr, Carrier, Exit, LetterError, Mailbox, Message, NotSent, ReplyTo,
+    Actors, ActorsConfig, Addr, Carrier, Exit, LetterError, Mailbox, Message, NotSent, Postage,
+    ReplyTo,
 };
 use quorate_vocab::{Boot, NodeId, Pid};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub struct Wire(Mutex<Ends>);
 struct Ends {
     nodes: BTreeMap<NodeId, Actors>,
     holds: bool,
-    held: Vec<(NodeId, NodeId, Bytes)>,
+    held: Vec<(NodeId, NodeId, Vec<u8>)>,
     cut: bool,
 }
 
@@ -95,7 +95,7 @@ impl Wire {
     }
 
     /// What is held now, taken from the wire: from, to, letter.
-    pub fn take_held(&self) -> Vec<(NodeId, NodeId, Bytes)> {
+    pub fn take_held(&self) -> Vec<(NodeId, NodeId, Vec<u8>)> {
         std::mem::take(&mut self.0.lock().unwrap().held)
     }
 
@@ -103,10 +103,10 @@ impl Wire {
     pub fn release(&self) -> Vec<Result<(), LetterError>> {
         self.0.lock().unwrap().holds = false;
         let held = self.take_held();
-        held.into_iter().map(|(from, to, letter)| self.hand(from, to, letter)).collect()
+        held.into_iter().map(|(from, to, letter)| self.hand(from, to, &letter)).collect()
     }
 
-    fn hand(&self, from: NodeId, to: NodeId, letter: Bytes) -> Result<(), LetterError> {
+    fn hand(&self, from: NodeId, to: NodeId, letter: &[u8]) -> Result<(), LetterError> {
         let node = self.0.lock().unwrap().nodes[&to].clone();
         node.deliver(from, letter)
     }
@@ -119,14 +119,14 @@ struct End {
 }
 
 impl Carrier for End {
-    fn post(&self, to: NodeId, letter: Bytes) -> Result<(), NotSent> {
-        let wire = self.wire.upgrade().ok_or(NotSent)?;
+    fn post(&self, to: NodeId, _: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent> {
+        let wire = self.wire.upgrade().ok_or(NotSent::Unreachable)?;
         let mut ends = wire.0.lock().unwrap();
         if ends.cut || !ends.nodes.contains_key(&to) {
-            return Err(NotSent);
+            return Err(NotSent::Unreachable);
         }
         if ends.holds {
-            ends.held.push((self.node, to, letter));
+            ends.held.push((self.node, to, std::mem::take(letter)));
             return Ok(());
         }
         drop(ends);

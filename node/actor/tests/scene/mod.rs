@@ -54,7 +54,8 @@ pub fn in_life_of<Fut: Future>(seed: u64, story: impl FnOnce(Actors) -> Fut) -> 
         let deferrals_per_mille = if seed == 0 { 0 } else { 200 };
         #[expect(clippy::disallowed_methods, reason = "a world is made here")]
         let origin = tokio::time::Instant::now();
-        let config = LifeConfig { seed, clock_rate: 1.0, deferrals_per_mille, origin };
+        let config =
+            LifeConfig { seed, clock_rate: 1.0, deferrals_per_mille, origin, wall_skew_nanos: 0 };
         Life::begin(config).scope(async { story(Actors::alone()).await }).await
     })
 }

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
-use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Road};
+use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -41,9 +42,9 @@ pub fn patient(id: u64, boot: u64) -> MeshConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    Met(NodeId, Boot),
-    Parted(NodeId),
-    Mail(NodeId, Road, Bytes),
+    Up(NodeId, Boot, Road),
+    Down(NodeId, Road, Reason),
+    Mail(NodeId, Bytes),
     Call(NodeId, Bytes),
 }
 
@@ -51,6 +52,8 @@ pub enum Seen {
 /// else with `echo ` and the body. Mail that says `panic` panics.
 pub struct Tap {
     seen: watch::Sender<Vec<Seen>>,
+    /// Whether the data roads are to stay though nothing goes over them.
+    pub needs: AtomicBool,
     pub gate: Arc<Semaphore>,
     pub under_way: watch::Sender<usize>,
 }
@@ -59,6 +62,7 @@ impl Tap {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             seen: watch::Sender::new(Vec::new()),
+            needs: AtomicBool::new(false),
             gate: Arc::new(Semaphore::new(0)),
             under_way: watch::Sender::new(0),
         })
@@ -73,31 +77,55 @@ impl Tap {
         let mut seen = self.seen.subscribe();
         let waits = seen.wait_for(|seen| test(seen));
         let Ok(found) = timeout(PATIENCE, waits).await.map(|found| found.is_ok()) else {
-            panic!("waited in vain for {what}; seen: {:?}", self.seen());
+            let seen: Vec<String> = self
+                .seen()
+                .iter()
+                .map(|seen| format!("{seen:?}").chars().take(80).collect())
+                .collect();
+            panic!("waited in vain for {what}; seen {}: {:?}", seen.len(), seen.iter().take(50));
         };
         assert!(found);
     }
 
-    /// Waits until a peer was met for the `times`-th time.
+    /// Waits until a road to a peer was opened for the `times`-th time.
+    pub async fn up(&self, node: u64, road: Road, times: usize) {
+        let is_up =
+            |seen: &&Seen| matches!(seen, Seen::Up(id, _, on) if id.0 == node && *on == road);
+        let what = format!("{road} up to {node} ({times})");
+        self.until(&what, |seen| seen.iter().filter(is_up).count() >= times).await;
+    }
+
+    /// Waits until a road to a peer has ended for the `times`-th time.
+    pub async fn down(&self, node: u64, road: Road, times: usize) {
+        let is_down =
+            |seen: &&Seen| matches!(seen, Seen::Down(id, on, _) if id.0 == node && *on == road);
+        let what = format!("{road} down to {node} ({times})");
+        self.until(&what, |seen| seen.iter().filter(is_down).count() >= times).await;
+    }
+
+    /// Waits until a control link to a peer was up for the `times`-th time.
     pub async fn met(&self, node: u64, times: usize) {
-        let is_met = |seen: &&Seen| matches!(seen, Seen::Met(id, _) if id.0 == node);
-        let what = format!("met {node} ({times})");
-        self.until(&what, |seen| seen.iter().filter(is_met).count() >= times).await;
+        self.up(node, Road::Control, times).await;
     }
 
     pub async fn parted(&self, node: u64, times: usize) {
-        let is_parted = |seen: &&Seen| **seen == Seen::Parted(NodeId(node));
-        let what = format!("parted {node} ({times})");
-        self.until(&what, |seen| seen.iter().filter(is_parted).count() >= times).await;
+        self.down(node, Road::Control, times).await;
     }
 
     pub fn times_parted(&self) -> usize {
-        self.seen().iter().filter(|seen| matches!(seen, Seen::Parted(_))).count()
+        self.seen().iter().filter(|seen| matches!(seen, Seen::Down(..))).count()
+    }
+
+    /// Waits until so many mails have come.
+    pub async fn mails(&self, count: usize) {
+        let is_mail = |seen: &&Seen| matches!(seen, Seen::Mail(..));
+        let what = format!("{count} mails");
+        self.until(&what, |seen| seen.iter().filter(is_mail).count() >= count).await;
     }
 
     pub fn mail(&self) -> Vec<Bytes> {
         let mail = |seen: Seen| match seen {
-            Seen::Mail(_, _, body) => Some(body),
+            Seen::Mail(_, body) => Some(body),
             _ => None,
         };
         self.seen().into_iter().filter_map(mail).collect()
@@ -109,9 +137,9 @@ impl Tap {
 }
 
 impl Inbound for Tap {
-    fn mail(&self, from: &Peer, road: Road, body: Bytes) {
-        assert_ne!(body, "panic", "as the test wanted");
-        self.note(Seen::Mail(from.id, road, body));
+    fn mail(&self, from: NodeId, body: &[u8]) {
+        assert_ne!(body, b"panic", "as the test wanted");
+        self.note(Seen::Mail(from, Bytes::copy_from_slice(body)));
     }
 
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
@@ -126,7 +154,7 @@ impl Inbound for Tap {
                     Bytes::from_static(b"through")
                 }
                 b"panic" => panic!("as the test wanted"),
-                b"big" => vec![0; Limits::test().frame_bytes_max].into(),
+                b"big" => vec![0; Limits::test().body_bytes_max + 1].into(),
                 _ => [b"echo ", &body[..]].concat().into(),
             };
             under_way.send_modify(|count| *count -= 1);
@@ -134,13 +162,17 @@ impl Inbound for Tap {
         })
     }
 
-    fn met(&self, peer: &Peer) {
-        assert!(peer.is_up(Road::Control) && peer.is_up(Road::Data));
-        self.note(Seen::Met(peer.id, peer.boot));
+    fn up(&self, peer: &Peer, road: Road) {
+        assert!(peer.is_up(road));
+        self.note(Seen::Up(peer.id, peer.boot, road));
     }
 
-    fn parted(&self, peer: NodeId) {
-        self.note(Seen::Parted(peer));
+    fn down(&self, peer: NodeId, road: Road, reason: Reason) {
+        self.note(Seen::Down(peer, road, reason));
+    }
+
+    fn needs(&self, _: NodeId) -> bool {
+        self.needs.load(Ordering::Relaxed)
     }
 }
 
@@ -160,12 +192,26 @@ pub async fn eventually(what: &str, mut test: impl FnMut() -> bool) {
     timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
-/// Every peer has seen `met` and `parted` of each node in turns, beginning with `met`.
+/// Has one node keep a control link to others.
+pub fn keep(mesh: &Mesh, others: &[&Mesh]) {
+    let nodes = others.iter().map(|other| {
+        let id = other.me();
+        mesh.learn(id, other.address());
+        id
+    });
+    mesh.keep(&nodes.collect());
+}
+
+/// Each road was up and down in turns, beginning with up; a data road that could not be opened was only down.
 pub fn takes_turns(seen: &[Seen]) -> bool {
-    let mut met = BTreeSet::new();
+    let mut up = BTreeSet::new();
     seen.iter().all(|seen| match seen {
-        Seen::Met(node, _) => met.insert(*node),
-        Seen::Parted(node) => met.remove(node),
+        Seen::Up(node, _, road) => up.insert((*node, *road)),
+        Seen::Down(node, Road::Data, _) => {
+            up.remove(&(*node, Road::Data));
+            true
+        }
+        Seen::Down(node, road, _) => up.remove(&(*node, *road)),
         Seen::Mail(..) | Seen::Call(..) => true,
     })
 }

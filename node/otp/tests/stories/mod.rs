@@ -27,7 +27,13 @@ where
         made.enable_all().start_paused(true).build().unwrap().block_on(async {
             #[expect(clippy::disallowed_methods, reason = "a world is made here")]
             let origin = tokio::time::Instant::now();
-            let config = LifeConfig { seed, clock_rate: 1.0, deferrals_per_mille: 200, origin };
+            let config = LifeConfig {
+                seed,
+                clock_rate: 1.0,
+                deferrals_per_mille: 200,
+                origin,
+                wall_skew_nanos: 0,
+            };
             Life::begin(config).scope(to_its_end(&tell)).await;
         });
     }

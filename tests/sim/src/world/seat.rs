@@ -22,6 +22,9 @@ use crate::trace::Trace;
 /// Where every node's mesh listens.
 const PORT: u16 = 4747;
 
+/// How far the wall clocks of machines without a good time server are off.
+const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_000_000;
+
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
     pub(super) host: String,
@@ -29,6 +32,7 @@ pub(super) struct Seat {
     pub(super) disk: SimDisk,
     pub(super) shelf: SimShelf,
     clock_rate: f64,
+    wall_skew_nanos: i64,
     cluster: Arc<Mutex<Option<ClusterId>>>,
     state: Mutex<State>,
 }
@@ -83,11 +87,17 @@ impl Seat {
             true => 1.0 + rng.random_range(-0.0095..=0.0095),
             false => 1.0,
         };
+        // Drawn apart, so that what else a seed decides stays as it was.
+        let wall_skew_nanos = match settings.drifts {
+            true => SmallRng::seed_from_u64(seed("wall")).random_range(WALL_SKEWS_NANOS),
+            false => 0,
+        };
         Self {
             id: NodeId(seed("id") | 1),
             shelf: SimShelf::new(&host, seed("shelf"), trace.clone()),
             disk,
             clock_rate,
+            wall_skew_nanos,
             cluster: Arc::default(),
             state: Mutex::new(State { rng, boot: 0, present: None, lost_power: false }),
             host,
@@ -103,6 +113,7 @@ impl Seat {
             clock_rate: self.clock_rate,
             deferrals_per_mille: settings.deferrals_per_mille,
             origin,
+            wall_skew_nanos: self.wall_skew_nanos,
         });
         let shelf_replaced = self.visit_shelf(&mut state);
         let shelf = self.shelf.mount();

@@ -1,0 +1,140 @@
+//! The writer of a link: takes what goes next from the outbox, and writes much of it at once.
+//!
+//! How much is taken at once follows from how fast it goes away: what is taken can be overtaken no more, so it
+//! should be gone in a moment. On a fast link that is hundreds of kilobytes, on a slow one a few.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_env::{now, timeout};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::Reason;
+use crate::link::Link;
+use crate::mesh::Shared;
+use crate::parcel::Batch;
+
+/// The least and the most that is taken at once, in bytes.
+const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
+
+/// What is taken at once should be gone after about this long.
+const GONE_WITHIN: Duration = Duration::from_millis(2);
+
+/// While there is much to write, this often a ping finds out how far away the peer is.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// How many pieces one call of the system writes.
+const SLICES_MAX: usize = 32;
+
+/// Writes until the link closes.
+pub(crate) async fn write(
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+) {
+    let reason = tokio::select! {
+        biased;
+        reason = link.closing() => reason,
+        reason = write_batches(&shared, &link, writer) => reason,
+    };
+    link.close(reason);
+}
+
+async fn write_batches(
+    shared: &Shared,
+    link: &Link,
+    mut writer: Box<dyn AsyncWrite + Send + Unpin>,
+) -> Reason {
+    let limits = &shared.config.limits;
+    let Some(outbox) = link.outbox() else { return Reason::Closing };
+    let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
+    let mut next_ping = now() + limits.idle;
+    loop {
+        outbox.take(at_once, &link.calls, &mut batch);
+        if batch.bytes == 0 {
+            let idle = next_ping.since(now());
+            if timeout(idle, outbox.ready()).await.is_err() {
+                outbox.say(|own| own.ping = true);
+                next_ping = now() + limits.idle;
+                // A link over which nothing goes keeps no memory.
+                batch = Batch::default();
+            }
+            continue;
+        }
+        if batch.cost > 0 {
+            link.use_now();
+        }
+        let begun = now();
+        if let Err(reason) = write_batch(&mut *writer, &batch, limits.write_stall).await {
+            return reason;
+        }
+        let ended = now();
+        at_once = pace(at_once, batch.bytes, ended.since(begun));
+        shared.tally.out(link.road, batch.frames, batch.bytes);
+        batch.clear();
+        if ended >= next_ping {
+            outbox.say(|own| own.ping = true);
+            next_ping = ended + MEASURE_EVERY;
+        } else {
+            // Something was written, so the peer knows that this side lives.
+            next_ping = next_ping.max(ended + limits.idle);
+        }
+    }
+}
+
+/// How much to take the next time.
+fn pace(at_once: usize, written: usize, took: Duration) -> usize {
+    let (least, most) = BATCH_BYTES;
+    if took > GONE_WITHIN {
+        (at_once / 2).max(least)
+    } else if written >= at_once / 2 && took < GONE_WITHIN / 4 {
+        (at_once * 2).min(most)
+    } else {
+        at_once
+    }
+}
+
+async fn write_batch(
+    writer: &mut (dyn AsyncWrite + Send + Unpin),
+    batch: &Batch,
+    stall: Duration,
+) -> Result<(), Reason> {
+    let mut done = 0;
+    while done < batch.bytes {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = batch.slices_after(done, &mut slices);
+        match timeout(stall, writer.write_vectored(&slices[..count])).await {
+            Ok(Ok(written)) if written > 0 => done += written,
+            Ok(_) => return Err(Reason::Gone),
+            Err(_) => return Err(Reason::WriteStalled),
+        }
+    }
+    flush(writer, stall).await
+}
+
+/// Writes everything. Any progress counts as life.
+pub(crate) async fn write_all(
+    writer: &mut (dyn AsyncWrite + Send + Unpin),
+    mut bytes: &[u8],
+    stall: Duration,
+) -> Result<(), Reason> {
+    while !bytes.is_empty() {
+        match timeout(stall, writer.write(bytes)).await {
+            Ok(Ok(written)) if written > 0 => bytes = &bytes[written..],
+            Ok(_) => return Err(Reason::Gone),
+            Err(_) => return Err(Reason::WriteStalled),
+        }
+    }
+    flush(writer, stall).await
+}
+
+async fn flush(
+    writer: &mut (dyn AsyncWrite + Send + Unpin),
+    stall: Duration,
+) -> Result<(), Reason> {
+    match timeout(stall, writer.flush()).await {
+        Ok(flushed) => flushed.map_err(|_| Reason::Gone),
+        Err(_) => Err(Reason::WriteStalled),
+    }
+}
