@@ -73,12 +73,6 @@ pub struct Limits {
     pub handshake: Duration,
     /// How many accepted connections may be in their handshake. One more, and the oldest is closed.
     pub handshakes_max: usize,
-    /// How many data roads this node opens.
-    pub data_links_max: usize,
-    /// How many data roads it opens in a second, when many are wanted at once.
-    pub dials_per_second: u32,
-    /// After how long without a body a data road is closed that nobody needs.
-    pub idle_close: Duration,
     /// How many of these may come from one source, which is an address, or a /64 of IPv6. One more, and the
     /// source's own oldest is closed.
     pub handshakes_per_source_max: usize,
@@ -86,6 +80,12 @@ pub struct Limits {
     pub arrivals_per_source: usize,
     /// After how long a source may open one more.
     pub arrival_every: Duration,
+    /// How many data roads this node opens.
+    pub data_links_max: usize,
+    /// How many data roads it opens in a second, when many are wanted at once.
+    pub dials_per_second: u32,
+    /// After how long without a body a data road is closed that nobody needs.
+    pub idle_close: Duration,
     /// How many peers are remembered. A peer that is neither linked nor dialled makes room for a new one.
     pub peers_max: usize,
     /// After how long without a written byte a heartbeat is sent.

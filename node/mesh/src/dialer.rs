@@ -17,7 +17,7 @@ use quorate_vocab::NodeId;
 use rand::RngExt;
 use tokio::sync::watch;
 
-use crate::door::{self, Opened, keys, open};
+use crate::door::{Opened, connected, keys, open};
 use crate::handshake::{Failure, Handshake, Role};
 use crate::mesh::Shared;
 use crate::{Limits, Reason, Road};
@@ -220,7 +220,7 @@ struct Way<'a> {
 
 async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Opened, Failure> {
     let within = shared.config.limits.handshake;
-    let stream = door::reach(shared, address).await?;
+    let stream = connected(shared, address).await?;
     let (ours, keys) = (shared.hello(way.road), keys(shared, &stream)?);
     let mut first = BytesMut::new();
     let handshake = Handshake::dial(ours, keys, way.expected, &mut first);

@@ -75,7 +75,7 @@ async fn receive(shared: &Arc<Shared>, stream: Stream, guest: &Guest) -> Result<
 }
 
 /// Opens a connection. The deadline is its own.
-pub(crate) async fn reach(shared: &Shared, address: &str) -> Result<Stream, Failure> {
+pub(crate) async fn connected(shared: &Shared, address: &str) -> Result<Stream, Failure> {
     match timeout(shared.config.limits.handshake, shared.net.connect(address)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(tls::failure(&error)),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::{PATIENCE, Tap, eventually, patient, start};
+use common::{PATIENCE, Tap, eventually, keep, patient, start};
 use quorate_env::{Net, Stream, Tcp, sleep, timeout};
 use quorate_mesh::frame::Frame;
 use quorate_mesh::handshake::Handshake;
 use quorate_mesh::hello::{self, Hello};
+use quorate_mesh::wire::{self, What};
 use quorate_mesh::{Cookie, Mesh, MeshConfig, Reason, Road};
-use quorate_vocab::{Boot, ClusterId, NodeId};
+use quorate_vocab::{Boot, ClusterId, Lane, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
@@ -28,7 +29,7 @@ impl Town {
     async fn new(config_of_one: MeshConfig) -> Self {
         let (mesh, tap) = start(config_of_one, Arc::new(Tcp)).await;
         let (friend, friend_tap) = start(patient(2, 1), Arc::new(Tcp)).await;
-        friend.learn(NodeId(1), mesh.address());
+        keep(&friend, &[&mesh]);
         tap.met(2, 1).await;
         friend_tap.met(1, 1).await;
         Self { mesh, _tap: tap, friend, friend_tap }
@@ -53,9 +54,9 @@ impl Town {
     }
 
     async fn is_well(&self) {
-        for road in Road::ALL {
-            let answer =
-                self.friend.call(NodeId(1), road, Bytes::from_static(b"x"), PATIENCE).await;
+        for lane in Lane::ALL {
+            let body = Bytes::from_static(b"x");
+            let answer = self.friend.call(NodeId(1), lane, 1, body, PATIENCE).await;
             assert_eq!(answer.unwrap(), "echo x");
         }
         assert_eq!(self.friend_tap.seen().len(), 1, "met once, and never parted");
@@ -178,7 +179,7 @@ async fn a_crowd_that_only_sits_there_is_turned_out_and_an_honest_node_comes_in(
     }
     eventually("the oldest to go", || town.closed(Reason::Crowded) == 46).await;
     let (third, third_tap) = start(patient(3, 1), Arc::new(Tcp)).await;
-    third.learn(NodeId(1), town.mesh.address());
+    keep(&third, &[&town.mesh]);
     third_tap.met(1, 1).await;
     assert!(is_closed(&mut crowd[0]).await);
     town.is_well().await;
@@ -232,7 +233,7 @@ async fn a_flood_from_many_sources_is_bounded_for_all_of_them_together() {
     eventually("the oldest to go", || town.closed(Reason::Crowded) == 84).await;
     assert_eq!(town.closed(Reason::CrowdedSource), 0);
     let (third, third_tap) = start(patient(3, 1), Arc::new(Tcp)).await;
-    third.learn(NodeId(1), town.mesh.address());
+    keep(&third, &[&town.mesh]);
     third_tap.met(1, 1).await;
     town.is_well().await;
 }
@@ -240,28 +241,36 @@ async fn a_flood_from_many_sources_is_bounded_for_all_of_them_together() {
 #[tokio::test]
 async fn a_proven_peer_that_breaks_the_rules_loses_its_link() {
     let town = Town::new(patient(1, 1)).await;
-    let body = || Bytes::from_static(b"body");
+    let link = |frame: wire::Frame<'_>| {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes);
+        bytes
+    };
     let cases: [(BytesMut, Reason); 6] = [
-        (wire(&Frame::Hello(body())), Reason::Unexpected),
-        (wire(&Frame::Proof(body())), Reason::Unexpected),
-        (wire(&Frame::Adopted(ClusterId(9))), Reason::OtherCluster),
-        ((&[1, 0, 0, 0, 99][..]).into(), Reason::UnknownKind),
+        (wire(&Frame::Proof(Bytes::from_static(b"again"))), Reason::UnknownKind),
+        (link(wire::Frame::Bye), Reason::Unexpected),
+        (link(wire::Frame::Adopted(ClusterId(9))), Reason::OtherCluster),
+        ((&[1, 0, 0, 0, 63][..]).into(), Reason::UnknownKind),
         ((&[2, 0, 0, 0, 17, 0][..]).into(), Reason::Malformed),
         ((&(1_u32 << 31).to_le_bytes()[..]).into(), Reason::TooLong),
     ];
+    let lane = Lane::Normal;
     for (bytes, reason) in cases {
         let mut insider = town.stranger().await;
         prove(&mut insider).await;
         // An answer that nobody waits for, and a call that is lost, are no offence.
-        for harmless in [Frame::Answer { call: 7, body: body() }, Frame::Lost { call: 8 }] {
-            insider.writer.write_all(&wire(&harmless)).await.unwrap();
+        for harmless in [
+            wire::Frame::Whole { lane, what: What::Answer(7), body: b"body" },
+            wire::Frame::Lost { lane, call: 8, unbegun: false },
+        ] {
+            insider.writer.write_all(&link(harmless)).await.unwrap();
         }
         insider.writer.write_all(&bytes).await.unwrap();
         assert!(is_closed(&mut insider).await);
         eventually(reason.as_str(), || town.closed(reason) >= 1).await;
         town.is_well().await;
     }
-    assert_eq!(town.closed(Reason::Unexpected), 2);
+    assert_eq!(town.closed(Reason::UnknownKind), 2);
 }
 
 /// Runs the handshake by hand, to its good end.

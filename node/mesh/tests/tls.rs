@@ -14,12 +14,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use ca::{Ca, write};
-use common::{PATIENCE, Tap, eventually, patient, start};
+use common::{PATIENCE, Seen, Tap, eventually, patient, start};
 use quorate_env::{BoxFuture, Listener, Net, Stream, Tcp};
 use quorate_mesh::{
-    Channel, Cookie, Cookies, Identity, Mesh, MeshConfig, Reason, Road, Tls, TlsError, TlsFiles,
+    Channel, Cookie, Cookies, Identity, Mesh, MeshConfig, Reason, Tls, TlsError, TlsFiles,
 };
-use quorate_vocab::{NodeId, NodeName};
+use quorate_vocab::{Lane, NodeId, NodeName};
 use tokio::io::AsyncWrite;
 
 /// A node that has a certificate and no cookie.
@@ -42,15 +42,16 @@ async fn node(ca: &Ca, id: u64) -> Node {
     start(secured(id), ca.net(&name(id))).await
 }
 
+/// Has one node keep a link to another.
 async fn link(one: &Node, id: u64, two: &Node, other: u64) {
-    one.0.learn(NodeId(other), two.0.address());
+    one.0.greet(two.0.address());
     one.1.met(other, 1).await;
     two.1.met(id, 1).await;
 }
 
-async fn both_roads_carry(from: &Mesh, to: u64) {
-    for road in Road::ALL {
-        let answer = from.call(NodeId(to), road, Bytes::from_static(b"x"), PATIENCE).await;
+async fn every_lane_carries(from: &Mesh, to: u64) {
+    for lane in Lane::ALL {
+        let answer = from.call(NodeId(to), lane, 1, Bytes::from_static(b"x"), PATIENCE).await;
         assert_eq!(answer.unwrap(), "echo x");
     }
 }
@@ -112,13 +113,13 @@ async fn two_nodes_with_certificates_link_without_a_cookie_and_nothing_can_be_re
     let two = node(&ca, 2).await;
     link(&one, 1, &two, 2).await;
     let secret = vec![b'c'; 300_000];
-    one.0.send(NodeId(2), Road::Data, secret.clone().into()).unwrap();
-    two.0.send(NodeId(1), Road::Data, secret.clone().into()).unwrap();
+    one.0.send(NodeId(2), Lane::Normal, 1, &mut secret.clone()).unwrap();
+    two.0.send(NodeId(1), Lane::Normal, 1, &mut secret.clone()).unwrap();
     for tap in [&one.1, &two.1] {
         tap.until("the mail", |_| tap.mail() == [Bytes::from(secret.clone())]).await;
     }
-    both_roads_carry(&one.0, 2).await;
-    both_roads_carry(&two.0, 1).await;
+    every_lane_carries(&one.0, 2).await;
+    every_lane_carries(&two.0, 1).await;
     assert!(glass.0.lock().unwrap().len() > secret.len());
     assert!(!glass.shows(b"ccccccccc") && !glass.shows(b"quorate mesh") && !glass.shows(b"node-1"));
     // The glass is clear: without TLS it shows everything.
@@ -142,7 +143,7 @@ async fn a_certificate_does_not_stand_in_for_a_cookie_that_is_asked_for() {
         eventually("a refusal", || one.0.counters().closed_for(Reason::BadProof) >= times).await;
         stranger.0.close().await;
     }
-    both_roads_carry(&same.0, 1).await;
+    every_lane_carries(&same.0, 1).await;
 }
 
 #[tokio::test]
@@ -176,8 +177,8 @@ async fn a_ca_is_exchanged_while_every_link_stays_up() {
     late.0.greet(one.0.address());
     eventually("the old CA to be refused", || one.0.counters().closed_for(Reason::Untrusted) >= 1)
         .await;
-    both_roads_carry(&one.0, 2).await;
-    both_roads_carry(&one.0, 3).await;
+    every_lane_carries(&one.0, 2).await;
+    every_lane_carries(&one.0, 3).await;
     for tap in [&one.1, &two.1, &three.1, &four.1] {
         assert_eq!(tap.times_parted(), 0);
     }
@@ -286,7 +287,7 @@ async fn a_cookie_is_exchanged_node_by_node_while_every_link_stays_up() {
         let parted = tap
             .seen()
             .into_iter()
-            .any(|seen| matches!(seen, common::Seen::Parted(node) if members.contains(&node)));
+            .any(|seen| matches!(seen, Seen::Down(node, ..) if members.contains(&node)));
         assert!(!parted, "no member has parted from another");
         assert_eq!(mesh.counters().closed_for(Reason::BadProof), 0);
     }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ca::Ca;
-use common::{PATIENCE, Tap, eventually, patient, start};
+use common::{PATIENCE, Tap, eventually, keep, patient, start};
 use quorate_env::{Listener, Net, Stream, Tcp, sleep, spawn, timeout};
 use quorate_mesh::frame::Frame;
 use quorate_mesh::hello::{self, Hello};
 use quorate_mesh::{Channel, Cookies, Identity, Mesh, MeshConfig, Reason, Road, Tls, TlsFiles};
-use quorate_vocab::{Boot, ClusterId, NodeId};
+use quorate_vocab::{Boot, ClusterId, Lane, NodeId};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -40,7 +40,7 @@ impl Town {
         let ca = Ca::new();
         let (mesh, tap) = start(config_of_one, ca.net("node-1")).await;
         let (friend, friend_tap) = start(secured(2), ca.net("node-2")).await;
-        friend.learn(NodeId(1), mesh.address());
+        keep(&friend, &[&mesh]);
         tap.met(2, 1).await;
         friend_tap.met(1, 1).await;
         Self { ca, mesh, friend, friend_tap }
@@ -83,9 +83,9 @@ impl Town {
     }
 
     async fn is_well(&self) {
-        for road in Road::ALL {
+        for lane in Lane::ALL {
             let body = Bytes::from_static(b"x");
-            let answer = self.friend.call(NodeId(1), road, body, PATIENCE).await;
+            let answer = self.friend.call(NodeId(1), lane, 1, body, PATIENCE).await;
             assert_eq!(answer.unwrap(), "echo x");
         }
         assert_eq!(self.friend_tap.seen().len(), 1, "met once, and never parted");
@@ -374,7 +374,7 @@ async fn a_node_that_speaks_under_the_certificate_of_another_is_refused_by_who_d
     asks.greet(false_four.address());
     eventually("the dialler's refusal", || asks.counters().closed_for(Reason::WrongName) >= 1)
         .await;
-    false_four.learn(NodeId(1), town.mesh.address());
+    keep(&false_four, &[&town.mesh]);
     eventually("the acceptor's refusal", || town.closed(Reason::WrongName) >= 1).await;
     town.is_well().await;
 }

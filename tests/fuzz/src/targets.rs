@@ -1,11 +1,13 @@
 //! The targets: every place where bytes of others are read.
 
 mod frame;
+mod handshake;
 mod journal;
 mod snapshot;
 mod wire;
 
 pub use frame::Frames;
+pub use handshake::Handshakes;
 pub use journal::Journals;
 pub use snapshot::Snapshots;
 pub use wire::Wire;
@@ -16,6 +18,7 @@ use crate::Target;
 pub fn all() -> Vec<Box<dyn Target>> {
     vec![
         Box::new(Frames::new()),
+        Box::new(Handshakes::new()),
         Box::new(Snapshots::new()),
         Box::new(Wire::new()),
         Box::new(Journals::new()),

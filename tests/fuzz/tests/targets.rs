@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use quorate_fuzz::targets::{Frames, Journals, Snapshots, Wire, all};
+use quorate_fuzz::targets::{Frames, Handshakes, Journals, Snapshots, Wire, all};
 use quorate_fuzz::{Plan, Target, Until, fuzz};
 
 #[test]
@@ -23,6 +23,11 @@ fn every_valid_input_is_accepted_and_is_the_sum_of_its_parts() {
 #[test]
 fn frames_and_handshakes_stand_hostile_streams() {
     stands(&Frames::new(), 12_000);
+}
+
+#[test]
+fn both_sides_of_a_handshake_stand_hostile_strangers() {
+    stands(&Handshakes::new(), 20_000);
 }
 
 #[test]

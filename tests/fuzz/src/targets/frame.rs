@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_mesh::frame::{Decoder, Frame, FrameError, LENGTH_BYTES};
 use quorate_mesh::handshake::Handshake;
 use quorate_mesh::hello::{self, Hello};
-use quorate_mesh::{Cookie, Lane};
+use quorate_mesh::{Cookie, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
 use crate::{Target, join, split};
@@ -41,8 +41,8 @@ impl Frames {
             to_acceptor.push(converse(dialler, acceptor(), said));
             let mut said = BytesMut::new();
             let dialler = dialler_of_ours(&mut said);
-            let lane = Some(Lane::Control);
-            let peer = Handshake::accept(Hello { lane, ..peer }, cookie());
+            let road = Some(Road::Control);
+            let peer = Handshake::accept(Hello { road, ..peer }, cookie());
             to_dialler.push(converse_with(peer, dialler, &said));
         }
         let handshakes = to_acceptor.iter().chain(&to_dialler);
@@ -178,7 +178,7 @@ fn ours() -> Hello {
         name: "ours".try_into().expect("it is a name"),
         boot: Boot(3),
         address: "host:7000".into(),
-        lane: Some(Lane::Control),
+        road: Some(Road::Control),
         nonce: [2; 32],
     }
 }
@@ -191,7 +191,7 @@ fn peer(variant: u8) -> Hello {
         node: NodeId(u64::MAX - u64::from(variant)),
         name: "n".repeat(1 + 31 * usize::from(variant)).try_into().expect("it is a name"),
         address: "a".repeat(127 * usize::from(variant)),
-        lane: [Some(Lane::Control), Some(Lane::Data), None][usize::from(variant)],
+        road: [Some(Road::Control), Some(Road::Data), None][usize::from(variant)],
         nonce: [variant; 32],
         ..ours()
     }
