@@ -167,6 +167,10 @@ proptest! {
             view.step(now, input.clone(), &mut out);
             model.take(now, &out);
             let after = set(&view);
+            // What found no place was not taken in; who named it names it again.
+            if let Input::Saw { source, sighting: Sighting::Snapshot(_) } = &input {
+                model.newest.get_mut(source).unwrap().retain(|address, _| after.contains(address));
+            }
             let gone: Vec<&Address> = before.difference(&after).collect();
             match &input {
                 Input::Saw { source, sighting: Sighting::Snapshot(_) } => {
