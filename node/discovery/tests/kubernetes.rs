@@ -11,22 +11,24 @@ use tokio::sync::mpsc::UnboundedSender;
 /// A slice as the API server shows it, shortened by what nobody here reads.
 fn slice(name: &str, version: u32, endpoints: &[(&str, bool, bool)]) -> String {
     let endpoint = |(ip, ready, terminating): &(&str, bool, bool)| {
-        format!(
-            r#"{{"addresses":["{ip}"],"conditions":{{"ready":{ready},"serving":{ready},"terminating":{terminating}}},"targetRef":{{"kind":"Pod"}}}}"#
-        )
+        let conditions =
+            format!(r#"{{"ready":{ready},"serving":{ready},"terminating":{terminating}}}"#);
+        let target = r#"{"kind":"Pod","namespace":"prod"}"#;
+        format!(r#"{{"addresses":["{ip}"],"conditions":{conditions},"targetRef":{target}}}"#)
     };
-    let endpoints: Vec<String> = endpoints.iter().map(endpoint).collect();
-    format!(
-        r#"{{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{{"name":"{name}","namespace":"prod","resourceVersion":"{version}"}},"addressType":"IPv4","endpoints":[{}],"ports":[{{"name":"http","port":80,"protocol":"TCP"}},{{"name":"mesh","port":4747,"protocol":"TCP"}}]}}"#,
-        endpoints.join(",")
-    )
+    let endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().join(",");
+    let kind = r#""apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice""#;
+    let about = format!(r#""namespace":"prod","name":"{name}","resourceVersion":"{version}""#);
+    let http = r#"{"name":"http","port":80,"protocol":"TCP"}"#;
+    let mesh = r#"{"name":"mesh","port":4747,"protocol":"TCP"}"#;
+    let ports = format!(r#""addressType":"IPv4","ports":[{http},{mesh}]"#);
+    format!(r#"{{{kind},"metadata":{{{about}}},"endpoints":[{endpoints}],{ports}}}"#)
 }
 
 fn list(version: u32, more: &str, slices: &[String]) -> String {
-    format!(
-        r#"{{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","metadata":{{"resourceVersion":"{version}","continue":"{more}"}},"items":[{}]}}"#,
-        slices.join(",")
-    )
+    let kind = r#""kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1""#;
+    let about = format!(r#""resourceVersion":"{version}","continue":"{more}""#);
+    format!(r#"{{{kind},"metadata":{{{about}}},"items":[{}]}}"#, slices.join(","))
 }
 
 fn event(kind: &str, object: &str) -> Vec<u8> {
