@@ -8,6 +8,9 @@ use common::web::{Web, answer, chunk, json, stream};
 use common::{seen, source, trouble};
 use tokio::sync::mpsc::UnboundedSender;
 
+/// A watch that was opened: the head of its request, and where its events go in.
+type Watch = (String, UnboundedSender<Vec<u8>>);
+
 /// A slice as the API server shows it, shortened by what nobody here reads.
 fn slice(name: &str, version: u32, endpoints: &[(&str, bool, bool)]) -> String {
     let endpoint = |(ip, ready, terminating): &(&str, bool, bool)| {
@@ -73,7 +76,7 @@ async fn a_pod_finds_all_endpoints_by_its_account_over_tls() {
 
 #[tokio::test]
 async fn after_a_list_changes_are_watched_and_what_is_too_old_is_listed_anew() {
-    let watches: Arc<Mutex<Vec<(String, UnboundedSender<Vec<u8>>)>>> = Arc::default();
+    let watches: Arc<Mutex<Vec<Watch>>> = Arc::default();
     let opened = watches.clone();
     let web = Web::start(move |head| {
         if !head.contains("watch=1") {
