@@ -42,8 +42,8 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct Discovery {
-    /// Where to look, as for `quorate agent`: HOST:PORT, dns://, dns+srv://, file://, hosts-erlang://, env://,
-    /// k8s://, consul://, gossip://, exec://, http(s)://
+    /// Where to look, as for `quorate agent`: HOST:PORT, dns://, dns+srv://, file://, hosts-erlang://,
+    /// env://, k8s://, consul://, gossip://, exec://, http(s)://
     #[arg(
         long,
         value_name = "WHERE",

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::blocking;
 use tokio::sync::mpsc;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use crate::address::shown;
+use crate::aside::{aside, begin};
 use crate::source::ANSWER_BYTES_MAX;
-use crate::sources::file::{self, aside};
+use crate::sources::file;
 
 /// Where systems keep the certificates that everybody trusts.
 const SYSTEM_ROOTS: [&str; 4] = [
@@ -95,7 +95,7 @@ impl Get {
             }
             Ok(_) => {}
         };
-        blocking("quorate-watch", work).map_err(|e| Trouble::said(format!("no thread: {e}")))?;
+        begin(work).map_err(Trouble::said)?;
         begins.await.map_err(|_| Trouble::said("the look ended in a panic".to_owned()))??;
         Ok(lines)
     }

@@ -16,6 +16,7 @@
 //! connection to each candidate and closes it at once, to say for `quorate doctor` whether anybody is there.
 
 mod address;
+mod aside;
 mod discovery;
 mod dns;
 mod explain;

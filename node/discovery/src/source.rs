@@ -37,11 +37,11 @@ pub enum Sighting {
 
 /// A source of addresses.
 ///
-/// A source never waits unboundedly for long and holds no lock of anybody: each runs in a task of its own,
-/// and one that does not answer within its patience is told as an error and looked at again later.
+/// Each runs in a task of its own, and holds nothing that another would wait for. One that does not answer
+/// within its patience is told as an error, and looked at again later.
 pub trait Source: Send {
-    /// Looks once. The first look answers as soon as it can; a later one may wait until something has changed,
-    /// where the source can tell. May be dropped at any await.
+    /// Looks once. The first look answers as soon as it can; a later one may wait until something has
+    /// changed, where the source can tell. May be dropped at any await.
     fn look(&mut self) -> BoxFuture<'_, Sighting>;
 
     /// How often it wants to be looked at, and how long one look may take.

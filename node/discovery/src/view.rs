@@ -104,7 +104,7 @@ pub enum Proposal {
 #[derive(Debug)]
 pub struct View {
     rules: Rules,
-    seats: Vec<Seat>,
+    witnesses: Vec<Witness>,
     known: BTreeMap<Address, Known>,
     /// When the bucket of proposals will be full again.
     paid_until: Time,
@@ -112,9 +112,9 @@ pub struct View {
 
 /// What one source has said so far.
 #[derive(Debug)]
-struct Seat {
+struct Witness {
     spec: String,
-    claims: BTreeMap<Address, Claim>,
+    mentions: BTreeMap<Address, Mention>,
     answers: u64,
     errors: u64,
     left_out: usize,
@@ -125,7 +125,7 @@ struct Seat {
 
 /// That a source has named an address.
 #[derive(Debug)]
-struct Claim {
+struct Mention {
     standing: Standing,
     absence: Option<Absence>,
 }
@@ -149,8 +149,8 @@ struct Known {
 impl View {
     /// A view of sources that have said nothing yet. A spec is only ever shown.
     pub fn new(rules: Rules, specs: impl IntoIterator<Item = String>) -> Self {
-        let seats = specs.into_iter().map(Seat::new).collect();
-        Self { rules, seats, known: BTreeMap::new(), paid_until: Time::default() }
+        let witnesses = specs.into_iter().map(Witness::new).collect();
+        Self { rules, witnesses, known: BTreeMap::new(), paid_until: Time::default() }
     }
 
     /// Takes something in, and says what follows.
@@ -160,10 +160,10 @@ impl View {
                 self.saw(now, source, found);
             }
             Input::Saw { source, sighting: Sighting::Error(why) } => {
-                if let Some(seat) = self.seats.get_mut(source) {
-                    seat.errors += 1;
-                    seat.failing = true;
-                    seat.last_error = Some((now, why));
+                if let Some(witness) = self.witnesses.get_mut(source) {
+                    witness.errors += 1;
+                    witness.failing = true;
+                    witness.last_error = Some((now, why));
                 }
             }
             Input::Heard { address, word } => self.heard(&address, word),
@@ -180,7 +180,7 @@ impl View {
 
     /// What a source is called in reports; nothing for one that there is not.
     pub fn spec(&self, source: SourceId) -> String {
-        self.seats.get(source).map(|seat| seat.spec.clone()).unwrap_or_default()
+        self.witnesses.get(source).map(|witness| witness.spec.clone()).unwrap_or_default()
     }
 
     /// The addresses that are proposed at the moment.
@@ -190,36 +190,36 @@ impl View {
 
     /// The addresses that some source stands for.
     pub fn candidates(&self) -> impl Iterator<Item = &Address> {
-        self.known.keys().filter(|address| self.is_claimed(address))
+        self.known.keys().filter(|address| self.is_mentioned(address))
     }
 
     fn saw(&mut self, now: Time, source: SourceId, found: Candidates) {
-        let Some(seat) = self.seats.get_mut(source) else { return };
-        seat.answers += 1;
-        seat.failing = false;
-        seat.answered = Some(now);
+        let Some(witness) = self.witnesses.get_mut(source) else { return };
+        witness.answers += 1;
+        witness.failing = false;
+        witness.answered = Some(now);
         // Before what is new comes in, so that it finds the places of what has gone.
-        seat.miss(now, &found, &self.rules, &self.known);
+        witness.miss(now, &found, &self.rules, &self.known);
         let mut left_out = 0;
         for (address, standing) in found {
             if self.make_room(&address) {
                 self.known.entry(address.clone()).or_default();
-                let claim = Claim { standing, absence: None };
-                self.seats[source].claims.insert(address, claim);
+                let mention = Mention { standing, absence: None };
+                self.witnesses[source].mentions.insert(address, mention);
             } else {
                 left_out += 1;
             }
         }
-        self.seats[source].left_out = left_out;
+        self.witnesses[source].left_out = left_out;
     }
 
     fn heard(&mut self, address: &Address, word: Word) {
         let Some(known) = self.known.get_mut(address) else { return };
         if matches!(word, Word::Unlinked | Word::Unreachable(_)) {
             // Its source does not name it, and nobody is there: that is enough.
-            for seat in &mut self.seats {
-                if seat.claims.get(address).is_some_and(|claim| claim.absence.is_some()) {
-                    seat.claims.remove(address);
+            for witness in &mut self.witnesses {
+                if witness.mentions.get(address).is_some_and(|mention| mention.absence.is_some()) {
+                    witness.mentions.remove(address);
                 }
             }
         }
@@ -232,7 +232,7 @@ impl View {
             return true;
         }
         let resting = self.known.iter().filter(|(address, known)| {
-            !known.proposed && !self.is_claimed(address) && !known.is_linked()
+            !known.proposed && !self.is_mentioned(address) && !known.is_linked()
         });
         let oldest = resting.min_by_key(|(_, known)| known.rests_until).map(|(at, _)| at.clone());
         oldest.is_some_and(|oldest| self.known.remove(&oldest).is_some())
@@ -243,7 +243,7 @@ impl View {
         let mut waiting = Vec::new();
         let mut gone = Vec::new();
         for (address, known) in &self.known {
-            let keep = self.is_claimed(address) && known.word != Some(Word::Itself);
+            let keep = self.is_mentioned(address) && known.word != Some(Word::Itself);
             if known.proposed && !keep && !known.is_linked() {
                 gone.push(address.clone());
             } else if self.waits(address, known) {
@@ -275,23 +275,24 @@ impl View {
 
     /// Drops what nobody names any more, once a proposal of it would be welcome again.
     fn forget(&mut self, now: Time) {
-        let seats = &self.seats;
+        let witnesses = &self.witnesses;
         self.known.retain(|address, known| {
             let rests = known.rests_until.is_some_and(|until| now < until);
-            let claimed = seats.iter().any(|seat| seat.claims.contains_key(address));
-            claimed || known.proposed || known.is_linked() || rests
+            let mentioned = witnesses.iter().any(|witness| witness.mentions.contains_key(address));
+            mentioned || known.proposed || known.is_linked() || rests
         });
     }
 
-    fn is_claimed(&self, address: &Address) -> bool {
-        self.seats.iter().any(|seat| seat.claims.contains_key(address))
+    fn is_mentioned(&self, address: &Address) -> bool {
+        self.witnesses.iter().any(|witness| witness.mentions.contains_key(address))
     }
 
     /// Whether it should be proposed as soon as the pace allows.
     fn waits(&self, address: &Address, known: &Known) -> bool {
-        let claims = self.seats.iter().filter_map(|seat| seat.claims.get(address));
-        let stands = |claim: &Claim| claim.standing == Standing::Present && claim.absence.is_none();
-        !known.proposed && known.word != Some(Word::Itself) && claims.into_iter().any(stands)
+        let mentions = self.witnesses.iter().filter_map(|witness| witness.mentions.get(address));
+        let stands =
+            |mention: &Mention| mention.standing == Standing::Present && mention.absence.is_none();
+        !known.proposed && known.word != Some(Word::Itself) && mentions.into_iter().any(stands)
     }
 
     fn ready_at(&self, now: Time, known: &Known) -> Time {
@@ -303,9 +304,9 @@ impl View {
 
     /// Why things are as they are.
     pub fn explain(&self, now: Time) -> Explanation {
-        let candidates = self.known.iter().filter(|(address, _)| self.is_claimed(address));
+        let candidates = self.known.iter().filter(|(address, _)| self.is_mentioned(address));
         Explanation {
-            sources: self.seats.iter().map(|seat| seat.report(now)).collect(),
+            sources: self.witnesses.iter().map(|witness| witness.report(now)).collect(),
             candidates: candidates
                 .map(|(address, known)| self.report(now, address, known))
                 .collect(),
@@ -313,12 +314,15 @@ impl View {
     }
 
     fn report(&self, now: Time, address: &Address, known: &Known) -> CandidateReport {
-        let named = || self.seats.iter().filter(|seat| seat.claims.contains_key(address));
-        let claims = || named().filter_map(|seat| seat.claims.get(address));
+        let named =
+            || self.witnesses.iter().filter(|witness| witness.mentions.contains_key(address));
+        let mentions = || named().filter_map(|witness| witness.mentions.get(address));
         let verdict = match &known.word {
             Some(Word::Linked) => Verdict::Linked,
             Some(Word::Itself) => Verdict::Itself,
-            _ if claims().all(|claim| claim.standing == Standing::Draining) => Verdict::Draining,
+            _ if mentions().all(|mention| mention.standing == Standing::Draining) => {
+                Verdict::Draining
+            }
             Some(Word::Answers) => Verdict::Answers,
             Some(Word::Unlinked) => Verdict::Unlinked,
             Some(Word::Unreachable(why)) => Verdict::Unreachable(why.clone()),
@@ -328,8 +332,8 @@ impl View {
         };
         CandidateReport {
             address: address.clone(),
-            sources: named().map(|seat| seat.spec.clone()).collect(),
-            missing: claims().all(|claim| claim.absence.is_some()),
+            sources: named().map(|witness| witness.spec.clone()).collect(),
+            missing: mentions().all(|mention| mention.absence.is_some()),
             verdict,
         }
     }
@@ -341,11 +345,11 @@ impl Known {
     }
 }
 
-impl Seat {
+impl Witness {
     fn new(spec: String) -> Self {
         Self {
             spec,
-            claims: BTreeMap::new(),
+            mentions: BTreeMap::new(),
             answers: 0,
             errors: 0,
             left_out: 0,
@@ -355,7 +359,7 @@ impl Seat {
         }
     }
 
-    /// Marks the claims that an answer lacks, and gives up those whose absence it confirms.
+    /// Marks the mentions that an answer lacks, and gives up those whose absence it confirms.
     fn miss(
         &mut self,
         now: Time,
@@ -363,11 +367,11 @@ impl Seat {
         rules: &Rules,
         known: &BTreeMap<Address, Known>,
     ) {
-        self.claims.retain(|address, claim| {
+        self.mentions.retain(|address, mention| {
             if found.contains_key(address) {
                 return true;
             }
-            let absence = claim.absence.get_or_insert(Absence { since: now, answers: 0 });
+            let absence = mention.absence.get_or_insert(Absence { since: now, answers: 0 });
             absence.answers = absence.answers.saturating_add(1);
             let is_repeated = absence.answers >= rules.confirmations;
             let is_confirmed = is_repeated && now >= absence.since + rules.linger;
@@ -381,8 +385,8 @@ impl Seat {
             answers: self.answers,
             errors: self.errors,
             answered_ago: self.answered.map(|at| now.since(at)),
-            found: self.claims.len(),
-            missing: self.claims.values().filter(|claim| claim.absence.is_some()).count(),
+            found: self.mentions.len(),
+            missing: self.mentions.values().filter(|mention| mention.absence.is_some()).count(),
             left_out: self.left_out,
             last_error: self.last_error.as_ref().map(|(at, why)| (now.since(*at), why.clone())),
             failing: self.failing,

@@ -9,9 +9,12 @@ use common::{eventually, seen, source, trouble, written};
 
 /// An instance as `/v1/health/service` shows it, shortened by what nobody here reads.
 fn instance(node: &str, service: &str, port: u16, check: &str, status: &str) -> String {
-    format!(
-        r#"{{"Node":{{"Node":"x","Address":"{node}"}},"Service":{{"ID":"q","Service":"quorate","Address":"{service}","Port":{port}}},"Checks":[{{"CheckID":"serfHealth","Status":"passing"}},{{"CheckID":"{check}","Status":"{status}"}}]}}"#
-    )
+    let node = format!(r#"{{"Node":"x","Address":"{node}"}}"#);
+    let service =
+        format!(r#"{{"ID":"q","Service":"quorate","Address":"{service}","Port":{port}}}"#);
+    let alive = r#"{"CheckID":"serfHealth","Status":"passing"}"#;
+    let own = format!(r#"{{"CheckID":"{check}","Status":"{status}"}}"#);
+    format!(r#"{{"Node":{node},"Service":{service},"Checks":[{alive},{own}]}}"#)
 }
 
 fn instances(index: u64, all: &[String]) -> Reply {

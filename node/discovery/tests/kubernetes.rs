@@ -8,25 +8,30 @@ use common::web::{Web, answer, chunk, json, stream};
 use common::{seen, source, trouble};
 use tokio::sync::mpsc::UnboundedSender;
 
+/// A watch that was opened: the head of its request, and where its events go in.
+type Watch = (String, UnboundedSender<Vec<u8>>);
+
 /// A slice as the API server shows it, shortened by what nobody here reads.
 fn slice(name: &str, version: u32, endpoints: &[(&str, bool, bool)]) -> String {
     let endpoint = |(ip, ready, terminating): &(&str, bool, bool)| {
-        format!(
-            r#"{{"addresses":["{ip}"],"conditions":{{"ready":{ready},"serving":{ready},"terminating":{terminating}}},"targetRef":{{"kind":"Pod"}}}}"#
-        )
+        let conditions =
+            format!(r#"{{"ready":{ready},"serving":{ready},"terminating":{terminating}}}"#);
+        let target = r#"{"kind":"Pod","namespace":"prod"}"#;
+        format!(r#"{{"addresses":["{ip}"],"conditions":{conditions},"targetRef":{target}}}"#)
     };
-    let endpoints: Vec<String> = endpoints.iter().map(endpoint).collect();
-    format!(
-        r#"{{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{{"name":"{name}","namespace":"prod","resourceVersion":"{version}"}},"addressType":"IPv4","endpoints":[{}],"ports":[{{"name":"http","port":80,"protocol":"TCP"}},{{"name":"mesh","port":4747,"protocol":"TCP"}}]}}"#,
-        endpoints.join(",")
-    )
+    let endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().join(",");
+    let kind = r#""apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice""#;
+    let about = format!(r#""namespace":"prod","name":"{name}","resourceVersion":"{version}""#);
+    let http = r#"{"name":"http","port":80,"protocol":"TCP"}"#;
+    let mesh = r#"{"name":"mesh","port":4747,"protocol":"TCP"}"#;
+    let ports = format!(r#""addressType":"IPv4","ports":[{http},{mesh}]"#);
+    format!(r#"{{{kind},"metadata":{{{about}}},"endpoints":[{endpoints}],{ports}}}"#)
 }
 
 fn list(version: u32, more: &str, slices: &[String]) -> String {
-    format!(
-        r#"{{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","metadata":{{"resourceVersion":"{version}","continue":"{more}"}},"items":[{}]}}"#,
-        slices.join(",")
-    )
+    let kind = r#""kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1""#;
+    let about = format!(r#""resourceVersion":"{version}","continue":"{more}""#);
+    format!(r#"{{{kind},"metadata":{{{about}}},"items":[{}]}}"#, slices.join(","))
 }
 
 fn event(kind: &str, object: &str) -> Vec<u8> {
@@ -71,7 +76,7 @@ async fn a_pod_finds_all_endpoints_by_its_account_over_tls() {
 
 #[tokio::test]
 async fn after_a_list_changes_are_watched_and_what_is_too_old_is_listed_anew() {
-    let watches: Arc<Mutex<Vec<(String, UnboundedSender<Vec<u8>>)>>> = Arc::default();
+    let watches: Arc<Mutex<Vec<Watch>>> = Arc::default();
     let opened = watches.clone();
     let web = Web::start(move |head| {
         if !head.contains("watch=1") {

@@ -13,7 +13,7 @@ async fn a_list_is_lines_or_json_and_settings_of_ours_are_not_sent() {
     let noted = heads.clone();
     let web = Web::start(move |head| {
         noted.lock().unwrap().push(head.to_owned());
-        match head.contains("/json") {
+        match head.starts_with("GET /json") {
             true => json(r#"["a:1", {"address": "b", "draining": true}]"#),
             false => answer("200 OK", "", "# nodes\nc:3\nd # no port\n"),
         }

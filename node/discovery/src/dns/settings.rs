@@ -97,7 +97,8 @@ mod tests {
     fn the_files_of_the_system_are_understood() {
         let settings = Settings::read(
             "# by hand\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nnameserver ::1\n\
-             search default.svc.cluster.local svc.cluster.local\noptions ndots:5 timeout:99 rotate attempts:0\n",
+             search default.svc.cluster.local svc.cluster.local\n\
+             options ndots:5 timeout:99 rotate attempts:0\n",
         );
         let servers: Vec<String> = settings.servers.iter().map(SocketAddr::to_string).collect();
         assert_eq!(servers, ["10.0.0.53:53", "[::1]:53"]);

@@ -8,8 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use quorate_env::{BoxFuture, blocking};
+use quorate_env::BoxFuture;
 
+use crate::aside::aside;
 use crate::locator::Locator;
 use crate::{Candidates, Pace, Sighting, Source, SpecError, list};
 
@@ -139,15 +140,4 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn trouble(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
-}
-
-/// Runs what may block on a thread of its own, and waits for it.
-pub(crate) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let told = blocking("quorate-discovery", work).map_err(|e| format!("no thread: {e}"))?;
-    match told.await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) | Err(_) => Err("the look ended in a panic".to_owned()),
-    }
 }

@@ -143,6 +143,10 @@ impl Hearing {
         if self.deadline() > now {
             return None;
         }
+        if self.announces_at <= now && self.nodes.is_empty() {
+            // A question may have been lost on its way.
+            self.asks_at.get_or_insert(now);
+        }
         let asks = self.may_ask_at().is_some_and(|at| at <= now);
         if asks {
             self.asks_at = None;

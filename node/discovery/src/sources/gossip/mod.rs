@@ -26,6 +26,9 @@ use crate::{Asker, Candidates, Pace, Sighting, Source, SpecError};
 /// How long the first look listens: long enough for whoever is there to have answered.
 const FIRST: Duration = Duration::from_millis(1500);
 
+/// After this the same is told again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// How many peers a spec may name, and to how many strangers a packet goes beside them.
 const PEERS_MAX: usize = 64;
 
@@ -55,7 +58,8 @@ struct Open {
     hearing: Hearing,
     /// Who asked from elsewhere, and is answered there.
     strangers: BTreeSet<SocketAddr>,
-    told: Candidates,
+    /// What the last look gave.
+    told: Option<Candidates>,
     tells_at: Time,
 }
 
@@ -154,7 +158,7 @@ impl Ear {
         let socket = self.settings.socket().map_err(|e| format!("{}: {e}", self.settings.at))?;
         let every = self.settings.every;
         let hearing = Hearing::new(now(), self.me.clone(), secret, every, &mut dice());
-        let (strangers, told) = (BTreeSet::new(), Candidates::new());
+        let (strangers, told) = (BTreeSet::new(), None);
         Ok(Open { socket, hearing, strangers, told, tells_at: now() + FIRST })
     }
 }
@@ -163,15 +167,15 @@ impl Open {
     /// Listens and speaks until something has changed that is to be told, or was not told for a while.
     async fn listen(&mut self, destinations: &[SocketAddr]) -> io::Result<Candidates> {
         let mut bytes = [0; PACKET_BYTES_MAX];
-        let first = self.tells_at;
         loop {
             if let Some(packet) = self.hearing.step(now(), &mut dice()) {
                 self.speak(&packet, destinations).await?;
             }
             let found = present(self.hearing.addresses().cloned());
-            if now() >= self.tells_at || (self.told != found && !self.told.is_empty()) {
-                self.tells_at = now().max(first) + FIRST;
-                self.told.clone_from(&found);
+            let is_news = self.told.as_ref().is_some_and(|told| *told != found);
+            if is_news || now() >= self.tells_at {
+                self.tells_at = now() + AGAIN;
+                self.told = Some(found.clone());
                 return Ok(found);
             }
             let until = self.hearing.deadline().min(self.tells_at);
