@@ -38,7 +38,7 @@ pub use row::{MESH_ROWS, MeshRow};
 const WORKERS: usize = 2;
 
 /// How long a probe may take besides its span: two nodes start, and find each other.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// Who plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

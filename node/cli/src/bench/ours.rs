@@ -90,7 +90,8 @@ impl Taker for RustTaker {
 
 /// Three agents, each a process of its own.
 pub(crate) async fn agents(dir: &Path) -> Result<Cluster, Fail> {
-    let mut cluster = Cluster::new(Plan { nodes: 3, http_port: 0, root: Some(dir.to_owned()), wan: None })?;
+    let mut cluster =
+        Cluster::new(Plan { nodes: 3, http_port: 0, root: Some(dir.to_owned()), wan: None })?;
     cluster.come_up(PATIENCE).await?;
     Ok(cluster)
 }
