@@ -38,7 +38,7 @@ pub use row::{MESH_ROWS, MeshRow};
 const WORKERS: usize = 2;
 
 /// How long a probe may take besides its span: two nodes start, and find each other.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// Who plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +170,8 @@ async fn measure_row(
     let probe = |player| MeshProbe { row, player, span: plan.span, large: plan.large };
     let probes: Vec<MeshProbe> =
         std::iter::once(Player::Ours).chain(players.iter().copied()).map(probe).collect();
-    let all = in_turn(&probes, plan.runs, START_MAX + plan.span * 4, command).await?;
+    let (turns, limit) = ((plan.runs, row.lines.len()), START_MAX + plan.span * 4);
+    let all = in_turn(&probes, turns, limit, command).await?;
     let lines = row.lines.iter().enumerate().filter_map(|(at, line)| {
         let names = players.iter().map(|player| player.name());
         let runs = all.iter().map(|runs| runs.iter().map(|figures| figures[at]).collect());

@@ -59,22 +59,22 @@ async fn measure_row(
             Probe { n: plan.n.unwrap_or(probe.n), ..probe }
         })
         .collect();
-    let all = in_turn(&probes, plan.runs, PROBE_MAX, command).await?;
+    let all = in_turn(&probes, (plan.runs, 1), PROBE_MAX, command).await?;
     Ok(measured(row.line(), row.peers(), all.into_iter().map(|runs| first_figures(&runs))))
 }
 
 /// Takes every probe so many times, each time in a process of its own, and the probes in turn. What each of
-/// them said, run by run.
+/// them said, run by run: so many figures each time.
 pub(crate) async fn in_turn<P: fmt::Display>(
     probes: &[P],
-    runs: usize,
+    (runs, figures): (usize, usize),
     limit: Duration,
     command: impl Fn(&P) -> Command,
 ) -> Result<Vec<Vec<Vec<f64>>>, BenchError> {
     let mut all: Vec<Vec<Vec<f64>>> = probes.iter().map(|_| Vec::new()).collect();
     for _ in 0..runs {
         for (probe, said) in probes.iter().zip(&mut all) {
-            said.push(take_apart(&probe.to_string(), limit, command(probe)).await?);
+            said.push(take_apart(&probe.to_string(), figures, limit, command(probe)).await?);
         }
     }
     Ok(all)
@@ -95,9 +95,10 @@ fn first_figures(runs: &[Vec<f64>]) -> Vec<f64> {
     runs.iter().filter_map(|figures| figures.first().copied()).collect()
 }
 
-/// Takes a probe in a process of its own, which says its figures, one a line.
+/// Takes a probe in a process of its own, which says so many figures, one a line.
 async fn take_apart(
     probe: &str,
+    count: usize,
     limit: Duration,
     command: Command,
 ) -> Result<Vec<f64>, BenchError> {
@@ -108,16 +109,11 @@ async fn take_apart(
     let ended = timeout(limit, child.wait_with_output()).await.map_err(late)?;
     let ended = ended.map_err(BenchError::system(format!("waiting for {probe}")))?;
     let said = String::from_utf8_lossy(&ended.stdout);
-    let figures: Result<Vec<f64>, _> = said.split_whitespace().map(str::parse).collect();
-    match figures {
-        Ok(figures)
-            if ended.status.success()
-                && !figures.is_empty()
-                && figures.iter().all(|figure| figure.is_finite()) =>
-        {
-            Ok(figures)
-        }
-        _ => {
+    let figures: Vec<f64> = said.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let are_whole = figures.len() == count && said.lines().count() == count;
+    match ended.status.success() && are_whole && figures.iter().all(|figure| figure.is_finite()) {
+        true => Ok(figures),
+        false => {
             let why = String::from_utf8_lossy(&ended.stderr);
             // What panicked and why; what led there is seen by whoever takes the probe again.
             let why: Vec<&str> = why.lines().take(2).collect();

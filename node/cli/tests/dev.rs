@@ -11,6 +11,19 @@ use quorate_env::now;
 use rustix::process::Signal;
 
 #[test]
+fn a_cluster_under_weather_is_as_far_apart_as_was_asked_for() {
+    let place = Place::new();
+    let dev = place.dev(&["--wan", "100ms,loss=0.1%"]);
+    assert!(dev.banner.len() <= 12, "{:#?}", dev.banner);
+    let wan = dev.banner.iter().find(|line| line.starts_with("wan")).unwrap();
+    assert!(wan.contains("100ms, loss=0.1%") && wan.contains("lease 6 s"), "{wan}");
+    let began = now();
+    place.sure(&["name", "register", "far/away", "x", "--agent", dev.http("n1")]);
+    // However busy the machine is: a majority is at least one other node.
+    assert!(now().since(began) >= Duration::from_millis(100), "no majority was so near");
+}
+
+#[test]
 fn a_cluster_comes_up_serves_survives_its_leader_and_leaves_nothing() {
     let place = Place::new();
     let mut dev = place.dev(&[]);

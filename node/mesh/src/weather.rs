@@ -216,7 +216,7 @@ struct WeatherReader {
     /// The stream has ended, or broke; it is told behind all that is under way.
     end: Option<(Time, io::Result<()>)>,
     /// The wait for the next arrival.
-    waits: Option<(Time, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    waits: Option<(Time, BoxFuture<'static, ()>)>,
     scratch: Vec<u8>,
 }
 

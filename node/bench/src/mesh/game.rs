@@ -9,7 +9,7 @@ use quorate_vocab::Time;
 use crate::error::BenchError;
 
 /// How long anybody waits for an answer before something has been lost.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is played between the near side and the far one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
