@@ -59,6 +59,8 @@ struct State {
     last_stream: u64,
     /// How long the bodies are together that were opened and are not wholly written.
     open_bytes: u64,
+    /// What was written to the present link, as the peer counts it against its credit.
+    sent: u64,
     /// The writer has found nothing, and has to be told of what comes.
     writer_waits: bool,
 }
@@ -88,7 +90,7 @@ pub(crate) struct Own {
 /// What is said of the end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parting {
-    Leave,
+    Leave { heard: u64 },
     Bye,
     Stay,
 }
@@ -241,6 +243,7 @@ impl Outbox {
         let mut state = self.lock();
         state.own = Own { terms: Some(terms), ..Own::default() };
         state.terms = None;
+        state.sent = 0;
         for queue in &mut state.lanes {
             queue.credit = i64::from(FIRST_WINDOW_BYTES);
         }
@@ -250,10 +253,12 @@ impl Outbox {
         state.writer_waits = false;
     }
 
-    /// Holds back what comes. False: something waits already, so the link is needed.
-    pub(crate) fn fence(&self) -> bool {
+    /// Holds back what comes. False: something waits already, so the link is needed; or the peer has not
+    /// `heard` yet all that was written.
+    pub(crate) fn fence(&self, heard: Option<u64>) -> bool {
         let mut state = self.lock();
-        let can = state.phase == Phase::Open && state.bytes == 0;
+        let is_heard = heard.is_none_or(|heard| heard == state.sent);
+        let can = state.phase == Phase::Open && state.bytes == 0 && is_heard;
         if can {
             state.phase = Phase::Fenced;
         }
@@ -392,7 +397,7 @@ impl State {
 
     /// Takes a turn in a lane; false when each of its flows has to wait.
     fn serve(&mut self, lane: Lane, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
-        let Self { lanes, terms, last_stream, open_bytes, bytes, .. } = self;
+        let Self { lanes, terms, last_stream, open_bytes, bytes, sent, .. } = self;
         let queue = &mut lanes[lane.index()];
         let (before, cost_before) = (batch.bytes, batch.cost);
         for _ in 0..queue.turns.len() {
@@ -420,6 +425,7 @@ impl State {
                 queue.turns.push_back(flow);
             }
             if batch.bytes > before {
+                *sent += (batch.cost - cost_before) as u64;
                 let cost = (batch.cost - cost_before) as i64;
                 queue.credit -= cost;
                 queue.share -= cost.max(1);
@@ -450,7 +456,7 @@ impl State {
             batch.add(Frame::Ping { at: Sample::now() });
         }
         match parting {
-            Some(Parting::Leave) => batch.add(Frame::Leave),
+            Some(Parting::Leave { heard }) => batch.add(Frame::Leave { heard }),
             Some(Parting::Bye) => batch.add(Frame::Bye),
             Some(Parting::Stay) => batch.add(Frame::Stay),
             None => {}
