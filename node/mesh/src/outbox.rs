@@ -158,23 +158,31 @@ impl Outbox {
     }
 
     /// Takes an answer, or that there is none, when there is room. False: the road is closed.
-    pub(crate) async fn push_answer(&self, lane: Lane, call: u64, answer: Option<Bytes>) -> bool {
+    pub(crate) async fn push_answer(
+        &self,
+        lane: Lane,
+        call: u64,
+        mut answer: Option<Bytes>,
+    ) -> bool {
         loop {
             let mut room = pin!(self.room.notified());
             // Before the try, so that room which is made right after it is not missed.
             room.as_mut().enable();
             let bytes = answer.as_ref().map_or(0, Bytes::len);
-            let put = self.put(lane, call, bytes, 2, |waiting, lane| match answer.clone() {
-                None => waiting.append(Frame::Lost { lane, call, unbegun: false }, false),
-                Some(body) if body.len() <= FRAGMENT_BYTES_MAX => {
-                    let what = What::Answer(call);
-                    waiting.append(Frame::Whole { lane, what, body: &body }, false)
-                }
-                Some(body) => waiting.append_long(What::Answer(call), body),
-            });
+            let put =
+                self.put(lane, flow_of(call), bytes, 2, |waiting, lane| match answer.clone() {
+                    None => waiting.append(Frame::Lost { lane, call, unbegun: false }, false),
+                    Some(body) if body.len() <= FRAGMENT_BYTES_MAX => {
+                        let what = What::Answer(call);
+                        waiting.append(Frame::Whole { lane, what, body: &body }, false)
+                    }
+                    Some(body) => waiting.append_long(What::Answer(call), body),
+                });
             match put {
                 Ok(()) => return true,
                 Err(SendError::NoLink) => return false,
+                // No room will ever do, so the caller is told at once that nothing comes.
+                Err(SendError::TooLong { .. }) => answer = None,
                 Err(_) => room.await,
             }
         }
@@ -185,7 +193,7 @@ impl Outbox {
         let lost = |waiting: &mut Waiting, lane| {
             waiting.append(Frame::Lost { lane, call, unbegun: true }, false)
         };
-        let _ = self.put(lane, call, 0, 2, lost);
+        let _ = self.put(lane, flow_of(call), 0, 2, lost);
     }
 
     /// Waits until something was written, or the road was closed.
@@ -285,6 +293,13 @@ impl Outbox {
         is_empty
     }
 
+    /// Gives back the memory of flows that have nothing to send.
+    pub(crate) fn rest(&self) {
+        for queue in &mut self.lock().lanes {
+            queue.flows.retain(|_, waiting| !waiting.parcels.is_empty());
+        }
+    }
+
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
         self.ready.notified().await;
@@ -294,13 +309,15 @@ impl Outbox {
     /// here. When the batch stays empty the writer is told of what comes.
     pub(crate) fn take(&self, bytes_max: usize, calls: &Calls, batch: &mut Batch) {
         let mut state = self.lock();
+        let before = state.bytes;
         state.take_own(batch);
         if state.phase == Phase::Open {
             while batch.bytes < bytes_max && state.take_turn(bytes_max, calls, batch) {}
         }
         state.writer_waits = batch.bytes == 0;
+        let has_room = state.bytes < before;
         drop(state);
-        if batch.bytes > 0 {
+        if has_room {
             self.room.notify_waiters();
         }
     }
@@ -367,6 +384,12 @@ impl Outbox {
     }
 }
 
+/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from one,
+/// so that the two would meet; an answer would wait behind what it has nothing to do with.
+fn flow_of(call: u64) -> u64 {
+    !call
+}
+
 impl State {
     /// The lane that a flow has to stay in: the one in which something of it waits.
     #[inline]
@@ -400,7 +423,8 @@ impl State {
         let Self { lanes, terms, last_stream, open_bytes, bytes, sent, .. } = self;
         let queue = &mut lanes[lane.index()];
         let (before, cost_before) = (batch.bytes, batch.cost);
-        for _ in 0..queue.turns.len() {
+        let mut stuck = 0;
+        while stuck < queue.turns.len() {
             let Some(flow) = queue.turns.pop_front() else { break };
             let Some(waiting) = queue.flows.get_mut(&flow) else { continue };
             let freed = match waiting.parcels.front_mut() {
@@ -416,6 +440,8 @@ impl State {
                 _ => waiting.take_short(calls, batch),
             };
             *bytes -= freed;
+            // Where calls that were given up are dropped, what is behind them has its turn.
+            stuck = if freed > 0 { 0 } else { stuck + 1 };
             if waiting.parcels.is_empty() {
                 *bytes -= FLOW_BYTES;
                 if queue.flows.len() > RESTING_FLOWS_MAX {
@@ -470,3 +496,6 @@ impl Queue {
         self.credit > 0 && !self.turns.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

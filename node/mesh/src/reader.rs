@@ -124,6 +124,11 @@ impl Reader {
         }
     }
 
+    /// How much more may come in a lane; below zero by at most a turn.
+    pub fn granted(&self, lane: Lane) -> i64 {
+        self.lanes[lane.index()].granted
+    }
+
     /// How much has come over this link, counted as credit is.
     pub fn heard(&self) -> u64 {
         self.heard

@@ -59,6 +59,7 @@ async fn write_batches(
                 (next_ping, next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
+                outbox.rest();
             }
             continue;
         }
