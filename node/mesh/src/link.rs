@@ -119,8 +119,13 @@ impl Link {
     /// Asks it to end. The first reason counts, and is given back.
     pub(crate) fn close(&self, reason: Reason) -> Reason {
         let agreed = self.agreed.load(Ordering::Relaxed);
-        // The other side is about to end it, and may be back before that has come through.
-        let reason = if agreed && reason == Reason::Replaced { Reason::Unneeded } else { reason };
+        // The other side is about to end it, and may be back before that has come through. However it ends,
+        // nothing was under way.
+        let is_end = matches!(
+            reason,
+            Reason::Replaced | Reason::Gone | Reason::Silent | Reason::WriteStalled
+        );
+        let reason = if agreed && is_end { Reason::Unneeded } else { reason };
         self.closing.set(reason);
         self.closing.value().unwrap_or(reason)
     }
@@ -162,11 +167,11 @@ impl Link {
     }
 
     /// Asks the other side to let it end, if this side does not need it.
-    fn ask_to_leave(&self) -> bool {
+    fn ask_to_leave(&self, heard: u64) -> bool {
         let Some(outbox) = self.outbox() else { return false };
-        let may = self.is_quiet() && outbox.fence();
+        let may = self.is_quiet() && outbox.fence(None);
         if may {
-            outbox.say(|own| own.parting = Some(Parting::Leave));
+            outbox.say(|own| own.parting = Some(Parting::Leave { heard }));
         }
         may
     }
@@ -296,7 +301,6 @@ impl Seat {
             }
             match self.fill(&mut source, &mut reader, &mut watch).await {
                 Ok(()) => {}
-                Err(Reason::Gone) if watch.leaving == Leaving::Agreed => return Reason::Unneeded,
                 Err(reason) => return reason,
             }
         }
@@ -320,7 +324,7 @@ impl Seat {
             let read = timeout(watch.wait(now()), read).await;
             let at = now();
             if watch.look <= at {
-                self.consider_leaving(&mut watch.leaving);
+                self.consider_leaving(reader, &mut watch.leaving);
                 watch.look = at + self.shared.config.limits.idle_close / 4;
             }
             let bytes = match read {
@@ -371,12 +375,12 @@ impl Seat {
     }
 
     /// Who opened a link that is not needed any more asks to end it.
-    fn consider_leaving(&self, leaving: &mut Leaving) {
+    fn consider_leaving(&self, reader: &Reader, leaving: &mut Leaving) {
         let Self { shared, link, .. } = self;
         if *leaving == Leaving::No
             && link.dialled_by == shared.config.me.id
-            && shared.is_spare(link)
-            && link.ask_to_leave()
+            && contained(|| shared.is_spare(link)).unwrap_or(false)
+            && link.ask_to_leave(reader.heard())
         {
             *leaving = Leaving::Asked;
         }
@@ -440,12 +444,13 @@ impl Seat {
                     })
                 });
             }
-            Frame::Leave => {
+            // Only who opened a link asks, and once.
+            Frame::Leave { heard } if link.dialled_by == link.node && *leaving == Leaving::No => {
                 let may = !contained(|| shared.inbound.needs(link.node))?
                     && link.is_quiet()
-                    && (*leaving == Leaving::Asked || outbox.fence());
+                    && outbox.fence(Some(heard));
                 let answer = if may { Parting::Bye } else { Parting::Stay };
-                if may && *leaving == Leaving::No {
+                if may {
                     *leaving = Leaving::Agreed;
                     link.agreed.store(true, Ordering::Relaxed);
                 }

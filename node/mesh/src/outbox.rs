@@ -62,6 +62,8 @@ struct State {
     last_stream: u64,
     /// How long the bodies are together that were opened and are not wholly written.
     open_bytes: u64,
+    /// What was written to the present link, as the peer counts it against its credit.
+    sent: u64,
     /// The writer has found nothing, and has to be told of what comes.
     writer_waits: bool,
 }
@@ -91,7 +93,7 @@ pub(crate) struct Own {
 /// What is said of the end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parting {
-    Leave,
+    Leave { heard: u64 },
     Bye,
     Stay,
 }
@@ -163,23 +165,31 @@ impl Outbox {
     }
 
     /// Takes an answer, or that there is none, when there is room. False: the road is closed.
-    pub(crate) async fn push_answer(&self, lane: Lane, call: u64, answer: Option<Bytes>) -> bool {
+    pub(crate) async fn push_answer(
+        &self,
+        lane: Lane,
+        call: u64,
+        mut answer: Option<Bytes>,
+    ) -> bool {
         loop {
             let mut room = pin!(self.room.notified());
             // Before the try, so that room which is made right after it is not missed.
             room.as_mut().enable();
             let bytes = answer.as_ref().map_or(0, Bytes::len);
-            let put = self.put(lane, call, bytes, 2, |waiting, lane| match answer.clone() {
-                None => waiting.append(Frame::Lost { lane, call, unbegun: false }, false),
-                Some(body) if body.len() <= FRAGMENT_BYTES_MAX => {
-                    let what = What::Answer(call);
-                    waiting.append(Frame::Whole { lane, what, body: &body }, false)
-                }
-                Some(body) => waiting.append_long(What::Answer(call), body),
-            });
+            let put =
+                self.put(lane, flow_of(call), bytes, 2, |waiting, lane| match answer.clone() {
+                    None => waiting.append(Frame::Lost { lane, call, unbegun: false }, false),
+                    Some(body) if body.len() <= FRAGMENT_BYTES_MAX => {
+                        let what = What::Answer(call);
+                        waiting.append(Frame::Whole { lane, what, body: &body }, false)
+                    }
+                    Some(body) => waiting.append_long(What::Answer(call), body),
+                });
             match put {
                 Ok(()) => return true,
                 Err(SendError::NoLink) => return false,
+                // No room will ever do, so the caller is told at once that nothing comes.
+                Err(SendError::TooLong { .. }) => answer = None,
                 Err(_) => room.await,
             }
         }
@@ -190,7 +200,7 @@ impl Outbox {
         let lost = |waiting: &mut Waiting, lane| {
             waiting.append(Frame::Lost { lane, call, unbegun: true }, false)
         };
-        let _ = self.put(lane, call, 0, 2, lost);
+        let _ = self.put(lane, flow_of(call), 0, 2, lost);
     }
 
     /// Waits until something was written, or the road was closed.
@@ -248,6 +258,7 @@ impl Outbox {
         let mut state = self.lock();
         state.own = Own { terms: Some(terms), ..Own::default() };
         state.terms = None;
+        state.sent = 0;
         for queue in &mut state.lanes {
             queue.credit = i64::from(FIRST_WINDOW_BYTES);
         }
@@ -257,10 +268,12 @@ impl Outbox {
         state.writer_waits = false;
     }
 
-    /// Holds back what comes. False: something waits already, so the link is needed.
-    pub(crate) fn fence(&self) -> bool {
+    /// Holds back what comes. False: something waits already, so the link is needed; or the peer has not
+    /// `heard` yet all that was written.
+    pub(crate) fn fence(&self, heard: Option<u64>) -> bool {
         let mut state = self.lock();
-        let can = state.phase == Phase::Open && state.bytes == 0;
+        let is_heard = heard.is_none_or(|heard| heard == state.sent);
+        let can = state.phase == Phase::Open && state.bytes == 0 && is_heard;
         if can {
             state.phase = Phase::Fenced;
         }
@@ -292,6 +305,13 @@ impl Outbox {
         is_empty
     }
 
+    /// Gives back the memory of flows that have nothing to send.
+    pub(crate) fn rest(&self) {
+        for queue in &mut self.lock().lanes {
+            queue.flows.retain(|_, waiting| !waiting.parcels.is_empty());
+        }
+    }
+
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
         self.ready.notified().await;
@@ -309,15 +329,22 @@ impl Outbox {
         batch: &mut Batch,
     ) -> Option<Time> {
         let mut state = self.lock();
+        let before = state.bytes;
         state.take_own(batch);
         let held = state.release();
         if state.phase == Phase::Open && state.lanes.iter().any(Queue::may_go) {
+            let bare = batch.mark();
             batch.add(Frame::Stamp(stamp().0));
+            let stamped = batch.mark();
             while batch.bytes < bytes_max && state.take_turn(bytes_max, calls, batch) {}
+            if batch.mark() == stamped {
+                batch.rewind(bare);
+            }
         }
         state.writer_waits = batch.bytes == 0;
+        let has_room = state.bytes < before;
         drop(state);
-        if batch.bytes > 0 {
+        if has_room {
             self.room.notify_waiters();
         }
         held
@@ -396,6 +423,12 @@ impl Outbox {
     }
 }
 
+/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from one,
+/// so that the two would meet; an answer would wait behind what it has nothing to do with.
+fn flow_of(call: u64) -> u64 {
+    !call
+}
+
 impl State {
     /// The lane that a flow has to stay in: the one in which something of it waits.
     #[inline]
@@ -428,10 +461,11 @@ impl State {
     fn serve(&mut self, lane: Lane, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
         // Only limited lanes ask for the time.
         let now = if self.lanes[lane.index()].meter.is_some() { now() } else { Time::default() };
-        let Self { lanes, terms, last_stream, open_bytes, bytes, .. } = self;
+        let Self { lanes, terms, last_stream, open_bytes, bytes, sent, .. } = self;
         let queue = &mut lanes[lane.index()];
         let (before, cost_before) = (batch.bytes, batch.cost);
-        for _ in 0..queue.turns.len() {
+        let mut stuck = 0;
+        while stuck < queue.turns.len() {
             let Some(flow) = queue.turns.pop_front() else { break };
             let Some(waiting) = queue.flows.get_mut(&flow) else { continue };
             let freed = match waiting.parcels.front_mut() {
@@ -447,6 +481,8 @@ impl State {
                 _ => waiting.take_short(calls, batch),
             };
             *bytes -= freed;
+            // Where calls that were given up are dropped, what is behind them has its turn.
+            stuck = if freed > 0 { 0 } else { stuck + 1 };
             if waiting.parcels.is_empty() {
                 *bytes -= FLOW_BYTES;
                 if queue.flows.len() > RESTING_FLOWS_MAX {
@@ -456,6 +492,7 @@ impl State {
                 queue.turns.push_back(flow);
             }
             if batch.bytes > before {
+                *sent += (batch.cost - cost_before) as u64;
                 let cost = (batch.cost - cost_before) as i64;
                 queue.credit -= cost;
                 queue.share -= cost.max(1);
@@ -504,7 +541,7 @@ impl State {
             batch.add(Frame::Ping { at: Sample::now() });
         }
         match parting {
-            Some(Parting::Leave) => batch.add(Frame::Leave),
+            Some(Parting::Leave { heard }) => batch.add(Frame::Leave { heard }),
             Some(Parting::Bye) => batch.add(Frame::Bye),
             Some(Parting::Stay) => batch.add(Frame::Stay),
             None => {}
@@ -518,3 +555,6 @@ impl Queue {
         self.credit > 0 && self.held.is_none() && !self.turns.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::io::IoSlice;
 use bytes::{Bytes, BytesMut};
 use quorate_vocab::Lane;
 
+use crate::SendError;
 use crate::calls::Calls;
 use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What};
 
@@ -141,7 +142,9 @@ impl Long {
                 if *opening.open_bytes + bytes > room && (*opening.open_bytes > 0 || room == 0) {
                     return Step { freed: 0, is_over: false };
                 }
-                if matches!(self.what, What::Call(call) if !calls.hand_over(call)) {
+                if let What::Call(call) = self.what
+                    && !self.is_taken(call, opening.terms, calls)
+                {
                     return self.dropped();
                 }
                 *opening.last_stream += 1;
@@ -163,6 +166,18 @@ impl Long {
         Step { freed, is_over }
     }
 
+    /// Whether a call is still waited for, and is not longer than what the peer takes, which may not have been
+    /// known before. A mail that is too long has to break the link, as the break is all that tells its sender.
+    fn is_taken(&self, call: u64, terms: Option<Terms>, calls: &Calls) -> bool {
+        let bytes_max = terms.map_or(u64::MAX, |terms| terms.body_bytes_max);
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let bytes = self.body.len();
+        if bytes > bytes_max {
+            calls.end(call, Err(SendError::TooLong { bytes, bytes_max }.into()));
+        }
+        calls.hand_over(call)
+    }
+
     fn dropped(&self) -> Step {
         Step { freed: self.body.len() - self.written, is_over: true }
     }
@@ -173,6 +188,17 @@ impl Batch {
         self.short.clear();
         self.parts.clear();
         (self.frames, self.bytes, self.cost) = (0, 0, 0);
+    }
+
+    /// How far it is filled.
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.frames, self.bytes)
+    }
+
+    /// Goes back to where only short frames were added since.
+    pub(crate) fn rewind(&mut self, (frames, bytes): (usize, usize)) {
+        self.short.truncate(self.short.len() - (self.bytes - bytes));
+        (self.frames, self.bytes) = (frames, bytes);
     }
 
     pub(crate) fn add(&mut self, frame: Frame<'_>) {

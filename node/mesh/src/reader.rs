@@ -38,6 +38,8 @@ pub struct Reader {
     open_bytes: u64,
     last_stream: u64,
     lanes: [Account; 3],
+    /// All that was charged to any lane.
+    heard: u64,
 }
 
 /// What a lane may still send, and what of it can be granted again.
@@ -118,7 +120,18 @@ impl Reader {
             open: BTreeMap::new(),
             open_bytes: 0,
             last_stream: 0,
+            heard: 0,
         }
+    }
+
+    /// How much more may come in a lane; below zero by at most a turn.
+    pub fn granted(&self, lane: Lane) -> i64 {
+        self.lanes[lane.index()].granted
+    }
+
+    /// How much has come over this link, counted as credit is.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Reads all that has arrived. After an error the stream cannot be read any further.
@@ -170,7 +183,7 @@ impl Reader {
         {
             *left -= bytes;
             let lane = self.open.get(stream).map_or(Lane::Normal, |assembly| assembly.lane);
-            self.lanes[lane.index()].charge(bytes);
+            self.charge(lane, bytes);
         }
     }
 
@@ -242,7 +255,7 @@ impl Reader {
         *frames += 1;
         match wire::read(frame)? {
             Frame::Whole { lane, what, body } => {
-                self.charge(lane, length)?;
+                self.charge_whole(lane, length)?;
                 tell(Came::Body { lane, what, body: Body::Short(body) })?;
             }
             Frame::Open { lane, stream, what, bytes } => self.open(lane, stream, what, bytes)?,
@@ -257,7 +270,7 @@ impl Reader {
             }
             word => {
                 if let Frame::Lost { lane, .. } = word {
-                    self.charge(lane, length)?;
+                    self.charge_whole(lane, length)?;
                 }
                 tell(Came::Word(word))?;
             }
@@ -294,7 +307,8 @@ impl Reader {
     fn extend(&mut self, stream: u64, piece: &[u8]) {
         if let Some(assembly) = self.open.get_mut(&stream) {
             assembly.body.extend_from_slice(piece);
-            self.lanes[assembly.lane.index()].charge(piece.len());
+            let lane = assembly.lane;
+            self.charge(lane, piece.len());
         }
     }
 
@@ -313,17 +327,17 @@ impl Reader {
         Ok(())
     }
 
-    fn charge(&mut self, lane: Lane, bytes: usize) -> Result<(), Reason> {
-        let account = &mut self.lanes[lane.index()];
-        account.charge(bytes);
-        if account.granted < -OVERDRAFT_BYTES { Err(Reason::OverCredit) } else { Ok(()) }
+    fn charge_whole(&mut self, lane: Lane, bytes: usize) -> Result<(), Reason> {
+        self.charge(lane, bytes);
+        let granted = self.lanes[lane.index()].granted;
+        if granted < -OVERDRAFT_BYTES { Err(Reason::OverCredit) } else { Ok(()) }
     }
-}
 
-impl Account {
-    fn charge(&mut self, bytes: usize) {
-        self.granted -= bytes as i64;
-        self.read = self.read.saturating_add(bytes as u32);
+    fn charge(&mut self, lane: Lane, bytes: usize) {
+        let account = &mut self.lanes[lane.index()];
+        account.granted -= bytes as i64;
+        account.read = account.read.saturating_add(bytes as u32);
+        self.heard += bytes as u64;
     }
 }
 

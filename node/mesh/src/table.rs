@@ -13,9 +13,9 @@
 //! What is to be sent over a data road lies in an outbox that may be there before its link, and after one
 //! that ended because nobody needed it; it brings about the next link.
 //!
-//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, a link
-//! that takes another's place is raised only after the other has ended, and carries only once the inside has
-//! been told of all that was before.
+//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which is
+//! told only when nothing of the link can reach the inside any more; a link is raised only after those before
+//! it have ended, forgotten ones as well, and carries only once the inside has been told of all that was before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -62,6 +62,8 @@ pub(crate) struct Table {
     /// The hall has said to whom links are to be kept.
     settled: bool,
     entries: BTreeMap<NodeId, Entry>,
+    /// Links that have lost their place, and may still hand something to the inside.
+    ending: Vec<Arc<Link>>,
     greets: BTreeMap<String, Greet>,
     events: Events,
 }
@@ -148,6 +150,7 @@ impl Table {
             closed: false,
             settled: false,
             entries: BTreeMap::new(),
+            ending: Vec::new(),
             greets: BTreeMap::new(),
             events: Events::default(),
         }
@@ -183,14 +186,13 @@ impl Table {
         }
         self.make_room_for(link.node)?;
         let entry = self.entries.entry(link.node).or_default();
-        let mut before = Vec::new();
         if let Some(shown) = &entry.shown {
             let known = shown.face.peer().boot;
             if link.boot < known {
                 return Err(Reason::OldBoot);
             }
             if link.boot > known {
-                before.extend(entry.clear(link.node, Reason::Superseded, &mut self.events));
+                entry.clear(Reason::Superseded, &mut self.ending);
                 entry.shown = None;
             }
         }
@@ -205,17 +207,20 @@ impl Table {
         if slot.link.as_ref().is_some_and(|held| !displaces(link, held)) {
             return Err(Reason::Duplicate);
         }
-        before.extend(entry.vacate(link.road, Reason::Replaced, link.node, &mut self.events));
+        entry.vacate(link.road, Reason::Replaced, &mut self.ending);
         let shown = entry.shown.get_or_insert_with(|| Shown::new(hello, self.limits.calls_max));
         shown.face.edit(|peer| {
             peer.name = hello.name.clone();
             peer.address.clone_from(&hello.address);
             peer.cluster = hello.cluster;
         });
+        let is_before = |held: &&Arc<Link>| {
+            held.node == link.node && (held.road == link.road || held.boot < link.boot)
+        };
         let place = Place {
             face: shown.face.clone(),
             permits: shown.permits[link.road.index()].clone(),
-            before,
+            before: self.ending.iter().filter(is_before).cloned().collect(),
         };
         entry.slots[link.road.index()].link = Some(link.clone());
         Ok(place)
@@ -252,17 +257,22 @@ impl Table {
         Some(self.events.push(Event::Up(peer, link.road)))
     }
 
-    /// A link has ended by itself. Gives what is still to be sent, if nothing of it will be.
+    /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if nothing
+    /// of it will be.
     pub(crate) fn leave(&mut self, link: &Arc<Link>, reason: Reason) -> Option<Arc<Outbox>> {
         let outbox = link.outbox().cloned();
         if let Some(entry) = self.entries.get_mut(&link.node)
             && entry.slots[link.road.index()].holds(link)
         {
-            entry.vacate(link.road, reason, link.node, &mut self.events);
+            entry.vacate(link.road, reason, &mut self.ending);
             if reason == Reason::Unneeded && link.road == Road::Data {
                 // What was held back goes over the next link.
                 entry.data.take_if(|outbox| outbox.close_if_empty());
             }
+        }
+        self.ending.retain(|held| !Arc::ptr_eq(held, link));
+        if outbox.is_some() {
+            self.events.push(Event::Down(link.node, link.road, reason));
         }
         outbox.filter(|_| reason != Reason::Unneeded || link.road == Road::Control)
     }
@@ -278,7 +288,7 @@ impl Table {
         let entry = self.entries.entry(node).or_default();
         entry.rule = rule;
         if rule.is_shut() {
-            entry.vacate(Road::Data, Reason::Denied, node, &mut self.events);
+            entry.vacate(Road::Data, Reason::Denied, &mut self.ending);
             entry.drop_data();
             return;
         }
@@ -491,7 +501,7 @@ impl Table {
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.greets.retain(|_, greet| greet.found != Some(node));
         if let Some(mut entry) = self.entries.remove(&node) {
-            entry.clear(node, Reason::Forgotten, &mut self.events);
+            entry.clear(Reason::Forgotten, &mut self.ending);
             entry.drop_data();
         }
     }
@@ -499,10 +509,10 @@ impl Table {
     /// This node belongs to a cluster from now on.
     pub(crate) fn adopt(&mut self, cluster: ClusterId) {
         self.cluster = Some(cluster);
-        for (node, entry) in &mut self.entries {
+        for entry in self.entries.values_mut() {
             let peer = entry.shown.as_ref().map(|shown| shown.face.peer());
             if peer.and_then(|peer| peer.cluster).is_some_and(|theirs| theirs != cluster) {
-                entry.clear(*node, Reason::OtherCluster, &mut self.events);
+                entry.clear(Reason::OtherCluster, &mut self.ending);
             }
             let links = entry.slots.iter().filter_map(|slot| slot.link.as_ref());
             for outbox in links.filter_map(|link| link.outbox()) {
@@ -529,8 +539,8 @@ impl Table {
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.greets.clear();
-        for (node, mut entry) in std::mem::take(&mut self.entries) {
-            entry.clear(node, Reason::Closing, &mut self.events);
+        for mut entry in std::mem::take(&mut self.entries).into_values() {
+            entry.clear(Reason::Closing, &mut self.ending);
             entry.drop_data();
         }
     }
@@ -575,29 +585,24 @@ fn displaces(new: &Link, held: &Link) -> bool {
 }
 
 impl Entry {
-    fn clear(&mut self, node: NodeId, reason: Reason, events: &mut Events) -> Vec<Arc<Link>> {
-        Road::ALL.into_iter().filter_map(|road| self.vacate(road, reason, node, events)).collect()
+    fn clear(&mut self, reason: Reason, ending: &mut Vec<Arc<Link>>) {
+        for road in Road::ALL {
+            self.vacate(road, reason, ending);
+        }
     }
 
-    fn vacate(
-        &mut self,
-        road: Road,
-        reason: Reason,
-        node: NodeId,
-        events: &mut Events,
-    ) -> Option<Arc<Link>> {
-        let slot = std::mem::take(&mut self.slots[road.index()]);
+    /// Takes a link's place away. The inside is told when it has ended.
+    fn vacate(&mut self, road: Road, reason: Reason, ending: &mut Vec<Arc<Link>>) {
+        let Slot { link, up } = std::mem::take(&mut self.slots[road.index()]);
         self.show();
+        let Some(link) = link else { return };
         // It may be about to end for another reason already.
-        let reason = slot.link.as_ref().map_or(reason, |link| link.close(reason));
-        if slot.up {
-            if road == Road::Data && reason != Reason::Unneeded {
-                // It goes down with its link, which closes it.
-                self.data = None;
-            }
-            events.push(Event::Down(node, road, reason));
+        let reason = link.close(reason);
+        if up && road == Road::Data && reason != Reason::Unneeded {
+            // It goes down with its link, which closes it.
+            self.data = None;
         }
-        slot.link
+        ending.push(link);
     }
 
     /// Nothing that waits is sent any more.

@@ -91,7 +91,11 @@ pub enum Frame<'a> {
         sent: Sample,
     },
     /// The sender would like to end the link, and sends no bodies until it is answered.
-    Leave,
+    Leave {
+        /// How much it has heard over the link, counted as credit is: the other side agrees only when it has
+        /// sent no more, so that nothing is under way whatever becomes of its answer.
+        heard: u64,
+    },
     /// The sender agrees, and sends no bodies any more.
     Bye,
     /// The sender still needs the link.
@@ -234,7 +238,7 @@ impl Frame<'_> {
                 let clocks = [asked, came, sent].map(|at| [at.elapsed, at.wall]);
                 put_numbers(out, kind::PONG, clocks.as_flattened());
             }
-            Self::Leave => out.put_u8(kind::LEAVE),
+            Self::Leave { heard } => put_numbers(out, kind::LEAVE, &[heard]),
             Self::Bye => out.put_u8(kind::BYE),
             Self::Stay => out.put_u8(kind::STAY),
             Self::Adopted(cluster) => put_numbers(out, kind::ADOPTED, &[cluster.0]),
@@ -347,7 +351,7 @@ fn read_rest<'a>(kind: u8, lane: Lane, rest: &mut &'a [u8]) -> Option<Frame<'a>>
             }
             Frame::Terms(Terms { windows, body_bytes_max, open_bytes_max })
         }
-        kind::LEAVE => Frame::Leave,
+        kind::LEAVE => Frame::Leave { heard: number()? },
         kind::BYE => Frame::Bye,
         kind::STAY => Frame::Stay,
         kind::ADOPTED => Frame::Adopted(ClusterId(number()?)),

@@ -49,7 +49,7 @@ async fn write_batches(
     let limits = &shared.config.limits;
     let Some(outbox) = link.outbox() else { return Reason::Closing };
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
-    let mut next_ping = now() + limits.idle;
+    let (mut next_ping, mut next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if batch.bytes == 0 {
@@ -57,9 +57,10 @@ async fn write_batches(
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
             if is_idle && until == next_ping {
                 outbox.say(|own| own.ping = true);
-                next_ping = now() + limits.idle;
+                (next_ping, next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
+                outbox.rest();
             }
             continue;
         }
@@ -74,12 +75,11 @@ async fn write_batches(
         at_once = pace(at_once, batch.bytes, ended.since(begun));
         link.tally.out(batch.frames, batch.bytes);
         batch.clear();
-        if ended >= next_ping {
+        // Something was written, so the peer knows that this side lives.
+        next_ping = ended + limits.idle;
+        if ended >= next_measure {
             outbox.say(|own| own.ping = true);
-            next_ping = ended + MEASURE_EVERY;
-        } else {
-            // Something was written, so the peer knows that this side lives.
-            next_ping = next_ping.max(ended + limits.idle);
+            next_measure = ended + MEASURE_EVERY;
         }
     }
 }

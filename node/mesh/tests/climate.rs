@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Lab, PATIENCE, config, start};
+use common::{Lab, PATIENCE, config, keep, start};
 use quorate_env::{Life, LifeConfig, Net, Stream, now, sleep, spawn, timeout};
-use quorate_mesh::{Climate, Conditions, Limits, MeshConfig, Road, Weather};
-use quorate_vocab::NodeId;
+use quorate_mesh::{Climate, Conditions, Limits, MeshConfig, Weather};
+use quorate_vocab::{Lane, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
@@ -21,7 +21,8 @@ const GRAIN: Duration = Duration::from_millis(8);
 async fn in_a_life(story: impl Future<Output = ()>) {
     #[expect(clippy::disallowed_methods, reason = "a life has to begin at some time")]
     let origin = tokio::time::Instant::now();
-    let life = LifeConfig { seed: 7, clock_rate: 1.0, deferrals_per_mille: 0, origin };
+    let life =
+        LifeConfig { seed: 7, clock_rate: 1.0, deferrals_per_mille: 0, origin, wall_skew_nanos: 0 };
     Life::begin(life).scope(story).await;
 }
 
@@ -198,12 +199,12 @@ async fn meshes_meet_and_talk_across_an_ocean() {
         };
         let (one, one_tap) = start(at(1), weather()).await;
         let (two, two_tap) = start(at(2), weather()).await;
-        one.learn(NodeId(2), two.address());
-        two.learn(NodeId(1), one.address());
+        keep(&one, &[&two]);
+        keep(&two, &[&one]);
         one_tap.met(2, 1).await;
         two_tap.met(1, 1).await;
         let began = now();
-        let asked = one.call(NodeId(2), Road::Data, Bytes::from_static(b"x"), PATIENCE).await;
+        let asked = one.call(NodeId(2), Lane::Normal, 1, Bytes::from_static(b"x"), PATIENCE).await;
         assert_eq!(asked.unwrap(), "echo x");
         assert!(now().since(began) >= Duration::from_millis(300));
         sleep(Duration::from_secs(600)).await;

@@ -20,7 +20,7 @@ fn hello(node: u64, boot: u64) -> Hello {
         node: NodeId(node),
         name: "peer".try_into().unwrap(),
         boot: Boot(boot),
-        address: "host:1".into(),
+        address: format!("shown:{node}"),
         road: None,
         nonce: [0; 32],
     }
@@ -30,22 +30,35 @@ fn link(hello: &Hello, road: Road, dialled_by: NodeId) -> Arc<Link> {
     Arc::new(Link::new(hello, road, dialled_by, Some(ClusterId(1)), &Limits::test()))
 }
 
+/// Lets a link in and raises it, once those before it have ended.
 fn enter(table: &mut Table, hello: &Hello, road: Road, by: u64) -> Result<Arc<Link>, Reason> {
     let link = link(hello, road, NodeId(by));
-    table.admit(&link, hello)?;
-    assert!(table.raise(&link));
+    for before in table.admit(&link, hello)?.before {
+        end(table, &before);
+    }
+    table.raise(&link).expect("it holds its place");
     Ok(link)
+}
+
+/// What a link's task does at its end.
+fn end(table: &mut Table, link: &Arc<Link>) -> Option<Arc<Outbox>> {
+    let reason = link.close(Reason::Gone);
+    table.leave(link, reason)
 }
 
 fn told(table: &mut Table) -> String {
     let mut told = Vec::new();
-    while let Some(event) = table.next_event() {
+    while let Some((event, _)) = table.next_event() {
         told.push(match event {
-            Event::Met(peer) => format!("met {}", peer.boot.0),
-            Event::Parted(_) => "parted".to_owned(),
+            Event::Up(peer, road) => format!("{road} up {}", peer.boot.0),
+            Event::Down(_, road, reason) => format!("{road} {reason}"),
         });
     }
     told.join(", ")
+}
+
+fn at(millis: u64) -> Time {
+    Time::default() + std::time::Duration::from_millis(millis)
 }
 
 #[test]
@@ -67,7 +80,7 @@ fn of_two_links_the_one_that_the_smaller_node_dialled_stays_whichever_came_first
 fn of_two_dials_at_once_the_smaller_node_settles_which_becomes_a_link() {
     // Its own proof is first: the other's is refused, until its own has come to nothing.
     let (mut smaller, peer) = (table(), hello(9, 1));
-    let _dial = smaller.learn(NodeId(9), "host:9", false);
+    smaller.learn(NodeId(9), "host:9");
     let proving = smaller.prove(&peer, Road::Data).unwrap();
     assert_eq!(enter(&mut smaller, &peer, Road::Data, 9).unwrap_err(), Reason::Duplicate);
     drop(proving);
@@ -76,7 +89,7 @@ fn of_two_dials_at_once_the_smaller_node_settles_which_becomes_a_link() {
     assert_eq!(smaller.prove(&peer, Road::Data).unwrap_err(), Reason::Duplicate);
     // The greater one leaves it to the smaller one.
     let (mut greater, peer) = (table(), hello(1, 1));
-    let _dial = greater.learn(NodeId(1), "host:1", false);
+    greater.learn(NodeId(1), "host:1");
     let _proving = greater.prove(&peer, Road::Data).unwrap();
     enter(&mut greater, &peer, Road::Data, 1).unwrap();
 }
@@ -86,9 +99,14 @@ fn the_same_side_dials_again_only_when_it_has_lost_its_link() {
     let (mut table, peer) = (table(), hello(9, 1));
     let lost = enter(&mut table, &peer, Road::Data, 9).unwrap();
     assert_eq!(table.prove(&peer, Road::Data).unwrap_err(), Reason::Duplicate);
-    let new = enter(&mut table, &peer, Road::Data, 9).unwrap();
+    let new = link(&peer, Road::Data, NodeId(9));
+    let place = table.admit(&new, &peer).unwrap();
     assert!(lost.is_closing() && !new.is_closing());
-    table.leave(&lost);
+    assert_eq!(place.before.len(), 1);
+    assert!(Arc::ptr_eq(&place.before[0], &lost));
+    end(&mut table, &lost);
+    table.raise(&new).unwrap();
+    end(&mut table, &lost);
     assert!(table.link(NodeId(9), Road::Data).is_some(), "the end of the lost one is late");
 }
 
@@ -97,38 +115,50 @@ fn a_later_life_ends_every_link_of_the_earlier_one_which_never_comes_back() {
     let mut table = table();
     let control = enter(&mut table, &hello(9, 1), Road::Control, 9).unwrap();
     let data = enter(&mut table, &hello(9, 1), Road::Data, 9).unwrap();
-    assert_eq!(told(&mut table), "met 1");
+    assert_eq!(told(&mut table), "control up 1, data up 1");
     let new = link(&hello(9, 2), Road::Control, NodeId(9));
     let place = table.admit(&new, &hello(9, 2)).unwrap();
     assert!(control.is_closing() && data.is_closing());
     assert_eq!(place.before.len(), 2, "the new one waits for both");
-    assert_eq!(told(&mut table), "parted");
+    assert_eq!(told(&mut table), "", "they may still hand something to the inside");
+    end(&mut table, &control);
+    end(&mut table, &data);
+    assert_eq!(told(&mut table), "control superseded, data superseded");
     let old = hello(9, 1);
     assert_eq!(enter(&mut table, &old, Road::Data, 9).unwrap_err(), Reason::OldBoot);
     assert_eq!(table.prove(&old, Road::Data).unwrap_err(), Reason::OldBoot);
-    assert!(table.raise(&new));
+    table.raise(&new).unwrap();
     enter(&mut table, &hello(9, 2), Road::Data, 9).unwrap();
-    assert_eq!(told(&mut table), "met 2");
+    assert_eq!(told(&mut table), "control up 2, data up 2");
 }
 
 #[test]
-fn met_and_parted_take_turns() {
+fn up_and_down_of_a_road_take_turns_whatever_ends_a_link() {
     let (mut table, peer) = (table(), hello(9, 1));
     let control = enter(&mut table, &peer, Road::Control, 9).unwrap();
-    table.leave(&control);
-    assert_eq!(told(&mut table), "", "one road alone was never met");
-    let control = enter(&mut table, &peer, Road::Control, 9).unwrap();
-    let data = enter(&mut table, &peer, Road::Data, 9).unwrap();
-    table.leave(&data);
-    table.leave(&control);
-    assert_eq!(told(&mut table), "met 1, parted");
-    enter(&mut table, &peer, Road::Control, 9).unwrap();
+    end(&mut table, &control);
+    let unraised = link(&peer, Road::Control, NodeId(9));
+    table.admit(&unraised, &peer).unwrap();
+    end(&mut table, &unraised);
+    assert_eq!(told(&mut table), "control up 1, control gone", "who was not up is not down");
+    assert_eq!(table.raise(&unraised), None);
     enter(&mut table, &peer, Road::Data, 9).unwrap();
-    enter(&mut table, &peer, Road::Data, 9).unwrap();
+    let second = enter(&mut table, &peer, Road::Data, 9).unwrap();
+    assert_eq!(told(&mut table), "data up 1, data replaced, data up 1");
     table.forget(NodeId(9));
     table.forget(NodeId(9));
-    assert_eq!(told(&mut table), "met 1, parted, met 1, parted");
     assert!(table.peers().is_empty());
+    // It is back before its old link has ended.
+    let third = link(&peer, Road::Data, NodeId(9));
+    let place = table.admit(&third, &peer).unwrap();
+    assert!(place.before.iter().any(|before| Arc::ptr_eq(before, &second)));
+    end(&mut table, &second);
+    table.raise(&third).unwrap();
+    assert_eq!(told(&mut table), "data forgotten, data up 1");
+    table.close();
+    assert_eq!(enter(&mut table, &peer, Road::Control, 9).unwrap_err(), Reason::Closing);
+    end(&mut table, &third);
+    assert_eq!(told(&mut table), "data closing");
 }
 
 #[test]
@@ -150,15 +180,57 @@ fn adopting_a_cluster_parts_from_members_of_another() {
 }
 
 #[test]
-fn strangers_make_room_for_each_other_and_who_is_dialled_stays() {
+fn strangers_make_room_for_each_other_and_who_is_known_or_waited_for_stays() {
     let mut table = table();
-    let _dial = table.learn(NodeId(9), "host:9", false).unwrap();
+    table.learn(NodeId(9), "host:9");
     let one = enter(&mut table, &hello(1, 1), Road::Control, 1).unwrap();
     let two = hello(2, 1);
     assert_eq!(enter(&mut table, &two, Road::Control, 2).unwrap_err(), Reason::TooManyPeers);
-    table.leave(&one);
-    enter(&mut table, &two, Road::Control, 2).unwrap();
-    assert!(table.learn(NodeId(9), "host:9", false).is_none(), "it was not made room of");
+    end(&mut table, &one);
+    let two_link = enter(&mut table, &two, Road::Control, 2).unwrap();
+    assert_eq!(table.address_of(NodeId(9)).unwrap(), "host:9", "no room was made of it");
+    end(&mut table, &two_link);
+    // Something waits for the second, so it is no mere stranger.
+    table.way_to(NodeId(2), Lane::Normal, at(0)).unwrap();
+    let one = enter(&mut table, &hello(1, 1), Road::Control, 1);
+    assert_eq!(one.unwrap_err(), Reason::TooManyPeers);
+}
+
+#[test]
+fn control_links_are_kept_to_those_that_were_named_and_whose_address_is_known() {
+    let mut table = table();
+    assert!(table.learn(NodeId(1), "host:1").is_none(), "to know is not to keep");
+    assert!(table.learn(ME, "host:5").is_none());
+    let begun = table.keep(&[NodeId(1), NodeId(2), ME].into());
+    let [(NodeId(1), first)] = &begun[..] else { panic!("{begun:?}") };
+    assert_eq!(*first.borrow(), "host:1");
+    let second = table.learn(NodeId(2), "host:2").expect("it was to be kept, once it was known");
+    assert!(table.keep(&[NodeId(1), NodeId(2)].into()).is_empty(), "both are dialled");
+    assert!(table.learn(NodeId(2), "host:22").is_none());
+    assert_eq!(*second.borrow(), "host:22");
+    assert!(table.keep(&[NodeId(2)].into()).is_empty());
+    assert!(first.has_changed().is_err() && second.has_changed().is_ok());
+    let link = enter(&mut table, &hello(1, 1), Road::Control, ME.0).unwrap();
+    assert!(table.is_spare(&link), "it is not to be kept any more");
+    table.keep(&[NodeId(1)].into());
+    assert!(!table.is_spare(&link) && second.has_changed().is_err());
+}
+
+#[test]
+fn a_node_asks_around_until_a_link_that_is_to_be_kept_is_up() {
+    let mut table = table();
+    assert!(!table.is_settled(), "nobody has said to whom links are kept");
+    table.learn(NodeId(1), "host:1");
+    let _dials = table.keep(&[NodeId(1)].into());
+    assert!(!table.is_settled());
+    enter(&mut table, &hello(2, 1), Road::Control, 2).unwrap();
+    assert!(!table.is_settled(), "another will not do");
+    let link = enter(&mut table, &hello(1, 1), Road::Control, 1).unwrap();
+    assert!(table.is_settled());
+    end(&mut table, &link);
+    assert!(!table.is_settled());
+    table.keep(&BTreeSet::new());
+    assert!(table.is_settled(), "there is nobody to look for");
 }
 
 #[test]
@@ -169,7 +241,7 @@ fn a_node_is_dialled_where_it_answered_last_and_else_where_the_hall_says() {
     let first = table.find("seed:1", NodeId(1)).unwrap();
     let second = table.find("seed:1", NodeId(2)).unwrap();
     assert!(first.has_changed().is_err(), "only the seed knew it, and it is not there any more");
-    assert!(table.learn(NodeId(2), "host:2", false).is_none());
+    assert!(table.learn(NodeId(2), "host:2").is_none());
     assert_eq!(*second.borrow(), "host:2");
     assert!(table.find("seed:1", NodeId(2)).is_none());
     assert_eq!(*second.borrow(), "seed:1", "it has just answered there");
@@ -178,4 +250,80 @@ fn a_node_is_dialled_where_it_answered_last_and_else_where_the_hall_says() {
     table.forget(NodeId(3));
     assert!(third.has_changed().is_err());
     assert!(table.greet("seed:1").is_some(), "a greeting that led to it has ended as well");
+}
+
+#[test]
+fn a_data_road_is_opened_by_one_task_and_where_the_node_says_that_it_is() {
+    let (mut table, peer) = (table(), hello(9, 1));
+    assert_eq!(table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap_err(), SendError::NoLink);
+    enter(&mut table, &peer, Road::Control, 9).unwrap();
+    assert!(!table.begin_reaching(NodeId(9)), "nothing waits");
+    let way = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+    assert!(way.closed);
+    assert_eq!(table.address_of(NodeId(9)).unwrap(), "shown:9");
+    assert!(table.begin_reaching(NodeId(9)));
+    assert!(!table.begin_reaching(NodeId(9)), "one is about it");
+    let again = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+    assert!(!again.closed && Arc::ptr_eq(&again.outbox, &way.outbox));
+    let link = enter(&mut table, &peer, Road::Data, ME.0).unwrap();
+    assert!(Arc::ptr_eq(link.outbox().unwrap(), &way.outbox), "what waited goes over it");
+    assert!(table.is_reached(NodeId(9)));
+    assert!(
+        !table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().closed
+            && !table.is_wanted(NodeId(9))
+    );
+    // It broke, something is sent, and only then the task looks: it has to begin anew.
+    let broken = end(&mut table, &link).expect("nothing of it will be sent");
+    assert!(Arc::ptr_eq(&broken, &way.outbox));
+    assert!(!Arc::ptr_eq(
+        &table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().outbox,
+        &way.outbox
+    ));
+    assert!(!table.is_reached(NodeId(9)));
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_rests_longer_each_time() {
+    let mut table = table();
+    table.learn(NodeId(9), "host:9");
+    let rest = |table: &mut Table, now: u64| {
+        let way = table.way_to(NodeId(9), Lane::Normal, at(now)).unwrap();
+        assert!(table.begin_reaching(NodeId(9)));
+        let unsent = table.unreached(NodeId(9), Reason::Unreachable, at(now)).unwrap();
+        assert!(Arc::ptr_eq(&unsent, &way.outbox), "what waited is not sent");
+        assert_eq!(told(table), "data unreachable");
+        let opens = |later: &u64| table.way_to(NodeId(9), Lane::Normal, at(now + later)).is_ok();
+        (0..1000).find(opens).expect("it is tried again within a second")
+    };
+    let rests: Vec<u64> = (0..8).map(|time| rest(&mut table, time * 10_000)).collect();
+    assert_eq!(rests, [20, 40, 80, 160, 200, 200, 200, 200], "redial_min twice, to redial_max");
+    // The other side has opened it meanwhile: nothing is lost, and the rests begin anew.
+    let way = table.way_to(NodeId(9), Lane::Normal, at(100_000)).unwrap();
+    assert!(table.begin_reaching(NodeId(9)));
+    let link = enter(&mut table, &hello(9, 1), Road::Data, 9).unwrap();
+    assert!(table.unreached(NodeId(9), Reason::Late, at(100_000)).is_none());
+    assert!(Arc::ptr_eq(link.outbox().unwrap(), &way.outbox));
+    end(&mut table, &link);
+    assert_eq!(told(&mut table), "data up 1, data gone");
+    assert_eq!(rest(&mut table, 200_000), 20);
+}
+
+#[test]
+fn what_was_held_back_while_a_road_closed_goes_over_the_next_and_an_empty_one_is_let_go() {
+    let (mut table, peer) = (table(), hello(9, 1));
+    for holds_back in [false, true] {
+        let link = enter(&mut table, &peer, Road::Data, ME.0).unwrap();
+        let outbox = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().outbox;
+        assert!(outbox.fence(None));
+        if holds_back {
+            outbox.push(quorate_vocab::Lane::Normal, 1, crate::wire::What::Mail, b"x").unwrap();
+        }
+        link.close(Reason::Unneeded);
+        assert!(end(&mut table, &link).is_none(), "nothing of it is lost");
+        assert_eq!(table.is_wanted(NodeId(9)), holds_back);
+        assert_eq!(told(&mut table), "data up 1, data unneeded");
+        let next = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+        assert!(next.closed);
+        assert_eq!(Arc::ptr_eq(&next.outbox, &outbox), holds_back);
+    }
 }
