@@ -95,6 +95,28 @@ impl Spawn {
     }
 }
 
+/// What ties a new process to one that lives, here or on another node, from before its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// Nothing does.
+    None,
+    /// They are linked.
+    Link(Pid),
+    /// That one monitors the new one, and has set the monitor
+    /// [ahead](crate::Mailbox::monitor_ahead).
+    Monitor(Pid, Ref),
+}
+
+impl Bond {
+    /// Whom it is tied to.
+    pub fn pid(self) -> Option<Pid> {
+        match self {
+            Self::None => None,
+            Self::Link(pid) | Self::Monitor(pid, _) => Some(pid),
+        }
+    }
+}
+
 /// How a process starts.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Start {
@@ -230,6 +252,43 @@ impl Actors {
         self.start(Start { how, ..Start::default() }, body, |_| {})
     }
 
+    /// Starts a process for another one, which is tied to it before its first step and learns so before
+    /// anything else of it. If that other one has ended, a link with it tells the new process so.
+    pub fn spawn_for<M, F, Fut>(&self, how: Spawn, bond: Bond, body: F) -> Addr<M>
+    where
+        M: Message,
+        F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        let start = match bond {
+            Bond::None => Start { how, ..Start::default() },
+            Bond::Link(pid) => Start { how, linked: Some(pid), ..Start::default() },
+            Bond::Monitor(pid, monitor) => {
+                Start { how, watched: Some((pid, monitor)), ..Start::default() }
+            }
+        };
+        let addr = self.start(start, body, |child| match bond {
+            Bond::None => {}
+            Bond::Link(pid) => {
+                if let Err(signal) = self.signal(pid, Signal::Link { from: child }) {
+                    self.undelivered(pid, signal);
+                }
+            }
+            Bond::Monitor(pid, monitor) => {
+                if let Err(signal) = self.signal(pid, Signal::HasName { from: child, monitor }) {
+                    self.undelivered(pid, signal);
+                }
+            }
+        });
+        if addr.is_dead()
+            && let Bond::Monitor(pid, monitor) = bond
+        {
+            let down = Down { monitor, pid: addr.pid(), exit: Exit::NoProc };
+            let _ = self.signal(pid, Signal::Down(Box::new(down)));
+        }
+        addr
+    }
+
     /// Starts a process; `known` is told its pid before its first step.
     pub(crate) fn start<M, F, Fut>(&self, start: Start, body: F, known: impl FnOnce(Pid)) -> Addr<M>
     where
@@ -246,6 +305,7 @@ impl Actors {
             return Addr::new(self.pid_of(0), Way::Dead(self.clone()));
         };
         let pid = process.pid();
+        linked.into_iter().chain(watched.map(|(pid, _)| pid)).for_each(|other| process.tied(other));
         known(pid);
         let mailbox = Mailbox::new(process.clone());
         let addr = Addr::new(pid, Way::Near(process.clone()));
@@ -510,6 +570,10 @@ impl Actors {
             }
             // Who asked may have gone.
             Signal::Watch(tell) => drop(tell.send(exit)),
+            Signal::HasName { from, monitor } => {
+                // It was to tell somebody who is not there.
+                let _ = self.signal(from, Signal::Demonitor { from: to, monitor });
+            }
             Signal::Foreign { node, signal } => {
                 self.peers().leave(node);
                 if let Signal::Link { .. } | Signal::Monitor { .. } = &*signal {
@@ -519,7 +583,6 @@ impl Actors {
             }
             Signal::Exit { .. }
             | Signal::Down(_)
-            | Signal::HasName { .. }
             | Signal::Lost { .. }
             | Signal::Unlinked { .. }
             | Signal::Demonitor { .. }

@@ -65,6 +65,8 @@ pub(crate) enum Letter<'a> {
 /// A message under way to a process.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mail<'a> {
+    /// Whose link it came by; whoever takes it in says so.
+    pub(crate) sender: NodeId,
     /// Who it is for, unless that is said by name.
     pub(crate) target: Pid,
     /// Empty when it is for a pid.
@@ -166,7 +168,7 @@ fn read_mail(
         return Err(LetterError::Malformed);
     }
     reader.end()?;
-    Ok(Letter::Mail(Mail { target, name, protocol, version, body, routes }))
+    Ok(Letter::Mail(Mail { sender: target.node, target, name, protocol, version, body, routes }))
 }
 
 fn read_answer(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {

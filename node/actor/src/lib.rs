@@ -55,7 +55,7 @@ mod ties;
 mod timers;
 mod watchdog;
 
-pub use actors::{Actors, ActorsConfig, Counts, Spawn};
+pub use actors::{Actors, ActorsConfig, Bond, Counts, Spawn};
 pub use addr::Addr;
 pub use blob::Blob;
 pub use blocking::{BlockingMailbox, Ended};
@@ -67,7 +67,7 @@ pub use info::{Brief, Info, State};
 pub use intake::Capacity;
 pub use mailbox::Mailbox;
 pub use message::{Message, Wire};
-pub use reply::ReplyTo;
+pub use reply::{Origin, ReplyTo};
 pub use signal::{Down, Incoming, Trapped};
 pub use timers::Timer;
 pub use watchdog::Hog;

@@ -282,8 +282,17 @@ impl<M: Message> Mailbox<M> {
         monitor
     }
 
-    /// The same for whoever has a local name on a node at the moment; of nobody it says `NoProc`. The `Down`
-    /// says which process it was, or a serial of 0 when that was never known.
+    /// A monitor of a process on a node that is still to be started with it, by whoever there is asked to
+    /// (see [`Bond::Monitor`](crate::Bond::Monitor)). When nobody is, it must be taken back.
+    pub fn monitor_ahead(&mut self, node: NodeId) -> Ref {
+        let (monitor, nobody) = (self.actors().next_ref(), nobody_at(node));
+        self.process.at_desk(|desk| desk.ties().monitor(nobody, monitor));
+        self.process.tied(nobody);
+        monitor
+    }
+
+    /// The same as [`monitor`](Self::monitor) for whoever has a local name on a node at the moment; of nobody
+    /// it says `NoProc`. The `Down` says which process it was, or a serial of 0 when that was never known.
     pub fn monitor_named(&mut self, node: NodeId, name: &str) -> Ref {
         if node == self.pid().node
             && let Some(pid) = self.actors().whereis(name)

@@ -17,7 +17,7 @@ impl Actors {
     /// that is refused is counted, and whoever waits for an answer to it is told.
     pub fn deliver(&self, from: NodeId, letter: &[u8]) -> Result<(), LetterError> {
         let delivered = match letter::read(letter, self.0.config.message_bytes_max) {
-            Ok(Letter::Mail(mail)) => self.deliver_mail(mail),
+            Ok(Letter::Mail(mail)) => self.deliver_mail(Mail { sender: from, ..mail }),
             Ok(Letter::Answer { route, outcome }) => self.deliver_answer(route, outcome),
             Ok(Letter::Notice(notice)) => self.deliver_notice(from, notice),
             Err(error) => Err(error),

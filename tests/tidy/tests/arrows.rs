@@ -3,7 +3,7 @@
 use quorate_tidy::{Manifest, assert_tidy, manifests, names_in, root};
 
 /// A crate of the product, the crates of the workspace that it may depend on, and why no others.
-const ARROWS: [(&str, &[&str], &str); 12] = [
+const ARROWS: [(&str, &[&str], &str); 13] = [
     ("quorate-vocab", &[], "the nouns stand below every room"),
     ("quorate-env", &["quorate-vocab"], "doors decide nothing, so they need nothing but nouns"),
     ("quorate-registry", &["quorate-vocab"], "what is decided is pure: no door, no disk, no peer"),
@@ -24,6 +24,11 @@ const ARROWS: [(&str, &[&str], &str); 12] = [
         "what is built from processes needs only processes; names of the cluster stand above it",
     ),
     (
+        "quorate-rpc",
+        &["quorate-actor", "quorate-env", "quorate-vocab"],
+        "calls are mail between processes; roles come through its own trait `Roles`",
+    ),
+    (
         "quorate-mesh",
         &["quorate-env", "quorate-vocab"],
         "it hands to the inside through its own trait `Inbound`, and does not know what bodies mean",
@@ -37,6 +42,7 @@ const ARROWS: [(&str, &[&str], &str); 12] = [
             "quorate-mesh",
             "quorate-otp",
             "quorate-registry",
+            "quorate-rpc",
             "quorate-storage",
             "quorate-vocab",
         ],
