@@ -253,12 +253,13 @@ async fn a_process_is_started_there_and_spoken_to() {
 }
 
 /// Runs a body in a process of the first node; what it found.
-async fn act<T: Send + 'static, Fut: Future<Output = T> + Send>(
+async fn act<T, Fut>(
     stage: &Stage,
     body: impl FnOnce(Rpc, Mailbox<()>) -> Fut + Send + 'static,
 ) -> T
 where
-    Fut: 'static,
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
 {
     let (tell, told) = tokio::sync::oneshot::channel();
     let rpc = stage.rpc.clone();
