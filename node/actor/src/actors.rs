@@ -1,7 +1,7 @@
-//! The runtime of one node's processes, and the post office between them and the carrier.
+//! The runtime of one node's processes.
 //!
-//! Locks here are held for a look-up, never while a message is dropped, a letter is posted or foreign code
-//! runs: each of these may come back in.
+//! Locks here are held for a look-up, never while a message is dropped or foreign code runs: each of these
+//! may come back in.
 
 use std::fmt;
 use std::future::Future;
@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_vocab::{Boot, Lane, NodeId, Pid, Ref};
+use quorate_vocab::{Boot, NodeId, Pid, Ref};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::coop::unconstrained;
 
-use crate::addr::Way;
-use crate::call::{Busy, Calls, Slot};
-use crate::carrier::on_a_sheet;
+use crate::abroad::nobody_at;
+use crate::addr::{Named, Way};
+use crate::call::Calls;
 use crate::codec::BODY_BYTES_CEILING;
 use crate::intake::Intake;
-use crate::letter::{self, Gone, Letter, Mail, Route};
 use crate::names::Names;
+use crate::peers::Peers;
 use crate::process::{AnyProcess, News, Process, panicked, sent};
 use crate::scheduler::{Scheduler, Sitter};
 use crate::signal::{Signal, Why};
@@ -29,8 +29,8 @@ use crate::table::Table;
 use crate::timers::{Fire, Timers};
 use crate::watchdog::{self, Kennel};
 use crate::{
-    Addr, Brief, CallError, Capacity, Carrier, Down, Exit, Hog, Info, LetterError, Loss, Mailbox,
-    Message, NameError, NotSent, Postage, SendError, Timer, Wire, here, reply,
+    Addr, Brief, Capacity, Carrier, Down, Exit, Hog, Info, Mailbox, Message, NameError, NotSent,
+    Postage, Timer,
 };
 
 /// The processes of one life of a node. Clones are the same runtime.
@@ -48,6 +48,9 @@ pub struct ActorsConfig {
     /// How many bytes of letters from other nodes may wait in one mailbox; letters of up to a KiB are not
     /// counted, and one always finds room. More is refused as if the mailbox was full.
     pub mailbox_bytes_max: usize,
+    /// How many ties (links, monitors) the processes of another node may have with those of this one; more
+    /// are refused as if there was no connection.
+    pub ties_per_node_max: usize,
     /// How many calls of this node may wait for answers from other nodes at once.
     pub calls_max: usize,
     /// How many workers run processes; 0 means as many as tokio has.
@@ -63,6 +66,7 @@ impl Default for ActorsConfig {
             // 64 MiB, and room for what is said of them.
             message_bytes_max: (64 << 20) + (4 << 10),
             mailbox_bytes_max: 64 << 20,
+            ties_per_node_max: 262_144,
             calls_max: 262_144,
             workers: 0,
             hog_after: Duration::from_millis(200),
@@ -88,6 +92,28 @@ impl Spawn {
     /// The same with a mailbox of its own kind.
     pub fn mailbox(self, capacity: Capacity) -> Self {
         Self { mailbox: Some(capacity), ..self }
+    }
+}
+
+/// What ties a new process to one that lives, here or on another node, from before its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// Nothing does.
+    None,
+    /// They are linked.
+    Link(Pid),
+    /// That one monitors the new one, and has set the monitor
+    /// [ahead](crate::Mailbox::monitor_ahead).
+    Monitor(Pid, Ref),
+}
+
+impl Bond {
+    /// Whom it is tied to.
+    pub fn pid(self) -> Option<Pid> {
+        match self {
+            Self::None => None,
+            Self::Link(pid) | Self::Monitor(pid, _) => Some(pid),
+        }
     }
 }
 
@@ -117,24 +143,25 @@ pub struct Counts {
 }
 
 pub(crate) struct Inner {
-    node: NodeId,
-    boot: Boot,
-    carrier: Arc<dyn Carrier>,
-    config: ActorsConfig,
+    pub(crate) node: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) config: ActorsConfig,
     table: Table,
     scheduler: Scheduler,
     names: Names,
     timers: Arc<Timers>,
     calls: Mutex<Calls>,
+    peers: Peers,
     kennel: Mutex<Kennel>,
     /// Who is asked to end before all others are ended, the last one first, and how long each may take.
     first_to_close: Mutex<Vec<(Pid, Duration)>>,
     /// Told when the last process has ended.
     emptied: Notify,
     last_ref: AtomicU64,
-    letters_refused: AtomicU64,
-    answers_late: AtomicU64,
-    answers_unsent: AtomicU64,
+    pub(crate) letters_refused: AtomicU64,
+    pub(crate) answers_late: AtomicU64,
+    pub(crate) answers_unsent: AtomicU64,
 }
 
 /// A carrier for a node that has no others.
@@ -172,6 +199,7 @@ impl Actors {
             names: Names::default(),
             timers: Arc::new(Timers::new(tokio)),
             calls: Mutex::default(),
+            peers: Peers::default(),
             kennel: Mutex::default(),
             first_to_close: Mutex::default(),
             emptied: Notify::new(),
@@ -198,6 +226,11 @@ impl Actors {
         Self::new(NodeId(0), Boot(0), Arc::new(Nowhere), ActorsConfig::default())
     }
 
+    /// Which node's processes these are.
+    pub fn node(&self) -> NodeId {
+        self.0.node
+    }
+
     /// Starts a process: `body` is called at once, and the future that it returns is what runs. In a runtime
     /// that was closed it never runs, and its address is a dead one.
     pub fn spawn<M, F, Fut>(&self, body: F) -> Addr<M>
@@ -219,6 +252,43 @@ impl Actors {
         self.start(Start { how, ..Start::default() }, body, |_| {})
     }
 
+    /// Starts a process for another one, which is tied to it before its first step and learns so before
+    /// anything else of it. If that other one has ended, a link with it tells the new process so.
+    pub fn spawn_for<M, F, Fut>(&self, how: Spawn, bond: Bond, body: F) -> Addr<M>
+    where
+        M: Message,
+        F: FnOnce(Mailbox<M>) -> Fut + Send + 'static,
+        Fut: Future<Output = Exit> + Send + 'static,
+    {
+        let start = match bond {
+            Bond::None => Start { how, ..Start::default() },
+            Bond::Link(pid) => Start { how, linked: Some(pid), ..Start::default() },
+            Bond::Monitor(pid, monitor) => {
+                Start { how, watched: Some((pid, monitor)), ..Start::default() }
+            }
+        };
+        let addr = self.start(start, body, |child| match bond {
+            Bond::None => {}
+            Bond::Link(pid) => {
+                if let Err(signal) = self.signal(pid, Signal::Link { from: child }) {
+                    self.undelivered(pid, signal);
+                }
+            }
+            Bond::Monitor(pid, monitor) => {
+                if let Err(signal) = self.signal(pid, Signal::HasName { from: child, monitor }) {
+                    self.undelivered(pid, signal);
+                }
+            }
+        });
+        if addr.is_dead()
+            && let Bond::Monitor(pid, monitor) = bond
+        {
+            let down = Down { monitor, pid: addr.pid(), exit: Exit::NoProc };
+            let _ = self.signal(pid, Signal::Down(Box::new(down)));
+        }
+        addr
+    }
+
     /// Starts a process; `known` is told its pid before its first step.
     pub(crate) fn start<M, F, Fut>(&self, start: Start, body: F, known: impl FnOnce(Pid)) -> Addr<M>
     where
@@ -235,6 +305,7 @@ impl Actors {
             return Addr::new(self.pid_of(0), Way::Dead(self.clone()));
         };
         let pid = process.pid();
+        linked.into_iter().chain(watched.map(|(pid, _)| pid)).for_each(|other| process.tied(other));
         known(pid);
         let mailbox = Mailbox::new(process.clone());
         let addr = Addr::new(pid, Way::Near(process.clone()));
@@ -264,14 +335,28 @@ impl Actors {
         Addr::new(pid, way)
     }
 
-    /// Sends an exit signal to a process of this node, as from outside of all processes: one that traps exits
-    /// finds it in its mailbox, another ends by it, unless it says `Normal`. Whether there was a process to
-    /// get it.
+    /// Whoever has a local name on a node, this one or another. The name is looked up there when a message
+    /// arrives, so the address stays good when the name goes to another process. Mail to a name keeps its
+    /// order, but none with mail to the pid that has it.
+    pub fn named<M: Message>(&self, node: NodeId, name: &str) -> Addr<M> {
+        let way = match M::WIRE {
+            None if node != self.0.node => Way::Wrong(self.clone()),
+            wire => {
+                Way::Named(Arc::new(Named { actors: self.clone(), wire, name: name.to_owned() }))
+            }
+        };
+        Addr::new(nobody_at(node), way)
+    }
+
+    /// Sends an exit signal to a process, as from outside of all processes: one that traps exits finds it in
+    /// its mailbox, another ends by it, unless it says `Normal`. Whether there was a process to get it; of
+    /// another node's, whether the signal is under way.
     pub fn exit(&self, pid: Pid, exit: Exit) -> bool {
         self.signal(pid, sent(self.pid_of(0), exit, false)).is_ok()
     }
 
-    /// Kills a process of this node: it cannot trap this. Whether there was one.
+    /// Kills a process: it cannot trap this. Whether there was one; of another node's, whether the signal is
+    /// under way.
     pub fn kill(&self, pid: Pid) -> bool {
         self.signal(pid, sent(self.pid_of(0), Exit::Killed, true)).is_ok()
     }
@@ -282,15 +367,22 @@ impl Actors {
         self.signal(pid, Signal::Exit { from: self.pid_of(0), exit, why: Why::End }).is_ok()
     }
 
-    /// How a process of this node ends, once it does. It is watched from the moment of this call; of one that
-    /// had ended before only [`Exit::NoProc`] is known. Other nodes' processes cannot be watched yet, and the
-    /// answer for them is [`Exit::NoConnection`] at once; it says nothing about their lives.
+    /// How a process ends, once it does. It is watched from the moment of this call; of one that had ended
+    /// before only [`Exit::NoProc`] is known, and of one whose node was lost only [`Exit::NoConnection`] or
+    /// [`Exit::NodeDown`].
     pub fn ended(&self, pid: Pid) -> impl Future<Output = Exit> + Send + use<> {
         let (tell, told) = oneshot::channel();
-        if let Err(signal) = self.signal(pid, Signal::Watch(tell)) {
+        let mut abroad = None;
+        if pid.node != self.0.node {
+            abroad = Some(self.ended_abroad(pid, tell));
+        } else if let Err(signal) = self.signal(pid, Signal::Watch(tell)) {
             self.undelivered(pid, signal);
         }
-        async move { told.await.unwrap_or(Exit::NoProc) }
+        async move {
+            let exit = told.await.unwrap_or(Exit::NoProc);
+            drop(abroad);
+            exit
+        }
     }
 
     /// Whether a process lives on this node. Of other nodes' processes it knows nothing and says no.
@@ -364,32 +456,6 @@ impl Actors {
         first.push((pid, within));
     }
 
-    /// Takes in a letter that another node's carrier was given; it is decoded from where it lies. A letter
-    /// that is refused is counted, and whoever waits for an answer to it is told.
-    pub fn deliver(&self, from: NodeId, letter: &[u8]) -> Result<(), LetterError> {
-        let delivered = match letter::read(letter, self.0.config.message_bytes_max) {
-            Ok(Letter::Mail(mail)) => self.deliver_mail(mail),
-            Ok(Letter::Answer { route, outcome }) => self.deliver_answer(route, outcome),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = delivered {
-            self.0.letters_refused.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(%from, %error, "a letter was refused");
-        }
-        delivered
-    }
-
-    /// Learns that the link to a node broke, so letters may have been lost both ways: calls to it that wait
-    /// end as [`CallError::MaybeDelivered`].
-    pub fn lost(&self, node: NodeId, _loss: Loss) {
-        self.settle_as_lost(Some(node));
-    }
-
-    /// Whether a process here waits for that node. While one does, the link should stay open.
-    pub fn is_tied_to(&self, node: NodeId) -> bool {
-        self.calls().wait_for(node)
-    }
-
     /// Lets no process start any more, asks those to end that are to [go first](Self::close_first), ends all
     /// others by `Shutdown` whether they trap exits or not, waits until they have ended, and ends the calls
     /// that still wait. A body that never awaits is waited for.
@@ -418,32 +484,8 @@ impl Actors {
         }
         self.0.scheduler.rouse_all();
         self.0.timers.clear();
+        self.lose_all();
         self.settle_as_lost(None);
-    }
-
-    fn deliver_mail(&self, mail: Mail<'_>) -> Result<(), LetterError> {
-        if mail.target.node != self.0.node {
-            return Err(LetterError::NotMine);
-        }
-        match self.find(mail.target) {
-            Some(process) => process.accept(mail),
-            None => {
-                self.dismiss_all(mail.routes, Gone::NoProc);
-                Err(LetterError::NoProc)
-            }
-        }
-    }
-
-    fn deliver_answer(
-        &self,
-        route: Route,
-        outcome: Result<&[u8], Gone>,
-    ) -> Result<(), LetterError> {
-        if route.node != self.0.node {
-            return Err(LetterError::NotMine);
-        }
-        self.settle(route, outcome.map_err(CallError::from));
-        Ok(())
     }
 }
 
@@ -451,6 +493,10 @@ impl Actors {
 impl Actors {
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.0.scheduler
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.peers
     }
 
     pub(crate) fn pid_of(&self, serial: u64) -> Pid {
@@ -482,8 +528,11 @@ impl Actors {
         timer
     }
 
-    /// Signals a process; gives the signal back when there is none on this node.
+    /// Signals a process; gives the signal back when there is none, or no way to it.
     pub(crate) fn signal(&self, to: Pid, signal: Signal) -> Result<(), Signal> {
+        if to.node != self.0.node {
+            return self.signal_abroad(to, signal);
+        }
         match self.find(to) {
             Some(process) => process.signal(Box::new(signal)).map_err(|signal| *signal),
             None => Err(signal),
@@ -491,8 +540,15 @@ impl Actors {
     }
 
     pub(crate) fn news(&self, to: Pid, news: News) {
-        if let Some(process) = self.find(to) {
-            process.news(news);
+        match news {
+            News::Down(down) if to.node != self.0.node => {
+                let _ = self.signal_abroad(to, Signal::Down(down));
+            }
+            news => {
+                if let Some(process) = self.find(to) {
+                    process.news(news);
+                }
+            }
         }
     }
 
@@ -514,7 +570,20 @@ impl Actors {
             }
             // Who asked may have gone.
             Signal::Watch(tell) => drop(tell.send(exit)),
+            Signal::HasName { from, monitor } => {
+                // It was to tell somebody who is not there.
+                let _ = self.signal(from, Signal::Demonitor { from: to, monitor });
+            }
+            Signal::Foreign { node, signal } => {
+                self.peers().leave(node);
+                if let Signal::Link { .. } | Signal::Monitor { .. } = &*signal {
+                    self.peers().untie(node, to.serial, 1);
+                }
+                self.undelivered(to, *signal);
+            }
             Signal::Exit { .. }
+            | Signal::Down(_)
+            | Signal::Lost { .. }
             | Signal::Unlinked { .. }
             | Signal::Demonitor { .. }
             | Signal::Info(_) => {}
@@ -558,87 +627,12 @@ impl Actors {
         self.0.kennel.lock().expect("nothing panics while it holds the kennel")
     }
 
-    /// Sends a message to a process of another node.
-    pub(crate) fn post<M: Message>(
-        &self,
-        to: Pid,
-        wire: Wire<M>,
-        message: &M,
-    ) -> Result<(), SendError> {
-        let (protocol, version) = wire.id;
-        on_a_sheet(|letter| {
-            let routes = letter::write_mail(to, protocol, version, letter, |letter| {
-                reply::encode_message(self, to.node, wire, message, letter)
-            })?;
-            let postage = Postage::between(wire.lane, here::serial(), to);
-            self.0.carrier.post(to.node, postage, letter).map_err(|why| {
-                // The rights to answer are in the letter, and only there.
-                self.dismiss_all(routes, Gone::NoReply);
-                why.into()
-            })
-        })
-    }
-
-    /// Tells a caller of any node that there will be no answer.
-    pub(crate) fn dismiss(&self, route: Route, gone: Gone) {
-        if route.node == self.0.node {
-            self.settle(route, Err(gone.into()));
-        } else {
-            self.post_answer(route, Lane::High, |letter| letter::write_gone(route, gone, letter));
-        }
-    }
-
-    pub(crate) fn dismiss_all(&self, routes: impl IntoIterator<Item = Route>, gone: Gone) {
-        routes.into_iter().for_each(|route| self.dismiss(route, gone));
-    }
-
-    /// Makes a slot for an answer from another node, and says where the answer is to go.
-    pub(crate) fn open_call(&self, to: NodeId, slot: Box<dyn Slot>) -> Result<Route, Busy> {
-        let call = self.next_ref();
-        self.calls().open(call, to, slot, self.0.config.calls_max)?;
-        Ok(Route { node: self.0.node, boot: self.0.boot, call })
-    }
-
-    /// Sends an answer's letter, or takes it in when the caller is of this node after all.
-    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Vec<u8>)) {
-        on_a_sheet(|letter| {
-            write(letter);
-            let postage = Postage::of_answer(lane, route.call);
-            if route.node == self.0.node {
-                // It was written here and is whole.
-                let _ = self.deliver(self.0.node, letter);
-            } else if self.0.carrier.post(route.node, postage, letter).is_err() {
-                self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-
-    /// Ends a call of this node. An answer to an earlier life, or to a call that nobody waits for, falls
-    /// away.
-    fn settle(&self, route: Route, answer: Result<&[u8], CallError>) {
-        let slot = match route.boot == self.0.boot {
-            true => self.calls().take(route.call),
-            false => None,
-        };
-        if !slot.is_some_and(|slot| slot.settle(answer)) {
-            self.0.answers_late.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn settle_as_lost(&self, to: Option<NodeId>) {
-        let slots = self.calls().take_all(to);
-        for slot in slots {
-            // A caller that gave up at this moment needs no telling.
-            slot.settle(Err(CallError::MaybeDelivered));
-        }
-    }
-
-    fn find(&self, pid: Pid) -> Option<Arc<dyn AnyProcess>> {
+    pub(crate) fn find(&self, pid: Pid) -> Option<Arc<dyn AnyProcess>> {
         let mine = pid.node == self.0.node && pid.boot == self.0.boot;
         mine.then(|| self.0.table.find(pid.serial)).flatten()
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    pub(crate) fn calls(&self) -> MutexGuard<'_, Calls> {
         self.0.calls.lock().expect("nothing panics while it holds the calls")
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::call::Answer;
 use crate::letter::Gone;
+use crate::notice::NAME_BYTES_MAX;
 use crate::process::Process;
 use crate::reply::farewell;
 use crate::timers::Fire;
@@ -33,6 +34,38 @@ pub(crate) enum Way<M: Message> {
     Dead(Actors),
     /// It is another node's.
     Far(Actors, Wire<M>),
+    /// It is whoever has a name.
+    Named(Arc<Named<M>>),
+}
+
+/// A name on a node, and how to write to it if that is another one.
+pub(crate) struct Named<M> {
+    pub(crate) actors: Actors,
+    pub(crate) wire: Option<Wire<M>>,
+    pub(crate) name: String,
+}
+
+impl<M: Message> Named<M> {
+    fn send(&self, at: Pid, message: M) -> Result<(), SendError> {
+        let (actors, name) = (&self.actors, self.name.as_str());
+        let there = match self.wire {
+            Some(wire) if at.node != actors.node() => {
+                // A name that does not travel is nobody's there.
+                if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+                    return actors.post(at, name, wire, &message);
+                }
+                None
+            }
+            _ => actors.whereis(name),
+        };
+        match there {
+            Some(pid) => actors.addr(pid).send(message),
+            None => {
+                farewell(Gone::NoProc, || drop(message));
+                Err(SendError::NoProc)
+            }
+        }
+    }
 }
 
 impl<M: Message> Addr<M> {
@@ -44,7 +77,7 @@ impl<M: Message> Addr<M> {
         matches!(self.way, Way::Dead(_))
     }
 
-    /// Which process it is.
+    /// Which process it is; of an address by name only the node is known, and the serial is 0.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -58,7 +91,8 @@ impl<M: Message> Addr<M> {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             },
-            Way::Far(actors, wire) => return actors.post(self.pid, *wire, &message),
+            Way::Far(actors, wire) => return actors.post(self.pid, "", *wire, &message),
+            Way::Named(named) => return named.send(self.pid, message),
             Way::Wrong(_) => (SendError::Protocol, message),
             Way::Dead(_) => (SendError::NoProc, message),
         };
@@ -122,6 +156,7 @@ impl<M: Message> Addr<M> {
         match &self.way {
             Way::Near(process) => &process.actors,
             Way::Wrong(actors) | Way::Dead(actors) | Way::Far(actors, _) => actors,
+            Way::Named(named) => &named.actors,
         }
     }
 }
@@ -160,6 +195,7 @@ impl<M: Message> Clone for Addr<M> {
             Way::Wrong(actors) => Way::Wrong(actors.clone()),
             Way::Dead(actors) => Way::Dead(actors.clone()),
             Way::Far(actors, wire) => Way::Far(actors.clone(), *wire),
+            Way::Named(named) => Way::Named(named.clone()),
         };
         Self { pid: self.pid, way }
     }

@@ -3,13 +3,30 @@
 use std::fmt;
 use std::ops::Deref;
 
-use serde::de::{Error, Visitor};
+use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::SendError;
+use crate::codec::{self, BODY_BYTES_CEILING};
 
 /// Bytes inside of a message, copied whole into a letter and out of it. A `Vec<u8>` would be written and read
 /// byte by byte; large payloads belong in here.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Vec<u8>);
+
+impl Blob {
+    /// A value, written as messages are.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self, SendError> {
+        let mut bytes = Vec::new();
+        codec::encode(value, &mut bytes, BODY_BYTES_CEILING)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads the value that fills it; `None` when it is no such value.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        codec::decode(&self.0)
+    }
+}
 
 impl Deref for Blob {
     type Target = [u8];

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use quorate_vocab::{Lane, NodeId, Pid, Ref};
 
 use crate::NotSent;
+use crate::codec::protocol_id;
 
 /// Carries letters. The hall implements it over the mesh.
 pub trait Carrier: Send + Sync + 'static {
@@ -12,11 +13,17 @@ pub trait Carrier: Send + Sync + 'static {
     /// is left in place is written to again. A long one may be taken out of its place.
     ///
     /// Letters of one flow that were taken for one node arrive in that order, whatever their lanes, and each
-    /// at most once. When some may have been lost, [`Actors::lost`](crate::Actors::lost) must be told.
+    /// at most once. A letter that is refused is left as it was. When some may have been lost,
+    /// [`Actors::lost`](crate::Actors::lost) must be told.
     ///
     /// It is called from wherever a message is sent or an answer is dropped, so it must not hold a lock that
     /// its own callers hold.
     fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent>;
+
+    /// Breaks the link to a node that has gone past all bounds: it does not take what it must be told, or
+    /// tells more than anybody can take in. `Actors::lost` is to be told as of any other break; not within
+    /// this call.
+    fn sever(&self, _node: NodeId) {}
 }
 
 /// What a carrier knows of a letter without reading it.
@@ -34,6 +41,11 @@ impl Postage {
     #[inline]
     pub(crate) fn between(lane: Lane, from: u64, to: Pid) -> Self {
         Self { lane, flow: mix(mix(from) ^ to.serial) }
+    }
+
+    /// From one process of this node to whoever has a name on another.
+    pub(crate) fn to_name(lane: Lane, from: u64, name: &str) -> Self {
+        Self { lane, flow: mix(mix(from) ^ protocol_id(name)) }
     }
 
     /// For an answer: it keeps no order with anything, since it goes straight to its caller.

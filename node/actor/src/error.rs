@@ -123,9 +123,15 @@ pub enum LetterError {
     /// Its body is not a message of its protocol.
     #[error("the letter's body is not a message of its protocol")]
     Body,
-    /// Its process has no room for it.
+    /// Its process has no room for it, or too many signals of its node are under way.
     #[error("the letter found a full mailbox")]
     Full,
+    /// It speaks for a process that is not of the node which sent it.
+    #[error("the letter speaks for another node's process")]
+    Forged,
+    /// Its node has tied itself to as many processes here as it may. It has been told.
+    #[error("the letter asks for one tie too many")]
+    Ties,
 }
 
 /// The carrier did not take a letter. No byte of it has left this node, and none will.

@@ -18,10 +18,12 @@ pub enum Exit {
     Panic(String),
     /// There was no such process: it had ended before, or never lived.
     NoProc,
-    /// Its node cannot be reached, so nothing more is known of it.
+    /// Its node cannot be reached, though it is believed alive; so nothing more is known of it.
     NoConnection,
     /// It ended for a reason of its own.
     Because(String),
+    /// Its node is down.
+    NodeDown,
 }
 
 impl Exit {
@@ -59,6 +61,7 @@ impl fmt::Display for Exit {
             Self::NoProc => f.write_str("no such process"),
             Self::NoConnection => f.write_str("no connection"),
             Self::Because(reason) => f.write_str(reason),
+            Self::NodeDown => f.write_str("node down"),
         }
     }
 }

@@ -4,8 +4,11 @@
 //! mail    format 1 | kind 1 | node, boot, serial 8+8+8 | protocol 8 | version 2 | routes n 1 | body len 4 |
 //!         body | n × route
 //! answer  format 1 | kind 1 | route | outcome 1 | body, if the outcome is a reply
+//! named   mail, but kind 12 and serial 0, and after the routes the name of who it is for
 //! route   node, boot, ref 8+8+8
 //! ```
+//!
+//! The other kinds are notices (`notice`).
 //!
 //! All numbers are little-endian and of fixed width. The routes of a mail name the calls that its body must
 //! answer. They stand outside of the body, so that a node that cannot or must not decode it can still tell
@@ -15,13 +18,14 @@ use quorate_vocab::{Boot, NodeId, Pid, Ref};
 use serde::Serialize;
 
 use crate::codec::{self, BODY_BYTES_CEILING};
+use crate::notice::{NAME_BYTES_MAX, Notice};
 use crate::{LetterError, SendError};
 
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 const KIND_MAIL: u8 = 1;
 const KIND_ANSWER: u8 = 2;
+const KIND_NAMED: u8 = 12;
 const OUTCOME_REPLY: u8 = 0;
-const ROUTE_BYTES: usize = 24;
 const MAIL_HEAD_BYTES: usize = 2 + 24 + 8 + 2 + 1 + 4;
 
 /// How many answers one message may ask for. A letter makes its receiver send at most that many.
@@ -55,12 +59,18 @@ pub(crate) enum Gone {
 pub(crate) enum Letter<'a> {
     Mail(Mail<'a>),
     Answer { route: Route, outcome: Result<&'a [u8], Gone> },
+    Notice(Notice),
 }
 
 /// A message under way to a process.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mail<'a> {
+    /// Whose link it came by; whoever takes it in says so.
+    pub(crate) sender: NodeId,
+    /// Who it is for, unless that is said by name.
     pub(crate) target: Pid,
+    /// Empty when it is for a pid.
+    pub(crate) name: &'a str,
     pub(crate) protocol: u64,
     pub(crate) version: u16,
     pub(crate) body: &'a [u8],
@@ -70,12 +80,13 @@ pub(crate) struct Mail<'a> {
 /// Writes a mail onto an empty sheet. `body` appends the message and says which answers it asks for.
 pub(crate) fn write_mail(
     target: Pid,
+    name: &str,
     protocol: u64,
     version: u16,
     letter: &mut Vec<u8>,
     body: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Route>, SendError>,
 ) -> Result<Vec<Route>, SendError> {
-    letter.extend([FORMAT, KIND_MAIL]);
+    letter.extend([FORMAT, if name.is_empty() { KIND_MAIL } else { KIND_NAMED }]);
     write_numbers(letter, [target.node.0, target.boot.0, target.serial, protocol]);
     letter.extend(version.to_le_bytes());
     // What the routes and the body weigh is known only after them.
@@ -90,6 +101,7 @@ pub(crate) fn write_mail(
     for route in &routes {
         write_numbers(letter, [route.node.0, route.boot.0, route.call.0]);
     }
+    letter.extend(name.as_bytes());
     Ok(routes)
 }
 
@@ -114,25 +126,25 @@ pub(crate) fn write_gone(route: Route, gone: Gone, letter: &mut Vec<u8>) {
 
 /// Reads a letter whose body weighs at most `body_bytes_max`.
 pub(crate) fn read(letter: &[u8], body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
-    if letter.len() > MAIL_HEAD_BYTES + body_bytes_max + ROUTES_MAX * ROUTE_BYTES {
-        return Err(LetterError::TooLong);
-    }
     let mut reader = Reader(letter);
     match reader.byte()? {
         FORMAT => {}
         other => return Err(LetterError::Format(other)),
     }
     match reader.byte()? {
-        KIND_MAIL => read_mail(reader, body_bytes_max),
+        KIND_MAIL => read_mail(reader, false, body_bytes_max),
+        KIND_NAMED => read_mail(reader, true, body_bytes_max),
         KIND_ANSWER => read_answer(reader, body_bytes_max),
-        _ => Err(LetterError::Malformed),
+        kind => Notice::read(kind, reader).map(Letter::Notice),
     }
 }
 
-fn read_mail(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
-    let node = NodeId(reader.number()?);
-    let boot = Boot(reader.number()?);
-    let target = Pid { node, boot, serial: reader.number()? };
+fn read_mail(
+    mut reader: Reader<'_>,
+    named: bool,
+    body_bytes_max: usize,
+) -> Result<Letter<'_>, LetterError> {
+    let target = reader.pid()?;
     let protocol = reader.number()?;
     let version = u16::from_le_bytes(reader.array()?);
     let routes_len = usize::from(reader.byte()?);
@@ -148,15 +160,22 @@ fn read_mail(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>
     for _ in 0..routes_len {
         routes.push(reader.route()?);
     }
+    let name = match named {
+        true => reader.text(NAME_BYTES_MAX)?,
+        false => "",
+    };
+    if named == name.is_empty() {
+        return Err(LetterError::Malformed);
+    }
     reader.end()?;
-    Ok(Letter::Mail(Mail { target, protocol, version, body, routes }))
+    Ok(Letter::Mail(Mail { sender: target.node, target, name, protocol, version, body, routes }))
 }
 
 fn read_answer(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'_>, LetterError> {
     let route = reader.route()?;
     let gone = match reader.byte()? {
         OUTCOME_REPLY => {
-            let body = reader.0;
+            let body = reader.rest();
             return match body.len() <= body_bytes_max {
                 true => Ok(Letter::Answer { route, outcome: Ok(body) }),
                 false => Err(LetterError::TooLong),
@@ -179,14 +198,14 @@ fn write_answer_head(route: Route, outcome: u8, letter: &mut Vec<u8>) {
     letter.push(outcome);
 }
 
-fn write_numbers<const N: usize>(letter: &mut Vec<u8>, numbers: [u64; N]) {
+pub(crate) fn write_numbers<const N: usize>(letter: &mut Vec<u8>, numbers: [u64; N]) {
     for number in numbers {
         letter.extend(number.to_le_bytes());
     }
 }
 
 /// What is left to read.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], LetterError> {
@@ -195,12 +214,31 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
-    fn byte(&mut self) -> Result<u8, LetterError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, LetterError> {
         self.array().map(|[byte]| byte)
     }
 
-    fn number(&mut self) -> Result<u64, LetterError> {
+    pub(crate) fn number(&mut self) -> Result<u64, LetterError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn pid(&mut self) -> Result<Pid, LetterError> {
+        let node = NodeId(self.number()?);
+        let boot = Boot(self.number()?);
+        Ok(Pid { node, boot, serial: self.number()? })
+    }
+
+    /// All that is left.
+    pub(crate) fn text(&mut self, bytes_max: usize) -> Result<&'a str, LetterError> {
+        let bytes = self.rest();
+        if bytes.len() > bytes_max {
+            return Err(LetterError::TooLong);
+        }
+        str::from_utf8(bytes).map_err(|_| LetterError::Malformed)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
     }
 
     fn route(&mut self) -> Result<Route, LetterError> {
@@ -215,7 +253,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn end(&self) -> Result<(), LetterError> {
+    pub(crate) fn end(&self) -> Result<(), LetterError> {
         match self.0.is_empty() {
             true => Ok(()),
             false => Err(LetterError::Malformed),
@@ -241,8 +279,35 @@ mod tests {
             Ok(routes.to_vec())
         };
         let mut letter = Vec::new();
-        write_mail(target, 0x1122, 4, &mut letter, write).unwrap();
+        write_mail(target, "", 0x1122, 4, &mut letter, write).unwrap();
         letter
+    }
+
+    #[test]
+    fn a_named_mail_says_its_name_last() {
+        let nobody = Pid { node: NodeId(1), boot: Boot(0), serial: 0 };
+        let mut letter = Vec::new();
+        let write = |letter: &mut Vec<u8>| {
+            letter.extend(b"hi");
+            Ok(vec![route(9)])
+        };
+        write_mail(nobody, "till", 0x1122, 4, &mut letter, write).unwrap();
+        let mut golden = vec![1, 12];
+        for number in [1_u64, 0, 0, 0x1122] {
+            golden.extend(number.to_le_bytes());
+        }
+        golden.extend([4, 0, 1, 2, 0, 0, 0, b'h', b'i']);
+        for number in [7_u64, 2, 9] {
+            golden.extend(number.to_le_bytes());
+        }
+        golden.extend(b"till");
+        assert_eq!(letter, golden);
+        let Ok(Letter::Mail(mail)) = read(&letter, BODY_MAX) else { panic!("it was written") };
+        assert_eq!((mail.name, mail.body), ("till", &b"hi"[..]));
+        letter.extend([b'x'; NAME_BYTES_MAX]);
+        assert_eq!(read(&letter, BODY_MAX), Err(LetterError::TooLong));
+        letter.truncate(golden.len() - 4);
+        assert_eq!(read(&letter, BODY_MAX), Err(LetterError::Malformed), "it has no name");
     }
 
     #[test]
@@ -302,7 +367,7 @@ mod tests {
         #[test]
         fn no_bytes_are_read_past_their_end(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let mut bytes = bytes;
-            for kind in [KIND_MAIL, KIND_ANSWER] {
+            for kind in [KIND_MAIL, KIND_ANSWER, KIND_NAMED] {
                 if let [format, at, ..] = &mut bytes[..] {
                     (*format, *at) = (FORMAT, kind);
                 }

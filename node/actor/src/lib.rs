@@ -10,7 +10,8 @@
 //!
 //! Reading order: [`Message`] and `signal` say what comes to a process, `gate` how, `process` what it does
 //! with it, `ties` what it decides, `scheduler` who runs it; [`Mailbox`] and [`Addr`] are its two sides,
-//! [`Actors`] joins them. `brick` and `chain` are the memory below.
+//! [`Actors`] joins them. `office` is where mail goes abroad, `abroad` where ties do, `letter` and `notice`
+//! are what they look like then. `brick` and `chain` are the memory below.
 //!
 //! Not here: sockets (the hall joins us to the mesh through [`Carrier`] and [`Actors::deliver`]), global
 //! names, servers and supervisors (the room above), and any promise that a message arrives: sends are at most
@@ -19,8 +20,9 @@
 //! I12 holds here: a gate is first in, first out, a near send places its message before it returns, and a far
 //! one is posted before it returns; so mail between two processes keeps its order as far as the carrier keeps
 //! it. A break is told: to the sender of a near message at once, to a caller always. A monitor is answered by
-//! exactly one [`Down`].
+//! exactly one [`Down`], also when the link to its process's node breaks and comes back.
 
+mod abroad;
 mod actors;
 mod addr;
 mod blob;
@@ -40,6 +42,9 @@ mod letter;
 mod mailbox;
 mod message;
 mod names;
+mod notice;
+mod office;
+mod peers;
 mod process;
 mod receive;
 mod reply;
@@ -50,7 +55,7 @@ mod ties;
 mod timers;
 mod watchdog;
 
-pub use actors::{Actors, ActorsConfig, Counts, Spawn};
+pub use actors::{Actors, ActorsConfig, Bond, Counts, Spawn};
 pub use addr::Addr;
 pub use blob::Blob;
 pub use blocking::{BlockingMailbox, Ended};
@@ -62,7 +67,7 @@ pub use info::{Brief, Info, State};
 pub use intake::Capacity;
 pub use mailbox::Mailbox;
 pub use message::{Message, Wire};
-pub use reply::ReplyTo;
+pub use reply::{Origin, ReplyTo};
 pub use signal::{Down, Incoming, Trapped};
 pub use timers::Timer;
 pub use watchdog::Hog;

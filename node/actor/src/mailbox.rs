@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quorate_vocab::{Pid, Ref};
+use quorate_vocab::{NodeId, Pid, Ref};
 
+use crate::abroad::nobody_at;
 use crate::actors::Start;
 use crate::addr::Way;
 use crate::chain::Link;
 use crate::here;
 use crate::process::{self, Process};
 use crate::signal::{Entry, Incoming, Signal};
+use crate::ties::Linking;
 use crate::timers::Fire;
 use crate::{Actors, Addr, Down, Exit, Message, Spawn, Timer};
 
@@ -242,8 +244,14 @@ impl<M: Message> Mailbox<M> {
     /// signal. If that one is dead already, the signal says `NoProc`. Linked twice is linked once.
     pub fn link(&mut self, pid: Pid) {
         let me = self.pid();
-        if pid == me || !self.process.at_desk(|desk| desk.ties().link(pid)) {
+        if pid == me {
             return;
+        }
+        match self.process.at_desk(|desk| desk.ties().link(pid)) {
+            Linking::Stood => return,
+            // The tie is counted until the other side knows that it was cut.
+            Linking::Again => {}
+            Linking::New => self.process.tied(pid),
         }
         if let Err(signal) = self.actors().signal(pid, Signal::Link { from: me }) {
             self.actors().undelivered(pid, signal);
@@ -267,8 +275,35 @@ impl<M: Message> Mailbox<M> {
     pub fn monitor(&mut self, pid: Pid) -> Ref {
         let (me, monitor) = (self.pid(), self.actors().next_ref());
         self.process.at_desk(|desk| desk.ties().monitor(pid, monitor));
+        self.process.tied(pid);
         if let Err(signal) = self.actors().signal(pid, Signal::Monitor { from: me, monitor }) {
             self.actors().undelivered(pid, signal);
+        }
+        monitor
+    }
+
+    /// A monitor of a process on a node that is still to be started with it, by whoever there is asked to
+    /// (see [`Bond::Monitor`](crate::Bond::Monitor)). When nobody is, it must be taken back.
+    pub fn monitor_ahead(&mut self, node: NodeId) -> Ref {
+        let (monitor, nobody) = (self.actors().next_ref(), nobody_at(node));
+        self.process.at_desk(|desk| desk.ties().monitor(nobody, monitor));
+        self.process.tied(nobody);
+        monitor
+    }
+
+    /// The same as [`monitor`](Self::monitor) for whoever has a local name on a node at the moment; of nobody
+    /// it says `NoProc`. The `Down` says which process it was, or a serial of 0 when that was never known.
+    pub fn monitor_named(&mut self, node: NodeId, name: &str) -> Ref {
+        if node == self.pid().node
+            && let Some(pid) = self.actors().whereis(name)
+        {
+            return self.monitor(pid);
+        }
+        let (me, monitor, nobody) = (self.pid(), self.actors().next_ref(), nobody_at(node));
+        self.process.at_desk(|desk| desk.ties().monitor(nobody, monitor));
+        self.process.tied(nobody);
+        if node == me.node || !self.actors().monitor_name(node, name, me, monitor) {
+            self.actors().undelivered(nobody, Signal::Monitor { from: me, monitor });
         }
         monitor
     }
@@ -289,17 +324,20 @@ impl<M: Message> Mailbox<M> {
         });
         if let Some(pid) = watched {
             // One that has ended has forgotten it.
-            let _ = self.actors().signal(pid, Signal::Demonitor { monitor });
+            let _ = self.actors().signal(pid, Signal::Demonitor { from: self.pid(), monitor });
+            self.process.cut(pid, true);
         }
         watched.is_some()
     }
 
-    /// Sends an exit signal as this process; whether there is somebody to get it.
+    /// Sends an exit signal as this process; whether there is somebody to get it, or, on another node,
+    /// whether it is under way.
     pub fn exit(&self, pid: Pid, exit: Exit) -> bool {
         self.actors().signal(pid, process::sent(self.pid(), exit, false)).is_ok()
     }
 
-    /// Kills a process: it cannot trap this. Whether there was one.
+    /// Kills a process: it cannot trap this. Whether there was one, or, on another node, whether the signal
+    /// is under way.
     pub fn kill(&self, pid: Pid) -> bool {
         self.actors().signal(pid, process::sent(self.pid(), Exit::Killed, true)).is_ok()
     }

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::task::{Context, Poll};
 
 use futures_util::task::{ArcWake, waker_ref};
-use quorate_vocab::{Pid, Ref};
+use quorate_vocab::{NodeId, Pid, Ref};
 
 use crate::chain::{Chain, Link};
 use crate::gate::{Gate, Turned};
@@ -321,8 +321,9 @@ impl<M: Message> Process<M> {
                     desk.tray.push(link);
                 }
                 Entry::In(Incoming::Down(down)) => {
-                    let monitor = down.monitor;
-                    if desk.ties().close_monitor(monitor).is_some() {
+                    let (monitor, by) = (down.monitor, down.pid);
+                    if desk.ties().answer_monitor(monitor, by) {
+                        self.cut(by, true);
                         desk.tray.push(link);
                     }
                 }
@@ -349,7 +350,8 @@ impl<M: Message> Process<M> {
         if oldest_goes {
             desk.tray.rewind();
             let mail = |entry: &Entry<M>| match entry {
-                Entry::In(Incoming::Mail(_)) | Entry::Heavy(_) => Some(()),
+                Entry::In(Incoming::Mail(_)) => Some(()),
+                Entry::Heavy(heavy) => matches!(heavy.incoming, Incoming::Mail(_)).then_some(()),
                 _ => None,
             };
             if let Some((_, oldest)) = desk.tray.find(mail) {
@@ -363,27 +365,46 @@ impl<M: Message> Process<M> {
     fn attend(self: &Arc<Self>, desk: &mut Desk<M>, signal: Signal) {
         let me = self.pid();
         match signal {
-            Signal::Exit { from, exit, why } => {
-                let traps = desk.traps;
-                match desk.ties().decide(me, traps, from, &exit, why) {
-                    Fate::Ignored => {}
-                    Fate::Trapped => {
-                        let trapped = Box::new(Trapped { from, exit });
-                        desk.tray.push(Link::new(Entry::In(Incoming::Exited(trapped))));
-                    }
-                    Fate::Ends(exit) => {
-                        desk.ties().doom.get_or_insert(exit);
-                    }
-                }
+            Signal::Exit { from, exit, why } => self.exited(desk, from, exit, why),
+            Signal::Link { from } => {
+                // Who asked has counted a tie already.
+                let new = desk.ties().linked(from);
+                self.cut(from, !new);
             }
-            Signal::Link { from } => desk.ties().linked(from),
             Signal::Unlink { from, id } => {
-                desk.ties().unlinked(from);
+                let cut = desk.ties().unlinked(from);
+                self.cut(from, cut);
                 let _ = self.actors.signal(from, Signal::Unlinked { from: me, id });
             }
-            Signal::Unlinked { from, id } => desk.ties().knows_unlinked(from, id),
-            Signal::Monitor { from, monitor } => desk.ties().watched_by(from, monitor),
-            Signal::Demonitor { monitor } => desk.ties().unwatched(monitor),
+            Signal::Unlinked { from, id } => {
+                let cut = desk.ties().knows_unlinked(from, id);
+                self.cut(from, cut);
+            }
+            Signal::Monitor { from, monitor } => {
+                let new = desk.ties().watched_by(from, monitor);
+                self.cut(from, !new);
+            }
+            Signal::Demonitor { from, monitor } => {
+                let cut = desk.ties().unwatched(from, monitor);
+                self.cut(from, cut);
+            }
+            Signal::Down(down) => {
+                if desk.ties().answer_monitor(down.monitor, down.pid) {
+                    self.cut(down.pid, true);
+                    desk.tray.push(Link::new(Entry::In(Incoming::Down(down))));
+                }
+            }
+            Signal::HasName { from, monitor } => {
+                if !desk.ties().named(monitor, from) {
+                    // It was taken back before it was known from whom.
+                    let _ = self.actors.signal(from, Signal::Demonitor { from: me, monitor });
+                }
+            }
+            Signal::Lost { node, loss } => self.lose(desk, node, &loss.exit()),
+            Signal::Foreign { node, signal } => {
+                self.actors.peers().leave(node);
+                self.attend(desk, *signal);
+            }
             Signal::Watch(tell) => desk.ties().watched_by_task(tell),
             Signal::Info(tell) => {
                 let ties = desk.ties();
@@ -397,6 +418,63 @@ impl<M: Message> Process<M> {
                 // Who asked may have gone.
                 let _ = tell.send(info);
             }
+        }
+    }
+
+    fn exited(&self, desk: &mut Desk<M>, from: Pid, exit: Exit, why: Why) {
+        let (me, traps) = (self.pid(), desk.traps);
+        let by_link = why == Why::Linked && desk.ties().is_linked(from);
+        match desk.ties().decide(me, traps, from, &exit, why) {
+            Fate::Ignored => {}
+            Fate::Trapped => self.keep_trapped(desk, Trapped { from, exit }, by_link),
+            Fate::Ends(exit) => {
+                desk.ties().doom.get_or_insert(exit);
+            }
+        }
+        self.cut(from, by_link);
+    }
+
+    /// Puts a trapped exit on the tray. Those of links are as many as there were links; what another node
+    /// just sends is held to the bound of its mail, since it may send any number.
+    fn keep_trapped(&self, desk: &mut Desk<M>, trapped: Trapped, by_link: bool) {
+        let sent_from_afar = !by_link && trapped.from.node != self.actors.node();
+        let incoming = Incoming::Exited(Box::new(trapped));
+        desk.tray.push(Link::new(match sent_from_afar {
+            false => Entry::In(incoming),
+            true => match self.intake.burden(1 << 10, self.actors.mailbox_bytes_max()) {
+                Some(kib) => Entry::Heavy(Box::new(Heavy { incoming, kib })),
+                // Like mail that finds no room; nobody was promised that it arrives.
+                None => return,
+            },
+        }));
+    }
+
+    /// The link to a node broke: nothing that was asked by it is answered any more, so it is answered here.
+    fn lose(&self, desk: &mut Desk<M>, node: NodeId, exit: &Exit) {
+        let lost = desk.ties().lose(node);
+        self.actors.peers().untie(node, self.serial, lost.forgotten);
+        for (monitor, pid) in lost.monitors {
+            let down = Box::new(Down { monitor, pid, exit: exit.clone() });
+            desk.tray.push(Link::new(Entry::In(Incoming::Down(down))));
+        }
+        for pid in lost.links {
+            self.exited(desk, pid, exit.clone(), Why::Linked);
+        }
+    }
+
+    /// A tie is cut. Of those with processes of other nodes count is kept.
+    #[inline]
+    pub(crate) fn cut(&self, other: Pid, cut: bool) {
+        if cut && other.node != self.actors.node() {
+            self.actors.peers().untie(other.node, self.serial, 1);
+        }
+    }
+
+    /// There is to be a tie with another process. It is counted before the other hears of it.
+    #[inline]
+    pub(crate) fn tied(&self, other: Pid) {
+        if other.node != self.actors.node() {
+            self.actors.peers().tie(other.node, self.serial);
         }
     }
 
@@ -439,12 +517,16 @@ impl<M: Message> Process<M> {
         }
         if let Some(ties) = ties {
             let me = self.pid();
+            let abroad: Vec<NodeId> = ties.nodes().filter(|node| *node != me.node).collect();
             ties.part(me, exit, |to, parting| match parting {
                 Parting::Signal(signal) => drop(self.actors.signal(to, signal)),
                 Parting::Down { monitor, exit } => {
                     self.actors.news(to, News::Down(Box::new(Down { monitor, pid: me, exit })));
                 }
             });
+            for node in abroad {
+                self.actors.peers().untie(node, self.serial, 1);
+            }
         }
     }
 }

@@ -89,6 +89,39 @@ impl<R> fmt::Debug for ReplyTo<R> {
     }
 }
 
+/// Which node a message comes from. Nobody can lie about it: it is written as nothing, and whoever takes a
+/// letter in fills in the node whose link it came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin(NodeId);
+
+impl Origin {
+    /// This node.
+    pub fn of(actors: &Actors) -> Self {
+        Self(actors.node())
+    }
+
+    /// Which node.
+    pub fn node(self) -> NodeId {
+        self.0
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        let sender = READING.with_borrow(|reading| reading.as_ref().map(|reading| reading.sender));
+        sender
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("an Origin arrives only inside of a message"))
+    }
+}
+
 thread_local! {
     /// Why requests are being dropped at this moment; `None` when that is their owner's own doing.
     static FAREWELL: Cell<Option<Gone>> = const { Cell::new(None) };
@@ -108,6 +141,7 @@ struct Writing {
 
 struct Reading {
     actors: Actors,
+    sender: NodeId,
     lane: Lane,
     /// Each is taken at most once.
     routes: Vec<Option<Route>>,
@@ -158,7 +192,7 @@ pub(crate) fn encode_message<M>(
 /// Reads the message of a mail. When it is none, whoever waits for an answer to it is told.
 pub(crate) fn decode_message<M>(actors: &Actors, wire: Wire<M>, mail: &Mail<'_>) -> Option<M> {
     let routes = mail.routes.iter().copied().map(Some).collect();
-    let reading = Reading { actors: actors.clone(), lane: wire.lane, routes };
+    let reading = Reading { actors: actors.clone(), sender: mail.sender, lane: wire.lane, routes };
     let mut message = None;
     let (decoded, reading) = within(&READING, reading, || {
         farewell(Gone::Refused, || message = (wire.decode)(mail.body));

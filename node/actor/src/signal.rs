@@ -3,10 +3,10 @@
 //! Signals travel the same way as mail, so that what one process tells another keeps its order, whatever it
 //! is.
 
-use quorate_vocab::{Pid, Ref};
+use quorate_vocab::{NodeId, Pid, Ref};
 use tokio::sync::oneshot;
 
-use crate::{Exit, Info};
+use crate::{Exit, Info, Loss};
 
 /// What lies in a mailbox: mail, and the system's news, in the order of their coming.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ pub struct Down {
     pub monitor: Ref,
     /// Who has ended.
     pub pid: Pid,
-    /// How it ended; [`Exit::NoProc`] when it had ended before it was monitored.
+    /// How it ended; [`Exit::NoProc`] when it had ended before it was monitored, and
+    /// [`Exit::NoConnection`] or [`Exit::NodeDown`] when that is all that can be known.
     pub exit: Exit,
 }
 
@@ -70,7 +71,15 @@ pub(crate) enum Signal {
     /// Tell `from` when you end.
     Monitor { from: Pid, monitor: Ref },
     /// Tell nobody for this monitor.
-    Demonitor { monitor: Ref },
+    Demonitor { from: Pid, monitor: Ref },
+    /// A far process that you monitor has ended.
+    Down(Box<Down>),
+    /// `from` has the name that this monitor was set on.
+    HasName { from: Pid, monitor: Ref },
+    /// The link to a node broke.
+    Lost { node: NodeId, loss: Loss },
+    /// A signal that came from that node.
+    Foreign { node: NodeId, signal: Box<Signal> },
     /// Tell a task when you end.
     Watch(oneshot::Sender<Exit>),
     /// Say what you are.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
-use quorate_vocab::{Pid, Ref};
+use quorate_vocab::{NodeId, Pid, Ref};
 use tokio::sync::oneshot;
 
 use crate::Exit;
@@ -24,7 +24,7 @@ pub(crate) struct Ties {
     /// Whose end we are to be told.
     monitors: BTreeMap<Ref, Pid>,
     /// Which processes are to be told of our end.
-    watchers: BTreeMap<Ref, Pid>,
+    watchers: BTreeSet<(Pid, Ref)>,
     /// Which tasks are to be told of our end.
     tasks: Vec<oneshot::Sender<Exit>>,
     /// Which part of the body waits for the mailbox, when it is woken on its own.
@@ -46,9 +46,13 @@ pub(crate) enum Fate {
 
 impl Ties {
     /// Links us to another process; whether it has to be told.
-    pub(crate) fn link(&mut self, to: Pid) -> bool {
-        self.unlinking.remove(&to);
-        self.links.insert(to)
+    pub(crate) fn link(&mut self, to: Pid) -> Linking {
+        let was_unlinking = self.unlinking.remove(&to).is_some();
+        match self.links.insert(to) {
+            false => Linking::Stood,
+            true if was_unlinking => Linking::Again,
+            true => Linking::New,
+        }
     }
 
     /// Unlinks us from another process; whether it has to be told, as `id`.
@@ -60,23 +64,28 @@ impl Ties {
         linked
     }
 
-    /// Another process says that it is linked to us.
-    pub(crate) fn linked(&mut self, from: Pid) {
-        if !self.unlinking.contains_key(&from) {
-            self.links.insert(from);
-        }
+    /// Another process says that it is linked to us; whether that is a new tie.
+    pub(crate) fn linked(&mut self, from: Pid) -> bool {
+        !self.unlinking.contains_key(&from) && self.links.insert(from)
     }
 
-    /// Another process says that it is linked to us no more.
-    pub(crate) fn unlinked(&mut self, from: Pid) {
-        self.links.remove(&from);
+    /// Another process says that it is linked to us no more; whether that cuts a tie.
+    pub(crate) fn unlinked(&mut self, from: Pid) -> bool {
+        self.links.remove(&from)
     }
 
-    /// Another process knows that we are linked no more. Of an earlier unlinking it means nothing.
-    pub(crate) fn knows_unlinked(&mut self, from: Pid, id: Ref) {
-        if self.unlinking.get(&from) == Some(&id) {
+    /// Another process knows that we are linked no more; whether that ends the matter. Of an earlier
+    /// unlinking it means nothing.
+    pub(crate) fn knows_unlinked(&mut self, from: Pid, id: Ref) -> bool {
+        let knows = self.unlinking.get(&from) == Some(&id);
+        if knows {
             self.unlinking.remove(&from);
         }
+        knows
+    }
+
+    pub(crate) fn is_linked(&self, to: Pid) -> bool {
+        self.links.contains(&to)
     }
 
     pub(crate) fn monitor(&mut self, pid: Pid, monitor: Ref) {
@@ -88,12 +97,31 @@ impl Ties {
         self.monitors.remove(&monitor)
     }
 
-    pub(crate) fn watched_by(&mut self, watcher: Pid, monitor: Ref) {
-        self.watchers.insert(monitor, watcher);
+    /// Closes a monitor by the word of a process, if that is of the node of the one we monitor by it.
+    pub(crate) fn answer_monitor(&mut self, monitor: Ref, by: Pid) -> bool {
+        let its = self.monitors.get(&monitor).is_some_and(|pid| pid.node == by.node);
+        its && self.monitors.remove(&monitor).is_some()
     }
 
-    pub(crate) fn unwatched(&mut self, monitor: Ref) {
-        self.watchers.remove(&monitor);
+    /// Who has the name that we monitor by this; false when it is not open any more.
+    pub(crate) fn named(&mut self, monitor: Ref, pid: Pid) -> bool {
+        match self.monitors.get_mut(&monitor) {
+            Some(known) if known.node == pid.node => {
+                *known = pid;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Another process is to be told of our end; whether that is a new tie.
+    pub(crate) fn watched_by(&mut self, watcher: Pid, monitor: Ref) -> bool {
+        self.watchers.insert((watcher, monitor))
+    }
+
+    /// It is not to be told any more; whether that cuts a tie.
+    pub(crate) fn unwatched(&mut self, watcher: Pid, monitor: Ref) -> bool {
+        self.watchers.remove(&(watcher, monitor))
     }
 
     pub(crate) fn watched_by_task(&mut self, tell: oneshot::Sender<Exit>) {
@@ -134,7 +162,26 @@ impl Ties {
     }
 
     pub(crate) fn watching(&self) -> Vec<Pid> {
-        self.watchers.values().copied().collect()
+        self.watchers.iter().map(|(watcher, _)| *watcher).collect()
+    }
+
+    /// Forgets a node: what we owe its processes is void. Whom there we were linked to and which monitors
+    /// there were open is handed out, for us to be told; the links still stand until then.
+    pub(crate) fn lose(&mut self, node: NodeId) -> Lost {
+        let links = self.links.iter().copied().filter(|pid| pid.node == node).collect();
+        let lost = |pid: &mut Pid| pid.node == node;
+        let monitors: Vec<_> = self.monitors.extract_if(.., |_, pid| lost(pid)).collect();
+        let held = self.watchers.len() + self.unlinking.len();
+        self.watchers.retain(|(watcher, _)| watcher.node != node);
+        self.unlinking.retain(|pid, _| pid.node != node);
+        let forgotten = held - self.watchers.len() - self.unlinking.len() + monitors.len();
+        Lost { links, monitors, forgotten: forgotten as u32 }
+    }
+
+    /// The nodes of our ties, once for each tie.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let pids = self.links.iter().chain(self.unlinking.keys()).chain(self.monitors.values());
+        pids.chain(self.watchers.iter().map(|(watcher, _)| watcher)).map(|pid| pid.node)
     }
 
     /// Tells all who are to know that `me` ended so.
@@ -143,18 +190,37 @@ impl Ties {
             let exit = exit.clone();
             tell(linked, Parting::Signal(Signal::Exit { from: me, exit, why: Why::Linked }));
         }
-        for (monitor, watcher) in self.watchers {
+        for (watcher, monitor) in self.watchers {
             tell(watcher, Parting::Down { monitor, exit: exit.clone() });
         }
         for (monitor, monitored) in self.monitors {
             // Else it would keep this monitor for as long as it lives.
-            tell(monitored, Parting::Signal(Signal::Demonitor { monitor }));
+            tell(monitored, Parting::Signal(Signal::Demonitor { from: me, monitor }));
         }
         for task in self.tasks {
             // Who gave up waiting needs no telling.
             let _ = task.send(exit.clone());
         }
     }
+}
+
+/// What has come of linking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// The link was there.
+    Stood,
+    /// The link is there again, while the news that it is cut is still under way; that has to be undone.
+    Again,
+    /// There is a new link; the other side has to be told.
+    New,
+}
+
+/// What the loss of a node has cost.
+pub(crate) struct Lost {
+    pub(crate) links: Vec<Pid>,
+    pub(crate) monitors: Vec<(Ref, Pid)>,
+    /// How many ties are cut already: all but the links.
+    pub(crate) forgotten: u32,
 }
 
 /// What an ended process says to another.
@@ -214,8 +280,8 @@ mod tests {
     #[test]
     fn a_link_that_crosses_its_unlinking_is_void_until_the_other_side_knows() {
         let mut ties = Ties::default();
-        assert!(ties.link(pid(2)));
-        assert!(!ties.link(pid(2)), "linked twice is linked once");
+        assert_eq!(ties.link(pid(2)), Linking::New);
+        assert_eq!(ties.link(pid(2)), Linking::Stood, "linked twice is linked once");
         assert!(ties.unlink(pid(2), Ref(1)));
         assert!(!ties.unlink(pid(2), Ref(2)));
         ties.linked(pid(2));
@@ -233,7 +299,7 @@ mod tests {
         let mut ties = Ties::default();
         ties.link(pid(2));
         ties.unlink(pid(2), Ref(1));
-        assert!(ties.link(pid(2)));
+        assert_eq!(ties.link(pid(2)), Linking::Again);
         ties.knows_unlinked(pid(2), Ref(1));
         assert_eq!(ties.links(), [pid(2)]);
     }

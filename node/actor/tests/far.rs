@@ -209,15 +209,6 @@ async fn a_request_is_handed_on_from_node_to_node_and_its_caller_learns_the_end(
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_nodes_process_cannot_be_watched_or_killed() {
-    let (_wire, a, b) = pair();
-    let till = far_till(&a, &b);
-    assert_eq!(a.ended(till.pid()).await, Exit::NoConnection);
-    assert!(!a.exit(till.pid(), Exit::Killed) && !a.is_alive(till.pid()));
-    assert!(b.is_alive(till.pid()));
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_answers_right_travels_in_letters_only() {
     let codec = bincode::config::standard();
     let read = bincode::serde::decode_from_slice::<Till, _>(&[2, 0], codec);

@@ -7,9 +7,14 @@
 //! The table outlives the usher: restarted by a supervisor, it watches again whoever is in it, and those that
 //! ended meanwhile leave. So a crash of the usher loses no membership and no subscription.
 //!
-//! A group is of processes by their whole pids, so members on other nodes fit into it. Not here: how other
-//! nodes tell theirs; a process joins at its own node.
+//! A group is of processes of all nodes. A process joins at its own node, and the ushers tell each other: all
+//! there is when their nodes [meet](Groups::met), and then each change. The members of a node that is
+//! [lost](Groups::lost) leave. So where a link stands, both sides soon know the same of each other; where
+//! none does, each side knows its own.
+//!
+//! Not here: which nodes there are, and when they meet.
 
+mod peers;
 mod roll;
 mod usher;
 
@@ -17,10 +22,13 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use quorate_actor::{Actors, Addr, Capacity, Mailbox, Message, ReplyTo, Spawn};
+use quorate_actor::{Origin, Wire};
 use quorate_vocab::{NodeId, Pid};
+use serde::{Deserialize, Serialize};
 
 use crate::child::Child;
 use crate::{GroupsError, Start, StartError, start};
+use peers::{Peers, Said};
 use roll::Roll;
 use usher::{Ask, Subscriber, Usher};
 
@@ -39,14 +47,24 @@ struct Table {
     roll: Roll,
     subscribers: Vec<Subscriber>,
     next_subscription: u64,
+    peers: Peers,
     /// The process that makes changes now.
     usher: Option<Addr<GroupsMessage>>,
 }
 
 /// What the usher receives.
-pub(crate) struct GroupsMessage(Ask);
+#[derive(Serialize, Deserialize)]
+pub(crate) enum GroupsMessage {
+    /// From another node's usher.
+    Peer(Origin, Said),
+    /// From this node. It never travels, and stands last, so that the places of those that do stay theirs.
+    #[serde(skip)]
+    Ask(Ask),
+}
 
-impl Message for GroupsMessage {}
+impl Message for GroupsMessage {
+    const WIRE: Option<Wire<Self>> = Some(Wire::new("quorate.groups", 1));
+}
 
 /// Who has joined or left a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +81,7 @@ pub struct GroupNews {
 }
 
 /// What became of memberships.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Membership {
     /// They are members from now on.
     Joined,
@@ -137,6 +155,25 @@ impl Groups {
         self.0.read(|table| table.roll.groups().cloned().collect())
     }
 
+    /// This node has a link to another one: their ushers tell each other who is in which group.
+    pub fn met(&self, node: NodeId) {
+        self.0.write(|table| table.peers.met(node));
+        self.order(Ask::Met(node));
+    }
+
+    /// The link to a node broke, or the node is down: its processes leave all groups.
+    pub fn lost(&self, node: NodeId) {
+        self.0.write(|table| table.peers.lost(node));
+        self.order(Ask::Lost(node));
+    }
+
+    /// Tells the usher; one that is only started again finds it in the table.
+    fn order(&self, ask: Ask) {
+        if let Some(usher) = self.0.read(|table| table.usher.clone()) {
+            let _ = usher.send(GroupsMessage::Ask(ask));
+        }
+    }
+
     /// Sends a process the news of one group, made into its kind of message. Returns the members as they are
     /// before the first news.
     pub async fn subscribe<M: Message>(
@@ -178,12 +215,13 @@ impl Groups {
         make: impl FnOnce(ReplyTo<R>) -> Ask,
     ) -> Result<R, GroupsError> {
         let usher = self.0.read(|table| table.usher.clone()).ok_or(GroupsError::NotStarted)?;
-        Ok(usher.call(Self::PATIENCE, |to| GroupsMessage(make(to))).await?)
+        Ok(usher.call(Self::PATIENCE, |to| GroupsMessage::Ask(make(to))).await?)
     }
 
-    /// The usher is sent mail by those that wait for its answer only.
+    /// Who asks here waits for the answer, so it is the other nodes that the bound is for. What they lose by
+    /// it they are asked for again.
     fn how() -> Start {
-        let spawn = Spawn::labelled("groups").mailbox(Capacity::Unbounded);
+        let spawn = Spawn::labelled("groups").mailbox(Capacity::Reject(1 << 20));
         Start { spawn, ..Start::default() }
     }
 }

@@ -24,6 +24,11 @@ const ARROWS: [(&str, &[&str], &str); 13] = [
         "what is built from processes needs only processes; names of the cluster stand above it",
     ),
     (
+        "quorate-rpc",
+        &["quorate-actor", "quorate-env", "quorate-vocab"],
+        "calls are mail between processes; roles come through its own trait `Roles`",
+    ),
+    (
         "quorate-mesh",
         &["quorate-env", "quorate-vocab"],
         "it hands to the inside through its own trait `Inbound`, and does not know what bodies mean",
@@ -43,6 +48,7 @@ const ARROWS: [(&str, &[&str], &str); 13] = [
             "quorate-mesh",
             "quorate-otp",
             "quorate-registry",
+            "quorate-rpc",
             "quorate-storage",
             "quorate-vocab",
         ],

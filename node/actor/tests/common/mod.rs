@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use quorate_actor::{
-    Actors, ActorsConfig, Addr, Carrier, Exit, LetterError, Mailbox, Message, NotSent, Postage,
-    ReplyTo,
+    Actors, ActorsConfig, Addr, Carrier, Exit, LetterError, Loss, Mailbox, Message, NotSent,
+    Postage, ReplyTo,
 };
 use quorate_vocab::{Boot, NodeId, Pid};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,8 @@ struct Ends {
     holds: bool,
     held: Vec<(NodeId, NodeId, Vec<u8>)>,
     cut: bool,
+    full: bool,
+    severed: Vec<(NodeId, NodeId)>,
 }
 
 impl Wire {
@@ -88,6 +90,31 @@ impl Wire {
 
     pub fn cut(&self) {
         self.0.lock().unwrap().cut = true;
+    }
+
+    /// Breaks the link between two nodes: what is under way is lost, nothing is taken any more, and both are
+    /// told.
+    pub fn lose(&self, one: &Actors, other: &Actors, loss: Loss) {
+        self.cut();
+        drop(self.take_held());
+        let [a, b] = [one, other].map(Actors::node);
+        one.lost(b, loss);
+        other.lost(a, loss);
+    }
+
+    /// There is a new link, if the old one was cut.
+    pub fn heal(&self) {
+        self.0.lock().unwrap().cut = false;
+    }
+
+    /// Has letters refused for want of room, or not.
+    pub fn fill(&self, full: bool) {
+        self.0.lock().unwrap().full = full;
+    }
+
+    /// Who has cut off whom.
+    pub fn severed(&self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.0.lock().unwrap().severed)
     }
 
     pub fn hold(&self) {
@@ -125,6 +152,9 @@ impl Carrier for End {
         if ends.cut || !ends.nodes.contains_key(&to) {
             return Err(NotSent::Unreachable);
         }
+        if ends.full {
+            return Err(NotSent::Full);
+        }
         if ends.holds {
             ends.held.push((self.node, to, std::mem::take(letter)));
             return Ok(());
@@ -133,6 +163,12 @@ impl Carrier for End {
         // A refusal is the far node's to count; a carrier never hears of it.
         let _ = wire.hand(self.node, to, letter);
         Ok(())
+    }
+
+    fn sever(&self, node: NodeId) {
+        if let Some(wire) = self.wire.upgrade() {
+            wire.0.lock().unwrap().severed.push((self.node, node));
+        }
     }
 }
 

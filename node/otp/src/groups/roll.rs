@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_vocab::Pid;
+use quorate_vocab::{NodeId, Pid};
 
 /// The members of all groups. Both maps say the same, by group and by process.
 #[derive(Debug, Default)]
@@ -56,6 +56,18 @@ impl Roll {
         self.groups.keys()
     }
 
+    /// Who of a node is in which group, once for each membership.
+    pub(crate) fn of_node(&self, node: NodeId) -> BTreeMap<Arc<str>, Vec<Pid>> {
+        let mut lists = BTreeMap::<Arc<str>, Vec<Pid>>::new();
+        for (pid, groups) in self.of.iter().filter(|(pid, _)| pid.node == node) {
+            for (group, times) in groups {
+                let again = std::iter::repeat_n(*pid, *times as usize);
+                lists.entry(group.clone()).or_default().extend(again);
+            }
+        }
+        lists
+    }
+
     /// All processes that are in some group.
     pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
         self.of.keys().copied()
@@ -85,7 +97,7 @@ where
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quorate_vocab::{Boot, NodeId};
+    use quorate_vocab::Boot;
 
     use super::*;
 

@@ -105,6 +105,7 @@ mod tests {
             Exit::Killed,
             Exit::NoProc,
             Exit::NoConnection,
+            Exit::NodeDown,
             Exit::Panic("x".to_owned()),
             Exit::Because("x".to_owned()),
         ];
