@@ -1,7 +1,7 @@
 //! What may block (files, HTTP) on threads of its own, and a bound on how many of them there are.
 //!
-//! A look that is given up cannot end its thread: one that reads from a disk that never answers stays. So there
-//! is a bound, beyond which looks fail at once, and the rest of the node is left in peace.
+//! A look that is given up cannot end its thread: one that reads from a disk that never answers stays. So
+//! there is a bound, beyond which looks fail at once, and the rest of the node is left in peace.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

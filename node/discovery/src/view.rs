@@ -198,11 +198,10 @@ impl View {
         witness.answers += 1;
         witness.failing = false;
         witness.answered = Some(now);
-        // Before what is new comes in, so that it finds the places of what has gone.
         witness.miss(now, &found, &self.rules, &self.known);
         let mut left_out = 0;
         for (address, standing) in found {
-            if self.make_room(&address) {
+            if self.has_room(&address) {
                 self.known.entry(address.clone()).or_default();
                 let mention = Mention { standing, absence: None };
                 self.witnesses[source].mentions.insert(address, mention);
@@ -226,16 +225,10 @@ impl View {
         known.word = Some(word);
     }
 
-    /// Whether an address can be known; what only rests makes room for it.
-    fn make_room(&mut self, address: &Address) -> bool {
-        if self.known.contains_key(address) || self.known.len() < self.rules.candidates_max {
-            return true;
-        }
-        let resting = self.known.iter().filter(|(address, known)| {
-            !known.proposed && !self.is_mentioned(address) && !known.is_linked()
-        });
-        let oldest = resting.min_by_key(|(_, known)| known.rests_until).map(|(at, _)| at.clone());
-        oldest.is_some_and(|oldest| self.known.remove(&oldest).is_some())
+    /// Whether there is a place for an address. What was proposed a short while ago keeps its own, or it
+    /// could be proposed again too soon; the pace of proposals bounds how many those are.
+    fn has_room(&self, address: &Address) -> bool {
+        self.known.contains_key(address) || self.known.len() < self.rules.candidates_max
     }
 
     /// Proposes what may be, and withdraws what nobody stands for.

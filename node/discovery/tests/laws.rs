@@ -152,7 +152,11 @@ fn set(view: &View) -> BTreeSet<Address> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig {
+        cases: 2048,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_laws_hold_in_every_history(
@@ -314,6 +318,22 @@ fn a_view_explains_its_sources_and_why_each_candidate_is_used_or_not() {
     assert_eq!((bad.errors, bad.failing, bad.answered_ago), (1, true, None));
     assert_eq!(bad.last_error, Some((Duration::from_secs(1), "SERVFAIL".to_owned())));
     assert_eq!((silent.answers, silent.errors), (0, 0));
+}
+
+#[test]
+fn an_address_that_others_crowd_out_is_not_proposed_again_too_soon() {
+    let (mut view, mut out) = (view(rules()), Vec::new());
+    let begin = Time(1_000_000_000_000);
+    view.step(begin, snapshot(0, &[4]), &mut out);
+    view.step(begin, snapshot(0, &[]), &mut out);
+    view.step(begin, heard(4, Word::Unlinked), &mut out);
+    assert_eq!(out, [Proposal::Dial(address(4)), Proposal::Withdraw(address(4))]);
+    view.step(begin, snapshot(1, &[0, 1, 2, 3, 5, 6]), &mut Vec::new());
+    out.clear();
+    view.step(begin + Duration::from_secs(19), snapshot(0, &[4]), &mut out);
+    assert!(!out.contains(&Proposal::Dial(address(4))));
+    view.step(begin + Duration::from_secs(20), Input::Tick, &mut out);
+    assert!(out.contains(&Proposal::Dial(address(4))));
 }
 
 #[test]
