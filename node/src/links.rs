@@ -6,8 +6,8 @@
 //!
 //! Not here: links themselves. The mesh is told what [`apply`] came to, and obeys.
 //!
-//! Rules are about data links. What a node asks of the voters (its lease, proposals, reads) goes over control
-//! sessions, which no rule denies: otherwise `deny any -> any` could never be taken back.
+//! Rules are about what processes send each other. What nodes ask of each other (leases, proposals, reads) is
+//! not theirs to deny, whatever it travels on: otherwise `deny any -> any` could never be taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
