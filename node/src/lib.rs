@@ -47,7 +47,6 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
-pub use quorate_env::Net;
 pub use quorate_mesh::{Climate, Conditions, Cookie, Counters, Limits, Reason, Weather};
 pub use quorate_registry::{Effect, Holding, Refusal, Registration, ReleaseCause, Verdict};
 pub use quorate_vocab::{
