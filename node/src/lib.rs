@@ -52,7 +52,6 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
-pub use quorate_env::Net;
 pub use quorate_mesh::{
     Climate, Conditions, Cookie, Cookies, Counters, Limits, LinkState, Reason, TlsError, TlsFiles,
     Weather,

@@ -5,8 +5,8 @@
 //! front; `erl` with two Erlang nodes. A [`MeshProbe`] is one game of one side. Its process is the near one,
 //! and starts the far one, which ends when its stdin closes: whatever kills the near one, the far one goes.
 //!
-//! All sides play the same way: they warm up for a fifth of the span, and what is sent one way counts when the
-//! far side has said that it received it.
+//! All sides play the same way: they warm up for a fifth of the span, and what is sent one way counts when
+//! the far side has said that it received it.
 //!
 //! Not here: faults, which belong to tests, and networks that are slower than loopback.
 
@@ -99,8 +99,8 @@ impl MeshProbe {
         Ok(Self { row, player, span, large })
     }
 
-    /// Plays here and now, against a far side that `far` starts; `dir` is empty, and may be filled. One figure
-    /// for each line of the row.
+    /// Plays here and now, against a far side that `far` starts; `dir` is empty, and may be filled. One
+    /// figure for each line of the row.
     pub fn take(&self, far: Command, dir: PathBuf) -> Result<Vec<f64>, BenchError> {
         let runtime = runtime(WORKERS)?;
         let terms = Terms { game: self.row.game, span: self.span, large: self.large, dir };

@@ -8,7 +8,8 @@ use quorate::Conditions;
 
 use crate::span;
 
-/// The lease that goes with the presets for wide areas: a change of leader fits into it, and a lost round trip.
+/// The lease that goes with the presets for wide areas: a change of leader fits into it, and a lost round
+/// trip.
 pub(crate) const LEASE: Duration = Duration::from_secs(6);
 
 /// Longer is not on this planet, and no election of the presets bears with it.

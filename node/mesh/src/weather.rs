@@ -1,19 +1,20 @@
-//! Weather: a net that is as slow, as unsteady and as lossy as is asked for, so that nodes on one machine live
-//! as nodes on several continents do.
+//! Weather: a net that is as slow, as unsteady and as lossy as is asked for, so that nodes on one machine
+//! live as nodes on several continents do.
 //!
 //! [`Weather`] stands in front of another [`Net`] and holds back what is read, so each node makes the weather
 //! of what it receives: with half of a round trip at each end, an answer takes all of it. To connect takes a
 //! round trip as well. What [`Conditions`] say holds for each connection by itself and for one way; what a
 //! [`Climate`] says can be changed while connections are open.
 //!
-//! **The model of loss.** A stream loses no bytes; what a user of TCP sees of a lost segment is a stall while it is
-//! sent again, and a sender that is careful afterwards. So: each segment of 1,460 bytes is lost by a throw of the
-//! dice; what comes behind a lost one comes a round trip later; and the connection carries a window of bytes
-//! a round trip, halved by a loss and grown by a segment each round trip without one. That is Reno, within a
-//! factor of two of what this kernel's loss-based TCP does at 40 ms and 1 % (0.5 MB/s); BBR would do better, and
-//! a last segment that is lost would do worse.
+//! **The model of loss.** A stream loses no bytes; what a user of TCP sees of a lost segment is a stall
+//! while it is sent again, and a sender that is careful afterwards. So: each segment of 1,460 bytes is lost
+//! by a throw of the dice; what comes behind a lost one comes a round trip later; and the connection
+//! carries a window of bytes a round trip, halved by a loss and grown by a segment each round trip without
+//! one. That is Reno, within a factor of two of what this kernel's loss-based TCP does at 40 ms and 1 %
+//! (0.5 MB/s); BBR would do better, and a last segment that is lost would do worse.
 //!
-//! Zero cost where it is not used: nothing else knows of it, and where the conditions are calm it reads through.
+//! Zero cost where it is not used: nothing else knows of it, and where the conditions are calm it reads
+//! through.
 //!
 //! Not here: cuts and resets, which the nemesis of the simulation has, and anything on the way out: what is
 //! written goes to the other net at once, until the reader there holds back as much as it may.

@@ -1,7 +1,7 @@
 //! The far process: how it is started and told what to be, and how it ends.
 //!
-//! What it is told comes in the first line of its stdin, so that the throw-away secret stands in nobody's list
-//! of processes. Then it says that it is ready, plays, and ends when its stdin closes.
+//! What it is told comes in the first line of its stdin, so that the throw-away secret stands in nobody's
+//! list of processes. Then it says that it is ready, plays, and ends when its stdin closes.
 
 use std::io;
 use std::process::{Command, Stdio};

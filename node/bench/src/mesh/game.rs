@@ -24,8 +24,8 @@ pub(crate) enum Game {
     OneWay { senders: u8, bytes: usize },
     /// Large messages, as many as fit. Figure: GiB a second.
     Stream,
-    /// A small ping-pong while the stream runs. Figures: its median, 99th percentile and maximum; GiB a second
-    /// of the stream.
+    /// A small ping-pong while the stream runs. Figures: its median, 99th percentile and maximum; GiB a
+    /// second of the stream.
     PingUnderStream,
     /// What keeps the cluster together while the stream runs: linearizable reads by the member, which go
     /// where heartbeats and renewals go. Figures: median, 99th percentile, maximum; links and sessions lost.

@@ -34,7 +34,8 @@ impl Default for Path {
 }
 
 impl Path {
-    /// When bytes arrive that are sent now, behind all that were sent before. `draw` gives numbers from 0 to 1.
+    /// When bytes arrive that are sent now, behind all that were sent before. `draw` gives numbers from 0
+    /// to 1.
     pub(super) fn due(
         &mut self,
         now: Time,
