@@ -1,25 +1,22 @@
-//! Frames: what a stream of bytes is cut into.
+//! Frames of the handshake: what a stream of bytes is cut into until both sides are proven.
 //!
 //! ```text
-//! u32 length of the rest | u8 kind | u64 call, where the kind has one | body       (little endian)
+//! u32 length of the rest | u8 kind | body       (little endian)
 //! ```
 //!
 //! The decoder is a function of the bytes that it was fed, however they were split. It reserves memory for
 //! what has arrived and a small step more, never for what a length field promises, and it gives the
 //! same error for ever after the first: a stream that was misread once has no next frame.
 //!
-//! Not here: what bodies mean, and who may send which kind when.
+//! Not here: what bodies mean, who may send which kind when, and the frames of a link ([`crate::wire`]); of
+//! those no more is known than that they are some.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_vocab::ClusterId;
+
+use crate::wire;
 
 /// How long the length field is.
 pub const LENGTH_BYTES: usize = 4;
-
-/// The most that a frame has besides its length field and its body: the kind and a call's number.
-pub const HEAD_BYTES_MAX: usize = 1 + CALL_BYTES;
-
-const CALL_BYTES: usize = 8;
 
 /// Bodies up to this long are copied out of the read buffer, so that one small message that is kept for
 /// long does not keep the whole buffer.
@@ -34,31 +31,13 @@ pub enum Frame {
     Proof(Bytes),
     /// That the other side is refused, and the code of the reason.
     Refused(u8),
-    /// A body that expects nothing.
-    Mail(Bytes),
-    /// A body that expects an answer.
-    Call {
-        /// The call's number on this link, chosen by the caller.
-        call: u64,
-        /// What is asked.
+    /// A frame of a link, which nobody may send before both sides are proven.
+    Link {
+        /// Which kind of [`wire::Frame`], and its lane.
+        kind: u8,
+        /// All that follows.
         body: Bytes,
     },
-    /// The answer to a call.
-    Answer {
-        /// The number of the call that is answered.
-        call: u64,
-        /// What is answered.
-        body: Bytes,
-    },
-    /// No answer will come to a call, though it may have been done.
-    Lost {
-        /// The number of the call.
-        call: u64,
-    },
-    /// That the sender lives.
-    Ping,
-    /// The cluster that the sender belongs to from now on.
-    Adopted(ClusterId),
 }
 
 /// Why bytes are not a frame. The stream cannot be read any further.
@@ -93,88 +72,44 @@ mod kind {
     pub(super) const HELLO: u8 = 1;
     pub(super) const PROOF: u8 = 2;
     pub(super) const REFUSED: u8 = 3;
-    pub(super) const MAIL: u8 = 16;
-    pub(super) const CALL: u8 = 17;
-    pub(super) const ANSWER: u8 = 18;
-    pub(super) const LOST: u8 = 19;
-    pub(super) const PING: u8 = 20;
-    pub(super) const ADOPTED: u8 = 21;
 }
 
 impl Frame {
-    /// Writes everything but the body, which has to follow.
-    pub fn encode_head(&self, out: &mut BytesMut) {
-        out.put_u32_le((self.encoded_len() - LENGTH_BYTES) as u32);
-        out.put_u8(self.kind());
-        match self {
-            Self::Call { call, .. } | Self::Answer { call, .. } | Self::Lost { call } => {
-                out.put_u64_le(*call);
-            }
-            Self::Adopted(cluster) => out.put_u64_le(cluster.0),
-            Self::Refused(code) => out.put_u8(*code),
-            Self::Hello(_) | Self::Proof(_) | Self::Mail(_) | Self::Ping => {}
-        }
-    }
-
     /// Writes the frame.
     pub fn encode(&self, out: &mut BytesMut) {
-        self.encode_head(out);
+        out.put_u32_le((self.encoded_len() - LENGTH_BYTES) as u32);
+        match self {
+            Self::Hello(_) => out.put_u8(kind::HELLO),
+            Self::Proof(_) => out.put_u8(kind::PROOF),
+            Self::Refused(code) => out.put_slice(&[kind::REFUSED, *code]),
+            Self::Link { kind, .. } => out.put_u8(*kind),
+        }
         out.put_slice(self.body());
     }
 
     /// What it carries.
     pub fn body(&self) -> &[u8] {
         match self {
-            Self::Hello(body) | Self::Proof(body) | Self::Mail(body) => body,
-            Self::Call { body, .. } | Self::Answer { body, .. } => body,
-            Self::Refused(_) | Self::Lost { .. } | Self::Ping | Self::Adopted(_) => &[],
+            Self::Hello(body) | Self::Proof(body) | Self::Link { body, .. } => body,
+            Self::Refused(_) => &[],
         }
     }
 
     /// How many bytes [`Frame::encode`] writes.
     pub fn encoded_len(&self) -> usize {
-        let fixed = match self {
-            Self::Hello(_) | Self::Proof(_) | Self::Mail(_) | Self::Ping => 0,
-            Self::Refused(_) => 1,
-            Self::Call { .. } | Self::Answer { .. } | Self::Lost { .. } | Self::Adopted(_) => 8,
-        };
-        LENGTH_BYTES + 1 + fixed + self.body().len()
-    }
-
-    fn kind(&self) -> u8 {
-        match self {
-            Self::Hello(_) => kind::HELLO,
-            Self::Proof(_) => kind::PROOF,
-            Self::Refused(_) => kind::REFUSED,
-            Self::Mail(_) => kind::MAIL,
-            Self::Call { .. } => kind::CALL,
-            Self::Answer { .. } => kind::ANSWER,
-            Self::Lost { .. } => kind::LOST,
-            Self::Ping => kind::PING,
-            Self::Adopted(_) => kind::ADOPTED,
-        }
+        LENGTH_BYTES + 1 + usize::from(matches!(self, Self::Refused(_))) + self.body().len()
     }
 
     /// Reads what stands after the length field. There is at least one byte.
     fn parse(mut rest: BytesMut) -> Result<Self, FrameError> {
-        let kind = rest.get_u8();
-        let malformed = FrameError::Malformed { kind, bytes: rest.len() };
-        Ok(match kind {
+        Ok(match rest.get_u8() {
             kind::HELLO => Self::Hello(body(rest)),
             kind::PROOF => Self::Proof(body(rest)),
-            kind::MAIL => Self::Mail(body(rest)),
-            kind::CALL if rest.len() >= CALL_BYTES => {
-                Self::Call { call: rest.get_u64_le(), body: body(rest) }
-            }
-            kind::ANSWER if rest.len() >= CALL_BYTES => {
-                Self::Answer { call: rest.get_u64_le(), body: body(rest) }
-            }
-            kind::LOST if rest.len() == CALL_BYTES => Self::Lost { call: rest.get_u64_le() },
-            kind::ADOPTED if rest.len() == 8 => Self::Adopted(ClusterId(rest.get_u64_le())),
             kind::REFUSED if rest.len() == 1 => Self::Refused(rest.get_u8()),
-            kind::PING if rest.is_empty() => Self::Ping,
-            kind::CALL | kind::ANSWER | kind::LOST | kind::ADOPTED => return Err(malformed),
-            kind::REFUSED | kind::PING => return Err(malformed),
+            kind @ kind::REFUSED => {
+                return Err(FrameError::Malformed { kind, bytes: rest.len() });
+            }
+            kind if wire::is_kind(kind) => Self::Link { kind, body: body(rest) },
             unknown => return Err(FrameError::UnknownKind(unknown)),
         })
     }
@@ -199,11 +134,6 @@ impl Decoder {
     /// Begins with a stream whose frames, without their length fields, have at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
         Self { buffer: BytesMut::new(), bytes_max, broken: None }
-    }
-
-    /// From now on frames may be this long. What was fed and not taken stays.
-    pub fn raise(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
     }
 
     /// Takes what arrived.

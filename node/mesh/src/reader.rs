@@ -279,7 +279,9 @@ impl Reader {
     }
 
     fn open(&mut self, lane: Lane, stream: u64, what: What, bytes: u64) -> Result<(), Reason> {
-        if bytes == 0 || stream <= self.last_stream {
+        // What is short goes whole. Each body that is open costs memory besides its bytes, so that very short
+        // ones would be many.
+        if bytes <= FRAGMENT_BYTES_MAX as u64 || stream <= self.last_stream {
             return Err(Reason::Malformed);
         }
         let open_bytes = self.open_bytes.saturating_add(bytes);

@@ -285,6 +285,12 @@ fn put_numbers(out: &mut BytesMut, kind: u8, numbers: &[u64]) {
     numbers.iter().for_each(|number| out.put_u64_le(*number));
 }
 
+/// Whether a byte is the kind of a frame, with a lane.
+pub(crate) fn is_kind(byte: u8) -> bool {
+    let lane = usize::from(byte >> kind::LANE_SHIFT);
+    lane < Lane::ALL.len() && (kind::MAIL..=kind::STAMP).contains(&(byte & kind::MASK))
+}
+
 /// How many bytes the frame at the start of `bytes` has, its length field included; `None` when that has not
 /// arrived yet.
 #[inline]
@@ -304,7 +310,7 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>, WireError> {
 pub fn part_head(bytes: &[u8], length: usize) -> Option<(u64, usize, usize)> {
     const HEAD_BYTES: usize = LENGTH_BYTES + 1 + 8;
     let (stream, _) = bytes.get(LENGTH_BYTES + 1..)?.split_first_chunk()?;
-    let is_part = bytes[LENGTH_BYTES] & kind::MASK == kind::PART;
+    let is_part = bytes[LENGTH_BYTES] == kind::PART;
     is_part.then(|| (u64::from_le_bytes(*stream), HEAD_BYTES, length - HEAD_BYTES))
 }
 
@@ -322,6 +328,10 @@ pub fn read(frame: &[u8]) -> Result<Frame<'_>, WireError> {
     }
     if !(kind::MAIL..=kind::STAMP).contains(&kind) {
         return Err(WireError::UnknownKind(kind));
+    }
+    // One frame, one way to write it: where there is no lane, its bits are zero.
+    if lane.index() != 0 && !matches!(kind, kind::LOST | kind::OPEN | kind::CREDIT) {
+        return Err(malformed);
     }
     let frame = read_rest(kind, lane, &mut rest).ok_or(malformed)?;
     rest.is_empty().then_some(frame).ok_or(malformed)
@@ -341,7 +351,11 @@ fn read_rest<'a>(kind: u8, lane: Lane, rest: &mut &'a [u8]) -> Option<Frame<'a>>
         }
         kind::PART => Frame::Part { stream: number()?, body: std::mem::take(rest) },
         kind::ABORT => Frame::Abort { stream: number()? },
-        kind::LOST => Frame::Lost { lane, call: number()?, unbegun: rest.try_get_u8().ok()? != 0 },
+        kind::LOST => {
+            let call = number()?;
+            let unbegun = rest.try_get_u8().ok().filter(|flag| *flag <= 1)? == 1;
+            Frame::Lost { lane, call, unbegun }
+        }
         kind::CREDIT => Frame::Credit { lane, bytes: rest.try_get_u32_le().ok()? },
         kind::TERMS => {
             let (body_bytes_max, open_bytes_max) = (number()?, number()?);
