@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_consensus::GroupConfig;
+use quorate_discovery::Spec;
 use quorate_mesh::{Channel, Cookies, Limits, TlsFiles};
 use quorate_registry::{RoleError, check_labels};
 use quorate_vocab::NodeName;
+
+use crate::seeds;
 
 /// How a node is to run. Begin with [`Config::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Its data directory.
     pub data: PathBuf,
-    /// Addresses of nodes to look for at the start.
+    /// Where to look for others at the start: addresses, and sources that name addresses (`dns+srv://…`).
     pub join: Vec<String>,
     /// Begin a new cluster once this many nodes see each other; 0 only ever joins one.
     pub expect: usize,
@@ -50,6 +53,9 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// A way to look for others is not understood.
+    #[error("join: {0}")]
+    Join(String),
     /// Voters are counted in odd numbers: an even one more only makes a majority harder.
     #[error("voters is {0}; it must be 1, 3, 5 or 7")]
     Voters(usize),
@@ -98,6 +104,9 @@ impl Config {
             return Err(ConfigError::Voters(self.voters));
         }
         check_labels(&self.labels)?;
+        for join in self.join.iter().filter(|join| seeds::is_source(join)) {
+            Spec::parse(join).map_err(|error| ConfigError::Join(error.to_string()))?;
+        }
         let failover = self.group.election_max * 2 + self.group.heartbeat;
         if self.lease < failover {
             return Err(ConfigError::Lease { lease: self.lease, failover });

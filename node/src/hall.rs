@@ -374,4 +374,19 @@ impl Carrier for Wires {
             _ => NotSent::Unreachable,
         })
     }
+
+    fn room(&self, to: NodeId) -> BoxFuture<'static, ()> {
+        let mesh = self.0.get().cloned();
+        Box::pin(async move {
+            if let Some(mesh) = mesh {
+                mesh.room(to).await;
+            }
+        })
+    }
+
+    fn sever(&self, node: NodeId) {
+        if let Some(mesh) = self.0.get() {
+            mesh.disconnect(node);
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod node;
 mod nodes;
 mod post;
 mod router;
+mod seeds;
 mod sessions;
 mod status;
 mod steward;

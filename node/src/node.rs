@@ -21,7 +21,7 @@ use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::status::{Member, MemberState, Status};
-use crate::{formation, keeper, steward, tenancy};
+use crate::{formation, keeper, seeds, steward, tenancy};
 
 /// One node of a cluster. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -83,9 +83,10 @@ impl Node {
         let hall = Arc::new(Hall::new(config, identity, wires.clone(), group, actors));
         let inbound = Arc::new(Router(Arc::downgrade(&hall)));
         wires.connect(Mesh::start(mesh_config, net, inbound).await?);
-        for address in &hall.config().join {
+        for address in hall.config().join.iter().filter(|join| !seeds::is_source(join)) {
             hall.mesh().greet(address);
         }
+        hall.run(seeds::seek(hall.clone()));
         if hall.config().expect > 0 {
             hall.run(formation::form(hall.clone()));
         }

@@ -100,11 +100,17 @@ impl<M: Message> Addr<M> {
         Err(error)
     }
 
-    /// Sends a message, and waits for room when the mailbox is one that [parks](crate::Capacity::Park) its
-    /// senders. Dropping the future sends nothing.
+    /// Sends a message, and waits for room before: in a near mailbox when it is one that
+    /// [parks](crate::Capacity::Park) its senders, towards a far process on the way there. Dropping the future
+    /// sends nothing.
     pub async fn deliver(&self, message: M) -> Result<(), SendError> {
-        let Way::Near(process) = &self.way else {
-            return self.send(message);
+        let process = match &self.way {
+            Way::Near(process) => process,
+            Way::Far(actors, _) => {
+                actors.room(self.pid.node).await;
+                return self.send(message);
+            }
+            _ => return self.send(message),
         };
         let mut message = Some(message);
         let sent = poll_fn(|cx| process.intake.poll_send(process, &mut message, cx)).await;

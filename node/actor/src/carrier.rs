@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use quorate_env::BoxFuture;
 use quorate_vocab::{Lane, NodeId, Pid, Ref};
 
 use crate::NotSent;
@@ -19,6 +20,11 @@ pub trait Carrier: Send + Sync + 'static {
     /// It is called from wherever a message is sent or an answer is dropped, so it must not hold a lock that
     /// its own callers hold.
     fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent>;
+
+    /// Waits until there may be room for more letters to a node whose queue was full, or no way leads there.
+    fn room(&self, _to: NodeId) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Breaks the link to a node that has gone past all bounds: it does not take what it must be told, or
     /// tells more than anybody can take in. `Actors::lost` is to be told as of any other break; not within

@@ -83,6 +83,11 @@ impl Actors {
         })
     }
 
+    /// Waits until there may be room on the way to another node.
+    pub(crate) async fn room(&self, to: NodeId) {
+        self.0.carrier.room(to).await;
+    }
+
     /// Tells a caller of any node that there will be no answer.
     pub(crate) fn dismiss(&self, route: Route, gone: Gone) {
         if route.node == self.0.node {

@@ -63,7 +63,7 @@ pub struct Limits {
     /// How many bytes may be under way from one peer in each lane: high, normal, bulk.
     pub windows: [u32; 3],
     /// How many bytes may wait to be written to one road. Answers may use as much again, so that a flood of
-    /// mail cannot keep a peer's calls from being answered. A single body may be longer.
+    /// mail cannot keep a peer's calls from being answered. A single body may be longer, when less than half of it waits.
     pub queue_bytes_max: usize,
     /// How many calls of one peer may be under way. Beyond that its callers are told that this node is busy.
     pub calls_max: usize,

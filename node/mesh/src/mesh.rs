@@ -108,6 +108,18 @@ impl Mesh {
         }
     }
 
+    /// Asks at an address no more. A link that came of it stays.
+    pub fn ungreet(&self, address: &str) {
+        self.0.table().ungreet(address);
+    }
+
+    /// Whether the node that answered at a greeted address is linked.
+    pub fn is_linked_at(&self, address: &str) -> bool {
+        let table = self.0.table();
+        let found = table.found(address);
+        found.is_some_and(|node| Road::ALL.iter().any(|road| table.link(node, *road).is_some()))
+    }
+
     /// Where a node can be dialled, when there is a reason to. A changed address replaces the old one, and is
     /// dialled when the present link ends; so does a greeted address at which the node answers later than
     /// this, as what the hall knows may be of an earlier life.

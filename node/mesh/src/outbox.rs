@@ -203,15 +203,19 @@ impl Outbox {
         let _ = self.put(lane, flow_of(call), 0, 2, lost);
     }
 
-    /// Waits until something was written, or the road was closed.
+    /// Waits until less than half of the bound waits, or the road is closed.
     pub(crate) async fn room(&self) {
-        let mut room = pin!(self.room.notified());
-        room.as_mut().enable();
-        let has_room = {
-            let state = self.lock();
-            state.phase == Phase::Closed || state.bytes * 2 < self.bytes_max
-        };
-        if !has_room {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before the look, so that room which is made right after it is not missed.
+            room.as_mut().enable();
+            let has_room = {
+                let state = self.lock();
+                state.phase == Phase::Closed || state.bytes * 2 < self.bytes_max
+            };
+            if has_room {
+                return;
+            }
             room.await;
         }
     }
@@ -396,8 +400,9 @@ impl Outbox {
             let bytes_max = usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX);
             return Err(SendError::TooLong { bytes, bytes_max });
         }
-        // A body may be longer than the bound, where nothing else waits.
-        if state.bytes > 0 && state.bytes + bytes > self.bytes_max * share {
+        // A body may be longer than the bound, where little else waits: who waited for room finds some.
+        let bytes_max = self.bytes_max * share;
+        if state.bytes * 2 >= bytes_max && state.bytes + bytes > bytes_max {
             return Err(SendError::Full);
         }
         let home = state.home_of(flow).unwrap_or(lane);

@@ -464,6 +464,11 @@ impl Table {
         Some(seen)
     }
 
+    /// An address is asked no more.
+    pub(crate) fn ungreet(&mut self, address: &str) {
+        self.greets.remove(address);
+    }
+
     /// Who was found at a greeted address.
     pub(crate) fn found(&self, address: &str) -> Option<NodeId> {
         self.greets.get(address)?.found

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate::{Config, Cookie, Cookies, GroupConfig, Limits, NodeName, TlsFiles};
+use quorate_discovery::Spec;
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -36,7 +37,6 @@ const KEYS: [&str; 16] = [
 ];
 
 /// A list of addresses in a file is not longer.
-const LIST_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Everything that an agent starts from.
 pub(crate) struct Settings {
@@ -265,41 +265,14 @@ fn tls_files(
     }
 }
 
-/// Where to look for the others, lists in files included.
+/// Where to look for the others: addresses, and sources of addresses.
 fn addresses(join: &[String]) -> Result<Vec<String>, Fail> {
-    let mut found = Vec::new();
-    for entry in join.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()) {
-        if let Some(file) = entry.strip_prefix("file://") {
-            let doing = || format!("reading the list of nodes {file}");
-            let long = std::fs::metadata(file).map_err(Fail::io(doing()))?.len() > LIST_BYTES_MAX;
-            if long {
-                return Err(bad(format!("{file} is too long for a list of nodes")));
-            }
-            let list = std::fs::read_to_string(file).map_err(Fail::io(doing()))?;
-            let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
-            let inside =
-                lines.flat_map(|line| line.split([',', ' ', '\t'])).filter(|one| !one.is_empty());
-            for one in inside {
-                found.push(address(one)?);
-            }
-        } else {
-            found.push(address(entry)?);
-        }
-    }
-    Ok(found)
-}
-
-fn address(entry: &str) -> Result<String, Fail> {
-    if entry.contains("://") {
-        let why = format!("join: `{entry}` is not understood by this release");
-        return Err(bad(why).next("name addresses (HOST:PORT) or file://LIST"));
-    }
-    match entry.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(entry.to_owned())
-        }
-        _ => Err(bad(format!("join: `{entry}` is not HOST:PORT"))),
-    }
+    let entries = join.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty());
+    let understood = |entry: &str| match Spec::parse(entry) {
+        Ok(_) => Ok(entry.to_owned()),
+        Err(error) => Err(bad(format!("join: {error}"))),
+    };
+    entries.map(understood).collect()
 }
 
 fn is_loopback(what: &str, address: &str) -> Result<bool, Fail> {
@@ -388,15 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn others_are_looked_for_at_addresses_and_in_lists() {
-        let dir = tempfile::tempdir().unwrap();
-        let list = dir.path().join("nodes");
-        std::fs::write(&list, "# ours\n10.0.0.1:4747\n10.0.0.2:4747, n3:4747 # the third\n\n")
-            .unwrap();
-        let found =
-            addresses(&[format!("file://{}", list.display()), "n4:1".into(), String::new()]);
-        assert_eq!(found.unwrap(), ["10.0.0.1:4747", "10.0.0.2:4747", "n3:4747", "n4:1"]);
-        for wrong in ["dns+srv://x", "n1", ":1", "n1:99999"] {
+    fn others_are_looked_for_at_addresses_and_where_sources_say() {
+        let join = ["10.0.0.1:4747", " n4:1 ", "", "file:///nodes", "dns://nodes.local:4747"];
+        let found = addresses(&join.map(str::to_owned));
+        assert_eq!(
+            found.unwrap(),
+            ["10.0.0.1:4747", "n4:1", "file:///nodes", "dns://nodes.local:4747"]
+        );
+        for wrong in ["ftp://x", "dns+srv://", "n1", ":1", "n1:99999"] {
             assert!(addresses(&[wrong.into()]).unwrap_err().is(code::BAD_SETTING), "{wrong}");
         }
     }
