@@ -8,8 +8,8 @@
 //!    | <------------- Proof(verdict, mac) ----   |
 //! ```
 //!
-//! A mac is HMAC-SHA-256 under a secret, over the role of who proves, the verdict, and the hash of both
-//! hellos as they came and of the channel they came over. So what was recorded fits no other handshake (both
+//! A mac is HMAC-SHA-256 under a secret, over the role of who proves, the number of macs or the verdict, and the
+//! hash of both hellos as they came, of the channel they came over, and, in the answer, of the dialler's proof. So what was recorded fits no other handshake (both
 //! nonces are in it), what is sent back proves nothing (the roles are in it), what is carried from one
 //! connection to another, or from a secured one to a plain one, fits neither (the channel is in it), and whoever
 //! alters one byte of a hello, to take a version or a feature away, breaks both proofs. The dialler proves
@@ -226,10 +226,12 @@ impl Handshake {
                 judge(Moment::Claimed, &accord)?;
                 let transcript = transcript(&self.ours_raw, raw, self.keys.channel.as_ref());
                 let mut macs = BytesMut::with_capacity(Cookies::VALID_MAX * MAC_BYTES);
+                let count = self.keys.secrets().count() as u8;
                 for secret in self.keys.secrets() {
-                    let mac = mac(secret, Role::Dialler, WELCOME, &transcript);
+                    let mac = mac(secret, Role::Dialler, count, &transcript);
                     macs.put_slice(&mac.finalize().into_bytes());
                 }
+                let transcript = with_proof(&transcript, &macs);
                 Frame::Proof(macs.freeze()).encode(out);
                 transcript
             }
@@ -279,11 +281,11 @@ impl Handshake {
                 let shared = self.keys.shared(proof, transcript).ok_or(Reason::BadProof)?;
                 let verdict = judge(Moment::Proven, accord);
                 let code = verdict.map_or_else(Reason::code, |()| WELCOME);
-                let mac = mac(shared, Role::Acceptor, code, transcript);
-                let mut proof = BytesMut::with_capacity(1 + MAC_BYTES);
-                proof.put_u8(code);
-                proof.put_slice(&mac.finalize().into_bytes());
-                Frame::Proof(proof.freeze()).encode(out);
+                let mac = mac(shared, Role::Acceptor, code, &with_proof(transcript, proof));
+                let mut answer = BytesMut::with_capacity(1 + MAC_BYTES);
+                answer.put_u8(code);
+                answer.put_slice(&mac.finalize().into_bytes());
+                Frame::Proof(answer.freeze()).encode(out);
                 verdict.map_err(Failure::from)
             }
             Role::Dialler => {
@@ -317,13 +319,15 @@ impl Keys {
 
     /// The best secret that a dialler's macs show to be shared.
     fn shared(&self, macs: &[u8], transcript: &[u8; 32]) -> Option<&[u8]> {
-        if macs.len() > Cookies::VALID_MAX * MAC_BYTES {
+        let (macs, rest) = macs.as_chunks::<MAC_BYTES>();
+        if macs.len() > Cookies::VALID_MAX || !rest.is_empty() {
             return None;
         }
+        let count = macs.len() as u8;
         self.secrets().find(|secret| {
-            macs.chunks(MAC_BYTES).any(|theirs| {
-                mac(secret, Role::Dialler, WELCOME, transcript).verify_slice(theirs).is_ok()
-            })
+            let is_mac =
+                |theirs| mac(secret, Role::Dialler, count, transcript).verify_slice(theirs);
+            macs.iter().any(|theirs| is_mac(theirs).is_ok())
         })
     }
 }
@@ -334,14 +338,14 @@ impl From<Cookie> for Keys {
     }
 }
 
-fn mac(secret: &[u8], prover: Role, verdict: u8, transcript: &[u8; 32]) -> Hmac<Sha256> {
+fn mac(secret: &[u8], prover: Role, says: u8, transcript: &[u8; 32]) -> Hmac<Sha256> {
     let label: &[u8] = match prover {
         Role::Dialler => b"quorate mesh 1: the dialler knows",
         Role::Acceptor => b"quorate mesh 1: the acceptor knows",
     };
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.update(label);
-    mac.update(&[verdict]);
+    mac.update(&[says]);
     mac.update(transcript);
     mac
 }
@@ -355,6 +359,15 @@ fn transcript(dialler: &[u8], acceptor: &[u8], channel: Option<&Secured>) -> [u8
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
+    hash.finalize().into()
+}
+
+/// What the acceptor proves: the transcript, and the dialler's proof as it came. A mac under a cookie that the
+/// acceptor does not have may have been altered on the way; then the dialler sees it here.
+fn with_proof(transcript: &[u8; 32], proof: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(transcript);
+    hash.update(proof);
     hash.finalize().into()
 }
 

@@ -189,33 +189,66 @@ fn a_recorded_handshake_fits_no_other_connection() {
 
 #[test]
 fn one_altered_byte_anywhere_and_the_two_do_not_agree() {
-    let messages = recorded();
-    for (message, honest) in messages.iter().enumerate() {
-        for at in 0..honest.len() {
-            for flip in [1_u8, 0x80, 0xff] {
-                let alter = |now: usize, bytes: &BytesMut| {
-                    let mut bytes = bytes.clone();
-                    if now == message {
-                        bytes[at] ^= flip;
-                    }
-                    bytes
-                };
-                assert!(!both_agree(alter), "message {message}, byte {at}, {flip:#x}");
+    let [a, b] = ["a", "b"].map(|text| Cookie::new(text.repeat(16)).unwrap());
+    let one = Cookies::from(a.clone());
+    let two = Cookies::new(b, Some(a));
+    // Also where the acceptor cannot check all that the dialler proves.
+    for (dialler, acceptor) in [(&one, &one), (&two, &two), (&two, &one)] {
+        let honest = agree(dialler, acceptor, |_, bytes| bytes.clone());
+        assert!(honest.1, "unaltered they agree");
+        for (message, honest) in honest.0.iter().enumerate() {
+            for at in 0..honest.len() {
+                for flip in [1_u8, 0x80, 0xff] {
+                    let alter = |now: usize, bytes: &BytesMut| {
+                        let mut bytes = bytes.clone();
+                        if now == message {
+                            bytes[at] ^= flip;
+                        }
+                        bytes
+                    };
+                    let (_, agree) = agree(dialler, acceptor, alter);
+                    assert!(!agree, "message {message}, byte {at}, {flip:#x}");
+                }
             }
         }
     }
-    assert!(both_agree(|_, bytes| bytes.clone()), "and unaltered they do");
 }
 
-/// Whether the dialler, who has the last word, and the acceptor both succeed with this on the wire.
-fn both_agree(alter: impl Fn(usize, &BytesMut) -> BytesMut) -> bool {
-    let (mut dialler, first) = dial(hello(1), cookie());
-    let mut acceptor = accept(hello(2));
+/// What is said with this on the wire, and whether the dialler, who has the last word, and the acceptor both
+/// succeed.
+fn agree(
+    dialler: &Cookies,
+    acceptor: &Cookies,
+    alter: impl Fn(usize, &BytesMut) -> BytesMut,
+) -> ([BytesMut; 4], bool) {
+    let (mut dialler, first) = dial(hello(1), Keys::new(dialler, None));
+    let mut acceptor = Side(Handshake::accept(hello(2), Keys::new(acceptor, None)));
     let (_, second) = acceptor.hear(&alter(0, &first));
     let (_, third) = dialler.hear(&alter(1, &second));
     let (accepted, fourth) = acceptor.hear(&alter(2, &third));
     let (dialled, _) = dialler.hear(&alter(3, &fourth));
-    matches!((accepted, dialled), (Ok(Some(_)), Ok(Some(_))))
+    let agree = matches!((accepted, dialled), (Ok(Some(_)), Ok(Some(_))));
+    ([first, second, third, fourth], agree)
+}
+
+#[test]
+fn no_mac_can_be_added_to_a_proof_or_taken_from_it() {
+    let [a, b] = ["a", "b"].map(|text| Cookie::new(text.repeat(16)).unwrap());
+    let two = Cookies::new(b, Some(a));
+    let (mut dialler, first) = dial(hello(1), Keys::new(&two, None));
+    let accept = || Side(Handshake::accept(hello(2), Keys::new(&two, None)));
+    let (_, second) = accept().hear(&first);
+    let (_, third) = dialler.hear(&second);
+    let macs = &third[5..];
+    assert_eq!(macs.len(), 64);
+    // Taken away, so that both fall back to the older cookie; or something put behind them.
+    for forged in [&macs[32..], &macs[..32], &macs[..63], &[macs, &[0]].concat(), &[]] {
+        let mut acceptor = accept();
+        let _ = acceptor.hear(&first);
+        let mut proof = BytesMut::new();
+        Frame::Proof(Bytes::copy_from_slice(forged)).encode(&mut proof);
+        assert_eq!(reason(acceptor.hear(&proof).0), Reason::BadProof);
+    }
 }
 
 #[test]
