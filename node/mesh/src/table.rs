@@ -184,6 +184,10 @@ impl Table {
         if self.cluster.zip(hello.cluster).is_some_and(|(ours, theirs)| ours != theirs) {
             return Err(Reason::OtherCluster);
         }
+        if link.dialled_by == self.me && !self.entries.contains_key(&link.node) {
+            // It was forgotten while this node was about to link to it.
+            return Err(Reason::Forgotten);
+        }
         self.make_room_for(link.node)?;
         let entry = self.entries.entry(link.node).or_default();
         if let Some(shown) = &entry.shown {

@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use quorate_env::Secured;
-use quorate_mesh::frame::{Decoder, Frame};
+use quorate_mesh::frame::Frame;
 use quorate_mesh::handshake::{Accord, Failure, Handshake, Keys, Moment};
 use quorate_mesh::hello::{self, Hello};
-use quorate_mesh::{Cookie, Cookies, Reason, Road};
+use quorate_mesh::{Cookie, Cookies, Reason, Road, wire};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
 fn cookie() -> Cookie {
@@ -114,11 +114,11 @@ fn it_goes_on_byte_by_byte_and_keeps_what_comes_after_it() {
     let (_, third) = hear_slowly(&mut dialler, &second);
     let (accepted, mut fourth) = hear_slowly(&mut acceptor, &third);
     assert!(matches!(accepted, Ok(Some(_))));
-    Frame::Ping.encode(&mut fourth);
+    wire::Frame::Stay.encode(&mut fourth);
     let (dialled, _) = dialler.hear(&fourth);
     assert!(matches!(dialled, Ok(Some(_))));
-    let mut decoder: Decoder = dialler.0.into_decoder();
-    assert_eq!(decoder.take(), Ok(Some(Frame::Ping)));
+    let rest = dialler.0.into_decoder().into_rest();
+    assert_eq!(wire::read(&rest), Ok(wire::Frame::Stay));
 }
 
 #[test]
@@ -359,18 +359,14 @@ fn a_dialler_that_no_longer_wants_keeps_its_proof() {
 #[test]
 fn nothing_but_the_due_frame_is_heard_before_the_proof() {
     let body = || Bytes::from_static(b"body");
+    let of_a_link =
+        (16..=31).map(|kind| (Frame::Link { kind, body: body() }, Reason::Unauthenticated));
     let early = [
-        (Frame::Mail(body()), Reason::Unauthenticated),
-        (Frame::Call { call: 1, body: body() }, Reason::Unauthenticated),
-        (Frame::Answer { call: 1, body: body() }, Reason::Unauthenticated),
-        (Frame::Lost { call: 1 }, Reason::Unauthenticated),
-        (Frame::Ping, Reason::Unauthenticated),
-        (Frame::Adopted(ClusterId(1)), Reason::Unauthenticated),
         (Frame::Proof(body()), Reason::Unexpected),
         (Frame::Hello(body()), Reason::NotOurs),
         (Frame::Refused(1), Reason::Refused),
     ];
-    for (frame, expected) in early {
+    for (frame, expected) in of_a_link.chain(early) {
         let mut wire = BytesMut::new();
         frame.encode(&mut wire);
         assert_eq!(reason(accept(hello(2)).hear(&wire).0), expected, "{frame:?} first");

@@ -115,14 +115,7 @@ async fn whatever_a_stranger_says_first_ends_it_with_the_right_reason() {
 async fn every_kind_of_frame_before_the_proof_is_refused() {
     let town = Town::new(patient(1, 1)).await;
     let body = || Bytes::from_static(b"body");
-    let early = [
-        Frame::Mail(body()),
-        Frame::Call { call: 1, body: body() },
-        Frame::Answer { call: 1, body: body() },
-        Frame::Lost { call: 1 },
-        Frame::Ping,
-        Frame::Adopted(ClusterId(9)),
-    ];
+    let early = (16..=31).map(|kind| Frame::Link { kind, body: body() });
     let hello = wire(&Frame::Hello(hello::encode(&claims())));
     for frame in early {
         town.says(&wire(&frame), Reason::Unauthenticated).await;

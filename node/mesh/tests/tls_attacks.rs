@@ -267,8 +267,8 @@ async fn frames_and_guesses_before_the_proof_are_refused_over_tls_too() {
     let hello = Frame::Hello(hello::encode(&claims("stranger")));
     let body = Bytes::from_static(b"body");
     for (frames, reason) in [
-        (vec![Frame::Mail(body.clone())], Reason::Unauthenticated),
-        (vec![hello.clone(), Frame::Mail(body)], Reason::Unauthenticated),
+        (vec![Frame::Link { kind: 16, body: body.clone() }], Reason::Unauthenticated),
+        (vec![hello.clone(), Frame::Link { kind: 16, body }], Reason::Unauthenticated),
         (vec![hello.clone(), hello.clone()], Reason::Unexpected),
         (vec![hello, Frame::Proof(vec![0; 32].into())], Reason::BadProof),
     ] {

@@ -36,8 +36,6 @@ const KEYS: [&str; 16] = [
     "log",
 ];
 
-/// A list of addresses in a file is not longer.
-
 /// Everything that an agent starts from.
 pub(crate) struct Settings {
     pub(crate) config: Config,

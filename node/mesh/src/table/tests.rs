@@ -66,6 +66,7 @@ fn of_two_links_the_one_that_the_smaller_node_dialled_stays_whichever_came_first
     let peer = hello(9, 1);
     let (ours, theirs) = (ME.0, 9);
     let mut first_ours = table();
+    first_ours.learn(NodeId(9), "host:9");
     enter(&mut first_ours, &peer, Road::Data, ours).unwrap();
     assert_eq!(enter(&mut first_ours, &peer, Road::Data, theirs).unwrap_err(), Reason::Duplicate);
     let mut first_theirs = table();
@@ -148,6 +149,8 @@ fn up_and_down_of_a_road_take_turns_whatever_ends_a_link() {
     table.forget(NodeId(9));
     table.forget(NodeId(9));
     assert!(table.peers().is_empty());
+    let ours = enter(&mut table, &peer, Road::Data, ME.0);
+    assert_eq!(ours.unwrap_err(), Reason::Forgotten, "nobody is to be dialled there");
     // It is back before its old link has ended.
     let third = link(&peer, Road::Data, NodeId(9));
     let place = table.admit(&third, &peer).unwrap();
@@ -311,6 +314,7 @@ fn a_node_that_cannot_be_reached_rests_longer_each_time() {
 #[test]
 fn what_was_held_back_while_a_road_closed_goes_over_the_next_and_an_empty_one_is_let_go() {
     let (mut table, peer) = (table(), hello(9, 1));
+    table.learn(NodeId(9), "host:9");
     for holds_back in [false, true] {
         let link = enter(&mut table, &peer, Road::Data, ME.0).unwrap();
         let outbox = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().outbox;

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_env::{BoxFuture, Listener, Net, Stream, sleep, spawn, timeout};
+use quorate_env::{BoxFuture, Life, LifeConfig, Listener, Net, Stream, sleep, spawn, timeout};
+pub use quorate_mesh::MeshConfig;
 use quorate_mesh::pulse::Verdict;
-use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road};
+use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, Peer, Reason, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -227,14 +228,43 @@ pub fn takes_turns(seen: &[Seen]) -> bool {
     })
 }
 
+/// Runs a story in virtual time, on clocks that go with it: what takes minutes in it takes none.
+pub fn world<F: Future>(seed: u64, story: impl FnOnce() -> F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()))
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let life = Life::begin(LifeConfig {
+            seed,
+            clock_rate: 1.0,
+            deferrals_per_mille: 0,
+            origin: tokio_now(),
+            wall_skew_nanos: 0,
+        });
+        life.scope(async { story().await }).await
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "what the clocks of a world count from")]
+pub fn tokio_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// A net in memory. An address is a name; every byte takes `latency`; a cut holds bytes back, silently,
-/// until it heals.
+/// until it heals; a drip lets one byte through at a time.
 #[derive(Clone)]
 pub struct Lab(Arc<LabInner>);
 
 struct LabInner {
     doors: Mutex<BTreeMap<String, mpsc::Sender<(Stream, String)>>>,
     cut: watch::Sender<bool>,
+    /// Connections to these addresses are cut, too.
+    cut_doors: watch::Sender<BTreeSet<String>>,
+    /// How long each single byte takes while the net drips.
+    drip: watch::Sender<Option<Duration>>,
     broken: watch::Sender<u64>,
     latency: Duration,
     opened: watch::Sender<u64>,
@@ -245,6 +275,8 @@ impl Lab {
         Self(Arc::new(LabInner {
             doors: Mutex::default(),
             cut: watch::Sender::new(false),
+            cut_doors: watch::Sender::default(),
+            drip: watch::Sender::new(None),
             broken: watch::Sender::new(0),
             latency,
             opened: watch::Sender::new(0),
@@ -255,35 +287,69 @@ impl Lab {
         self.0.cut.send_replace(is_cut);
     }
 
+    /// Cuts all connections that were dialled to an address, both ways.
+    pub fn cut_door(&self, address: &str, is_cut: bool) {
+        self.0.cut_doors.send_modify(|doors| {
+            if is_cut {
+                doors.insert(address.to_owned());
+            } else {
+                doors.remove(address);
+            }
+        });
+    }
+
+    /// From now on every single byte takes so long.
+    pub fn drip(&self, each: Option<Duration>) {
+        self.0.drip.send_replace(each);
+    }
+
+    /// How many connections were opened so far.
+    pub fn opened(&self) -> u64 {
+        *self.0.opened.borrow()
+    }
+
+    async fn passes(&self, door: &str) {
+        let _ = self.0.cut.subscribe().wait_for(|is_cut| !is_cut).await;
+        let _ = self.0.cut_doors.subscribe().wait_for(|doors| !doors.contains(door)).await;
+    }
+
     /// Breaks every connection that is open.
     pub fn reset(&self) {
         self.0.broken.send_modify(|times| *times += 1);
     }
 
-    fn wire(&self) -> (Stream, Stream) {
+    fn wire(&self, door: &str) -> (Stream, Stream) {
         let (near, near_end) = tokio::io::duplex(64 * 1024);
         let (far, far_end) = tokio::io::duplex(64 * 1024);
         let (near_out, near_in) = tokio::io::split(near_end);
         let (far_out, far_in) = tokio::io::split(far_end);
-        spawn(self.clone().carry(near_out, far_in));
-        spawn(self.clone().carry(far_out, near_in));
+        spawn(self.clone().carry(door.to_owned(), near_out, far_in));
+        spawn(self.clone().carry(door.to_owned(), far_out, near_in));
         (stream(near), stream(far))
     }
 
-    async fn carry(self, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
-        let (mut cut, mut broken) = (self.0.cut.subscribe(), self.0.broken.subscribe());
+    async fn carry(
+        self,
+        door: String,
+        mut from: ReadHalf<DuplexStream>,
+        mut to: WriteHalf<DuplexStream>,
+    ) {
+        let mut broken = self.0.broken.subscribe();
         broken.mark_unchanged();
         let carries = async {
             let mut bytes = vec![0; 64 * 1024];
-            while let Ok(read @ 1..) = from.read(&mut bytes).await {
-                sleep(self.0.latency).await;
-                let _ = cut.wait_for(|is_cut| !is_cut).await;
+            loop {
+                let drip = *self.0.drip.borrow();
+                let most = if drip.is_some() { 1 } else { bytes.len() };
+                let Ok(read @ 1..) = from.read(&mut bytes[..most]).await else { break };
+                sleep(drip.unwrap_or(self.0.latency)).await;
+                self.passes(&door).await;
                 if to.write_all(&bytes[..read]).await.is_err() {
                     return;
                 }
             }
             // An end is news as well, and a cut lets no news through.
-            let _ = cut.wait_for(|is_cut| !is_cut).await;
+            self.passes(&door).await;
         };
         tokio::select! {
             biased;
@@ -312,8 +378,8 @@ impl Net for Lab {
         Box::pin(async move {
             let door = self.0.doors.lock().unwrap().get(address).cloned();
             let door = door.ok_or(io::ErrorKind::ConnectionRefused)?;
-            let _ = self.0.cut.subscribe().wait_for(|is_cut| !is_cut).await;
-            let (near, far) = self.wire();
+            self.passes(address).await;
+            let (near, far) = self.wire(address);
             self.0.opened.send_modify(|opened| *opened += 1);
             let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
             door.send((far, "lab:1".to_owned())).await.map_err(refused)?;
