@@ -3,12 +3,14 @@
 mod frame;
 mod handshake;
 mod journal;
+mod reader;
 mod snapshot;
 mod wire;
 
 pub use frame::Frames;
 pub use handshake::Handshakes;
 pub use journal::Journals;
+pub use reader::Readers;
 pub use snapshot::Snapshots;
 pub use wire::Wire;
 
@@ -19,6 +21,7 @@ pub fn all() -> Vec<Box<dyn Target>> {
     vec![
         Box::new(Frames::new()),
         Box::new(Handshakes::new()),
+        Box::new(Readers::new()),
         Box::new(Snapshots::new()),
         Box::new(Wire::new()),
         Box::new(Journals::new()),
