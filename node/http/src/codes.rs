@@ -256,11 +256,13 @@ codes! {
     IS_THERE 512 0 NotDone:
         "it is there already";
         "Nothing was written; what is there stays.";
-        "A second `quorate ca init` needs another --dir; a node's next certificate comes from `quorate ca renew`."
+        "A second `quorate ca init` needs another --dir; a node's next certificate comes from \
+         `quorate ca renew`."
     NO_CA 513 0 NotDone:
         "there is no such CA, or no such node in it";
         "Nothing was written.";
-        "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's certificate."
+        "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's \
+         certificate."
 }
 
 #[cfg(test)]

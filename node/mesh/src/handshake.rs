@@ -8,12 +8,13 @@
 //!    | <------------- Proof(verdict, mac) ----   |
 //! ```
 //!
-//! A mac is HMAC-SHA-256 under a secret, over the role of who proves, the number of macs or the verdict, and the
-//! hash of both hellos as they came, of the channel they came over, and, in the answer, of the dialler's proof. So what was recorded fits no other handshake (both
-//! nonces are in it), what is sent back proves nothing (the roles are in it), what is carried from one
-//! connection to another, or from a secured one to a plain one, fits neither (the channel is in it), and whoever
-//! alters one byte of a hello, to take a version or a feature away, breaks both proofs. The dialler proves
-//! first: who cannot is told nothing but a hello, which is no secret (id, name, address, cluster).
+//! A mac is HMAC-SHA-256 under a secret, over the role of who proves, the number of macs or the verdict,
+//! and the hash of both hellos as they came, of the channel they came over, and, in the answer, of the
+//! dialler's proof. So what was recorded fits no other handshake (both nonces are in it), what is sent back
+//! proves nothing (the roles are in it), what is carried from one connection to another, or from a secured
+//! one to a plain one, fits neither (the channel is in it), and whoever alters one byte of a hello, to take
+//! a version or a feature away, breaks both proofs. The dialler proves first: who cannot is told nothing
+//! but a hello, which is no secret (id, name, address, cluster).
 //!
 //! The secret is a cookie. While two are valid the dialler sends a mac under each, the newest first, and the
 //! acceptor answers under the newest that they share: so a node that has only the old one, or only the new
@@ -350,8 +351,8 @@ fn mac(secret: &[u8], prover: Role, says: u8, transcript: &[u8; 32]) -> Hmac<Sha
     mac
 }
 
-/// The hash of both hellos and of the channel. The lengths are in it, so that no byte can be moved from one to
-/// the other.
+/// The hash of both hellos and of the channel. The lengths are in it, so that no byte can be moved from one
+/// to the other.
 fn transcript(dialler: &[u8], acceptor: &[u8], channel: Option<&Secured>) -> [u8; 32] {
     let mut hash = Sha256::new();
     let exporter = channel.map_or(&[][..], |channel| &channel.exporter);
@@ -362,8 +363,8 @@ fn transcript(dialler: &[u8], acceptor: &[u8], channel: Option<&Secured>) -> [u8
     hash.finalize().into()
 }
 
-/// What the acceptor proves: the transcript, and the dialler's proof as it came. A mac under a cookie that the
-/// acceptor does not have may have been altered on the way; then the dialler sees it here.
+/// What the acceptor proves: the transcript, and the dialler's proof as it came. A mac under a cookie that
+/// the acceptor does not have may have been altered on the way; then the dialler sees it here.
 fn with_proof(transcript: &[u8; 32], proof: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(transcript);

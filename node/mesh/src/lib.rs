@@ -11,9 +11,9 @@
 //!
 //! Not here: Raft, actors, membership, names. The mesh does not know why bodies are sent, and it does not
 //! decide who belongs to the cluster; it dials whom it is told to and lets in who proves to belong, by a
-//! cookie, by a certificate, or by both. Without [`Tls`] a link is authenticated when it opens and is plain text
-//! after that, so whoever can alter packets on the way can alter frames; the config has to say that nobody
-//! can.
+//! cookie, by a certificate, or by both. Without [`Tls`] a link is authenticated when it opens and is plain
+//! text after that, so whoever can alter packets on the way can alter frames; the config has to say that
+//! nobody can.
 //!
 //! Invariants: the mesh's part of I12. Within one link, mail keeps its order and comes at most once; when a
 //! link of a peer that was met breaks, the peer is told to have [parted](Inbound::parted) before it is met

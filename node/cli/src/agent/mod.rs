@@ -60,11 +60,12 @@ pub(crate) struct Args {
     /// How long a node may be silent before the cluster takes it for dead [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = span::parse, env = "QUORATE_LEASE")]
     lease: Option<Duration>,
-    /// The secret that all nodes share (mode 0600), and below it the one before while that is still valid; read
-    /// again when it changes [default, on loopback only: ~/.quorate/cookie]
+    /// The secret that all nodes share (mode 0600), and below it the one before while that is still valid;
+    /// read again when it changes [default, on loopback only: ~/.quorate/cookie]
     #[arg(long, value_name = "FILE", env = "QUORATE_COOKIE_FILE")]
     cookie_file: Option<PathBuf>,
-    /// This node's certificate, from `quorate ca issue`; read again when it changes. With it no cookie is needed
+    /// This node's certificate, from `quorate ca issue`; read again when it changes. With it no cookie is
+    /// needed
     #[arg(long, value_name = "FILE", env = "QUORATE_TLS_CERT")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (mode 0600)

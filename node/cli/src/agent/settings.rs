@@ -123,8 +123,8 @@ impl Settings {
         );
         if self.config.insecure {
             tracing::warn!(
-                "connections between nodes are plain: whoever can alter packets on the way can alter what they \
-                 carry; `quorate ca` makes certificates for --tls-cert, --tls-key and --tls-ca"
+                "connections between nodes are plain: whoever can alter packets on the way can alter \
+                 what they carry; `quorate ca` makes certificates for --tls-cert, --tls-key and --tls-ca"
             );
         }
         if *expect == 0 && join.is_empty() {

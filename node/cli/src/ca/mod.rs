@@ -1,11 +1,11 @@
-//! `quorate ca`: a certificate authority in a directory, for clusters that have no other. It makes a CA, issues a
-//! certificate to each node, and issues it anew before it ends.
+//! `quorate ca`: a certificate authority in a directory, for clusters that have no other. It makes a CA,
+//! issues a certificate to each node, and issues it anew before it ends.
 //!
-//! Private keys are written with mode 0600 and are never shown. What was issued is written down beside the CA, so
-//! that a renewal needs to be told nothing but the node's name.
+//! Private keys are written with mode 0600 and are never shown. What was issued is written down beside the
+//! CA, so that a renewal needs to be told nothing but the node's name.
 //!
-//! Not here: lists of withdrawn certificates. A certificate lives for 90 days; a key that was lost before that
-//! is shut out by a new CA; `--help` says how the two are valid at once for a while.
+//! Not here: lists of withdrawn certificates. A certificate lives for 90 days; a key that was lost before
+//! that is shut out by a new CA; `--help` says how the two are valid at once for a while.
 
 mod authority;
 
@@ -126,7 +126,8 @@ fn tell(format: Format, dir: &Path, issued: &Issued) -> Done {
         output::talk("it ends with the CA, which is sooner than was asked");
     }
     output::talk(&format!(
-        "Copy the three files to {node}, node.key readable by its agent alone (mode 0600), and start that with\n\
+        "Copy the three files to {node}, node.key readable by its agent alone (mode 0600), and start \
+         that with\n\
          \x20 --name {node} --tls-cert node.crt --tls-key node.key --tls-ca ca.crt\n\
          An agent that runs already takes them up by itself. It ends on {ends}; before that:\n\
          \x20 quorate ca renew --dir {} --node {node}",

@@ -100,8 +100,8 @@ pub(super) struct Sides {
 }
 
 impl Identity {
-    /// Reads the files of a node. They have to fit together: the key to the certificate, and that to the node,
-    /// to the CA and to now.
+    /// Reads the files of a node. They have to fit together: the key to the certificate, and that to the
+    /// node, to the CA and to now.
     pub fn load(files: TlsFiles, node: &NodeName) -> Result<Self, TlsError> {
         let looked = files.look();
         let sides = Arc::new(Sides::read(&files, node)?);

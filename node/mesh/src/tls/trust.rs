@@ -1,7 +1,7 @@
 //! Whom to trust, and who that is: chains to the mesh's CA, and the node that a certificate is for.
 //!
-//! A certificate names its node by one URI, `quorate://MESH/NODE`. `MESH` keeps apart the meshes of one CA, say
-//! of a company: certificates of staging open nothing in production. Host names and addresses in a
+//! A certificate names its node by one URI, `quorate://MESH/NODE`. `MESH` keeps apart the meshes of one CA,
+//! say of a company: certificates of staging open nothing in production. Host names and addresses in a
 //! certificate are for others to look at.
 
 use std::sync::Arc;

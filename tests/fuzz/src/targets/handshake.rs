@@ -1,4 +1,5 @@
-//! What a stranger may say before it has proved anything: to each side of a handshake, with every kind of key.
+//! What a stranger may say before it has proved anything: to each side of a handshake, with every kind of
+//! key.
 //!
 //! What must hold: nobody gets in but by the very bytes of somebody who knew the secret of this connection; a
 //! stranger is told no more than a hello and a refusal; and it ends the same, whatever pieces the bytes came
@@ -96,8 +97,8 @@ impl Door {
     fn ours(self) -> (Handshake, BytesMut) {
         let (mut first, keys) = (BytesMut::new(), self.keys("theirs"));
         let ours = match self.is_acceptor() {
-            true => Handshake::accept(claims("ours", 2), keys),
-            false => Handshake::dial(claims("ours", 2), keys, None, &mut first),
+            true => Handshake::accept(self.claims("ours", 2), keys),
+            false => Handshake::dial(self.claims("ours", 2), keys, None, &mut first),
         };
         (ours, first)
     }
@@ -116,8 +117,8 @@ impl Door {
         (Ok(false), out.len())
     }
 
-    /// Whether that is what somebody says who knows a secret. Of two macs one is enough: the other may be of a
-    /// cookie that is not known here, and whoever altered it is found out by the dialler.
+    /// Whether that is what somebody says who knows a secret. Of two macs one is enough: the other may be
+    /// of a cookie that is not known here, and whoever altered it is found out by the dialler.
     fn is_honest(self, said: &[u8], honest: &[u8]) -> bool {
         let proofs = if self.is_acceptor() && self.0 / 2 == 1 { 2 } else { 1 };
         let Some((said, rest)) = said
@@ -139,8 +140,8 @@ impl Door {
         let (mut said, keys) = (BytesMut::from(&[self.0][..]), self.keys("ours"));
         let mut saying = BytesMut::new();
         let mut theirs = match self.is_acceptor() {
-            true => Handshake::dial(claims("theirs", 1), keys, None, &mut saying),
-            false => Handshake::accept(claims("theirs", 1), keys),
+            true => Handshake::dial(self.claims("theirs", 1), keys, None, &mut saying),
+            false => Handshake::accept(self.claims("theirs", 1), keys),
         };
         let mut is_in = false;
         while !is_in {
@@ -153,19 +154,20 @@ impl Door {
         }
         said.to_vec()
     }
-}
 
-fn claims(name: &str, node: u64) -> Hello {
-    Hello {
-        version_min: 1,
-        version_max: 1,
-        features: 0,
-        cluster: Some(ClusterId(1)),
-        node: NodeId(node),
-        name: name.try_into().expect("it is a name"),
-        boot: Boot(3),
-        address: "host:7000".into(),
-        road: Some(Road::Control),
-        nonce: [node as u8; 32],
+    /// Every door draws other nonces, so that what is said at one fits no other.
+    fn claims(self, name: &str, node: u8) -> Hello {
+        Hello {
+            version_min: 1,
+            version_max: 1,
+            features: 0,
+            cluster: Some(ClusterId(1)),
+            node: NodeId(node.into()),
+            name: name.try_into().expect("it is a name"),
+            boot: Boot(3),
+            address: "host:7000".into(),
+            road: Some(Road::Control),
+            nonce: [self.0 << 4 | node; 32],
+        }
     }
 }
