@@ -18,6 +18,7 @@ use quorate_registry::{Command, Once, Refusal, Verdict};
 use quorate_vocab::{Index, Lane, NodeId};
 use tokio::sync::watch;
 
+use crate::abroad::Company;
 use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
@@ -52,6 +53,7 @@ pub(crate) struct Hall {
     next_flow: AtomicU64,
     rulebook: Rulebook,
     health: Health,
+    company: Company,
     closing: watch::Sender<bool>,
 }
 
@@ -95,6 +97,7 @@ impl Hall {
             next_flow: AtomicU64::new(0),
             rulebook: Rulebook::default(),
             health: Health::default(),
+            company: Company::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -141,6 +144,10 @@ impl Hall {
 
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    pub(crate) fn company(&self) -> &Company {
+        &self.company
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {

@@ -18,6 +18,7 @@ use quorate_mesh::{Reason, Road};
 use quorate_registry::{Effect, Evidence, SessionOwner};
 use quorate_vocab::{Index, NodeId, SessionId};
 
+use crate::abroad;
 use crate::hall::Hall;
 use crate::post::{Ask, Told};
 
@@ -155,6 +156,7 @@ pub(crate) fn learn(hall: &Hall, at: Index, effect: &Effect) {
         Effect::SessionOpened { session, owner: SessionOwner::Node { node, .. }, .. } => {
             hall.health().lock().owners.insert(*session, *node);
             hall.health().see(*node, Sight::Lease(Lease::Held { session: *session }));
+            abroad::meet(hall, *node);
         }
         Effect::SessionEnded { session, evidence } => {
             let owner = hall.health().lock().owners.remove(session);

@@ -19,6 +19,7 @@
 //! Deliberately not here: JSON and HTTP (`quorate-http`), and any type of openraft, sled, bincode or
 //! hashring in a public signature.
 
+mod abroad;
 mod config;
 mod error;
 mod formation;
@@ -38,6 +39,7 @@ mod status;
 mod steward;
 mod tenancy;
 
+pub use abroad::ReachError;
 pub use config::{Config, ConfigError};
 pub use error::{Error, NotDone, StartError};
 pub use ground::{Ground, Identity};
@@ -57,9 +59,13 @@ pub use quorate_mesh::{
     Climate, Conditions, Cookie, Cookies, Counters, Limits, LinkState, Reason, TlsError, TlsFiles,
     Weather,
 };
+pub use quorate_otp::Groups;
 pub use quorate_registry::{
     Effect, Explanation, Holding, Judgement, Lanes, NodeRole, Passed, Rate, Refusal, Registration,
     ReleaseCause, RoleError, Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,
+};
+pub use quorate_rpc::{
+    Function, Functions, Pending, Process, Rpc, RpcConfig, RpcError, Rules as RpcRules,
 };
 pub use quorate_vocab::{
     Boot, ClusterId, Epoch, Index, Lane, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,

@@ -4,13 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_actor::{Actors, ActorsConfig, Addr, Exit, Mailbox, Message};
+use quorate_actor::{Actors, ActorsConfig, Addr, Exit, Mailbox, Message, NameError};
 use quorate_consensus::{Doors, Group, Recovery, Role, Watch};
 use quorate_env::BoxFuture;
 use quorate_mesh::{Counters, Me, Mesh, MeshConfig};
+use quorate_otp::Groups;
+use quorate_rpc::{Functions, Rpc, RpcConfig};
 use quorate_storage::{Log, LogConfig, Snapshots};
 use quorate_vocab::{Index, NodeId, NodeName};
 
+use crate::abroad::{self, ReachError};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ground::Ground;
@@ -146,6 +149,34 @@ impl Node {
     /// Tells of other nodes that come and go from now on.
     pub fn monitor_nodes(&self, which: Which) -> NodeMonitor {
         NodeMonitor::new(self.hall.clone(), which)
+    }
+
+    /// Opens the road to another node, as the first mail to it would.
+    pub fn connect(&self, node: &NodeName) -> Result<(), ReachError> {
+        abroad::connect(&self.hall, node)
+    }
+
+    /// Closes the road to another node, and says whether it was open. What was under way may be lost; links
+    /// and monitors across it fire. The next mail opens it again.
+    pub fn disconnect(&self, node: &NodeName) -> Result<bool, ReachError> {
+        abroad::disconnect(&self.hall, node)
+    }
+
+    /// Asks another node whether it is there; gives the time of the round trip, roads that had to be opened
+    /// included.
+    pub async fn ping(&self, node: &NodeName, within: Duration) -> Result<Duration, ReachError> {
+        abroad::ping(&self.hall, node, within).await
+    }
+
+    /// Lets other nodes call these functions here by their names, and calls theirs. Once in a node's life.
+    pub fn rpc(&self, functions: Functions, config: RpcConfig) -> Result<Rpc, NameError> {
+        let roles = Arc::new(abroad::ByRegistry(Arc::downgrade(&self.hall)));
+        Rpc::start(self.actors(), functions, config, roles)
+    }
+
+    /// The process groups of all nodes that ask for them: processes under a name that each node knows.
+    pub async fn groups(&self) -> Result<Groups, quorate_otp::StartError> {
+        abroad::groups(&self.hall).await
     }
 
     /// Spawns a process on this node.

@@ -12,7 +12,7 @@ use quorate_vocab::NodeId;
 
 use crate::hall::Hall;
 use crate::post::{self, Ask, Newcomer, Post, Told};
-use crate::{formation, health};
+use crate::{abroad, formation, health};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -47,6 +47,9 @@ impl Inbound for Router {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(peer = %peer.name, %road, "linked");
             health::up(&hall, peer.id);
+            if road == Road::Data {
+                abroad::met(&hall, peer.id);
+            }
             formation::met(&hall, peer);
         }
     }
@@ -56,6 +59,7 @@ impl Inbound for Router {
             tracing::info!(%peer, %road, %reason, "link lost");
             if road == Road::Data && reason != Reason::Unneeded {
                 hall.actors().lost(peer, health::loss(&hall, peer));
+                abroad::lost(&hall, peer);
             }
             health::down(&hall, peer, road, reason);
         }
