@@ -57,6 +57,8 @@ struct State {
     lanes: [Queue; 3],
     /// What waits, in bytes.
     bytes: usize,
+    /// How much of it are long bodies.
+    long_bytes: usize,
     /// What the peer takes; unknown before it has said so.
     terms: Option<Terms>,
     last_stream: u64,
@@ -211,7 +213,8 @@ impl Outbox {
             room.as_mut().enable();
             let has_room = {
                 let state = self.lock();
-                state.phase == Phase::Closed || state.bytes * 2 < self.bytes_max
+                let short_bytes = state.bytes - state.long_bytes;
+                state.phase == Phase::Closed || short_bytes * 2 < self.bytes_max
             };
             if has_room {
                 return;
@@ -400,12 +403,10 @@ impl Outbox {
             let bytes_max = usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX);
             return Err(SendError::TooLong { bytes, bytes_max });
         }
-        // A body may be longer than the bound, where little else waits: who waited for room finds some.
-        let bytes_max = self.bytes_max * share;
-        if state.bytes * 2 >= bytes_max && state.bytes + bytes > bytes_max {
+        let home = state.home_of(flow).unwrap_or(lane);
+        if !state.has_room(home, flow, bytes, self.bytes_max * share) {
             return Err(SendError::Full);
         }
-        let home = state.home_of(flow).unwrap_or(lane);
         let queue = &mut state.lanes[home.index()];
         let waiting = queue.flows.entry(flow).or_default();
         let mut grown = 0;
@@ -413,8 +414,12 @@ impl Outbox {
             queue.turns.push_back(flow);
             grown += FLOW_BYTES;
         }
-        grown += append(waiting, home);
-        state.bytes += grown;
+        let added = append(waiting, home);
+        waiting.bytes += added;
+        let long = if bytes > FRAGMENT_BYTES_MAX { added } else { 0 };
+        waiting.long_bytes += long;
+        state.long_bytes += long;
+        state.bytes += grown + added;
         let wake = std::mem::take(&mut state.writer_waits);
         drop(state);
         if wake {
@@ -445,6 +450,21 @@ impl State {
         Lane::ALL.into_iter().find(waits)
     }
 
+    /// Whether a flow may wait with so much more.
+    ///
+    /// Long bodies have a bound of their own, so that one of them takes no room from what is short; one may be
+    /// longer than the bound, where less than half of it waits. Of the short ones no flow may hold more than
+    /// what is left free, so however much one sends, others find room.
+    #[inline]
+    fn has_room(&self, home: Lane, flow: u64, bytes: usize, bytes_max: usize) -> bool {
+        if bytes > FRAGMENT_BYTES_MAX {
+            return self.long_bytes * 2 < bytes_max || self.long_bytes + bytes <= bytes_max;
+        }
+        let short_bytes = self.bytes - self.long_bytes;
+        let held = self.lanes[home.index()].flows.get(&flow).map_or(0, |waiting| waiting.short());
+        short_bytes == 0 || held + bytes <= bytes_max.saturating_sub(short_bytes)
+    }
+
     /// Takes one turn of one flow; false when nothing may go now.
     fn take_turn(&mut self, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
         for _ in 0..2 {
@@ -466,7 +486,7 @@ impl State {
     fn serve(&mut self, lane: Lane, bytes_max: usize, calls: &Calls, batch: &mut Batch) -> bool {
         // Only limited lanes ask for the time.
         let now = if self.lanes[lane.index()].meter.is_some() { now() } else { Time::default() };
-        let Self { lanes, terms, last_stream, open_bytes, bytes, sent, .. } = self;
+        let Self { lanes, terms, last_stream, open_bytes, bytes, long_bytes, sent, .. } = self;
         let queue = &mut lanes[lane.index()];
         let (before, cost_before) = (batch.bytes, batch.cost);
         let mut stuck = 0;
@@ -481,11 +501,14 @@ impl State {
                     if step.is_over {
                         waiting.parcels.pop_front();
                     }
+                    *long_bytes -= step.freed;
+                    waiting.long_bytes -= step.freed;
                     step.freed
                 }
                 _ => waiting.take_short(calls, batch),
             };
             *bytes -= freed;
+            waiting.bytes -= freed;
             // Where calls that were given up are dropped, what is behind them has its turn.
             stuck = if freed > 0 { 0 } else { stuck + 1 };
             if waiting.parcels.is_empty() {

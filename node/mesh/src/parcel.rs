@@ -20,6 +20,9 @@ const SPARE_BYTES_MAX: usize = 4 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) parcels: VecDeque<Parcel>,
+    /// How many bytes that are, and how many of them are of long bodies.
+    pub(crate) bytes: usize,
+    pub(crate) long_bytes: usize,
     /// Memory for the next short frames.
     spare: Option<BytesMut>,
 }
@@ -57,6 +60,11 @@ pub(crate) struct Batch {
 }
 
 impl Waiting {
+    /// How many bytes wait in short frames.
+    pub(crate) fn short(&self) -> usize {
+        self.bytes - self.long_bytes
+    }
+
     /// Adds a whole frame; says by how many bytes it has grown.
     #[inline]
     pub(crate) fn append(&mut self, frame: Frame<'_>, is_call: bool) -> usize {
