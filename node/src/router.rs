@@ -26,6 +26,14 @@ impl Inbound for Router {
         }
     }
 
+    fn long_mail(&self, from: NodeId, body: Bytes) {
+        if let Some(hall) = self.0.upgrade()
+            && let Err(error) = hall.actors().deliver_long(from, body)
+        {
+            tracing::debug!(%from, %error, "a letter was not delivered");
+        }
+    }
+
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
         let Some(hall) = self.0.upgrade() else {
             return Box::pin(std::future::ready(post::wrap_told(&Told::Declined)));

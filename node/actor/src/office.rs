@@ -5,12 +5,13 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use quorate_vocab::{Lane, NodeId, Pid};
 
 use crate::call::{Busy, Slot};
 use crate::carrier::on_a_sheet;
 use crate::letter::{self, Gone, Letter, Mail, Route};
-use crate::{Actors, CallError, LetterError, Message, Postage, SendError, Wire, here, reply};
+use crate::{Actors, CallError, LetterError, Message, Postage, SendError, Wire, blob, here, reply};
 
 impl Actors {
     /// Takes in a letter that another node's carrier was given; it is decoded from where it lies. A letter
@@ -27,6 +28,11 @@ impl Actors {
             tracing::debug!(%from, %error, "a letter was refused");
         }
         delivered
+    }
+
+    /// The same with a long letter, which a [`Blob`](crate::Blob) in it may keep.
+    pub fn deliver_long(&self, from: NodeId, letter: Bytes) -> Result<(), LetterError> {
+        blob::keeping(letter, |letter| self.deliver(from, letter))
     }
 
     fn deliver_mail(&self, mail: Mail<'_>) -> Result<(), LetterError> {

@@ -391,7 +391,10 @@ impl Seat {
         match what {
             // It knows the rules as well, so it is one that does not keep to them.
             What::Mail if !link.admits.load(Ordering::Relaxed) => Err(Reason::Denied),
-            What::Mail => contained(|| shared.inbound.mail(link.node, &body)),
+            What::Mail => contained(|| match body {
+                Body::Short(body) => shared.inbound.mail(link.node, body),
+                Body::Long(body) => shared.inbound.long_mail(link.node, body.into()),
+            }),
             What::Answer(call) => {
                 link.calls.end(call, Ok(body.into_bytes()));
                 Ok(())

@@ -133,6 +133,11 @@ pub trait Inbound: Send + Sync + 'static {
     /// A body came by [`Mesh::send`](crate::Mesh::send): at most once, and in the order of its flow.
     fn mail(&self, from: NodeId, body: &[u8]);
 
+    /// The same, where the body is long: it may be kept.
+    fn long_mail(&self, from: NodeId, body: Bytes) {
+        self.mail(from, &body);
+    }
+
     /// A body came by [`Mesh::call`](crate::Mesh::call); what the future gives is the answer. It runs as a
     /// task of its own and to its end, even when the caller is gone. At most `calls_max` of a peer's road are
     /// under way; who calls beyond that is told [`Busy`](crate::CallError::Busy).

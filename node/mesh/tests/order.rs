@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Lab, MeshConfig, config, eventually, patient, world};
 use quorate_env::{BoxFuture, Net, Tcp, dice, sleep, spawn};
+use quorate_mesh::pulse::Verdict;
 use quorate_mesh::{CallError, Inbound, Mesh, Peer, Reason, Road, SendError};
 use quorate_vocab::{Lane, NodeId};
 use rand::RngExt;
@@ -138,6 +139,8 @@ impl Inbound for Ledger {
             }
         }
     }
+
+    fn pulse(&self, _: NodeId, _: Verdict) {}
 
     fn needs(&self, _: NodeId) -> bool {
         false

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_actor::{Actors, Addr, Mailbox, SendError, yield_now};
+use quorate_actor::{Actors, Addr, Blob, Mailbox, SendError, yield_now};
 use quorate_env::{now, sleep, timeout};
 use quorate_vocab::Time;
 
 use super::lead;
-use super::words::{Ack, Bulk, ToSink};
+use super::words::{Ack, ToSink};
 use crate::error::BenchError;
 use crate::mesh::game::{PATIENCE, lost};
 use crate::probe::BATCH;
@@ -91,7 +91,7 @@ impl Tap {
         while !self.sent.is_multiple_of(batch) || now() < until {
             match body.len() {
                 ..=8 => self.send(|| ToSink::Small(sender, self.sent as u32)).await?,
-                _ => self.send(|| ToSink::Bulk(sender, Bulk(body.clone()))).await?,
+                _ => self.send(|| ToSink::Bulk(sender, Blob(body.clone()))).await?,
             }
             self.sent += 1;
             while self.sent - self.acked >= self.window {

@@ -1,11 +1,7 @@
 //! What the processes of the two nodes say to each other.
 
-use std::fmt;
-
-use bytes::Bytes;
-use quorate_actor::{Message, Pid, ReplyTo, Wire};
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use quorate_actor::{Blob, Message, Pid, ReplyTo, Wire};
+use serde::{Deserialize, Serialize};
 
 /// Sends balls home.
 pub(crate) const ECHO: &str = "bench/echo";
@@ -42,7 +38,7 @@ pub(crate) enum ToSink {
         every: u64,
     },
     Small(u8, u32),
-    Bulk(u8, Bulk),
+    Bulk(u8, Blob),
     /// It has sent everything, and wants to hear how many have come.
     Close(u8),
 }
@@ -55,10 +51,6 @@ pub(crate) struct Ack(pub(crate) u64);
 /// links and sessions were lost meanwhile.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Read(pub(crate) u64, pub(crate) ReplyTo<(Vec<u32>, u64)>);
-
-/// Bytes that are shared where they are sent, and copied once where they arrive.
-#[derive(Clone)]
-pub(crate) struct Bulk(pub(crate) Bytes);
 
 impl Message for ToEcho {
     const WIRE: Option<Wire<Self>> = Some(Wire::new("bench.to-echo", 1));
@@ -82,34 +74,4 @@ impl Message for Ack {
 
 impl Message for Read {
     const WIRE: Option<Wire<Self>> = Some(Wire::new("bench.read", 1));
-}
-
-impl Serialize for Bulk {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bulk {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(BulkVisitor)
-    }
-}
-
-struct BulkVisitor;
-
-impl Visitor<'_> for BulkVisitor {
-    type Value = Bulk;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bulk, E> {
-        Ok(Bulk(Bytes::copy_from_slice(bytes)))
-    }
-
-    fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bulk, E> {
-        Ok(Bulk(bytes.into()))
-    }
 }
