@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Lab, MeshConfig, PATIENCE, config, eventually, keep, patient, start, world};
 use quorate_env::{BoxFuture, Tcp, now, sleep};
+use quorate_mesh::pulse::Verdict;
 use quorate_mesh::{CallError, Inbound, Mesh, Peer, Reason, Road, SendError};
 use quorate_vocab::{Lane, NodeId};
 
@@ -125,6 +126,8 @@ impl Inbound for Gate {
     fn up(&self, _: &Peer, _: Road) {}
 
     fn down(&self, _: NodeId, _: Road, _: Reason) {}
+
+    fn pulse(&self, _: NodeId, _: Verdict) {}
 
     fn needs(&self, _: NodeId) -> bool {
         true
