@@ -11,6 +11,7 @@ use quorate_vocab::{ClusterId, Lane, NodeId};
 use rand::Rng;
 use tokio::sync::watch;
 
+use crate::bucket::{Bucket, Rate};
 use crate::counters::Tally;
 use crate::door::{self, Porch};
 use crate::hello::{self, Hello};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     pub(crate) porch: Porch,
     pub(crate) closing: Latch<()>,
+    /// How many data roads may be opened now.
+    pub(crate) dials: Mutex<Bucket>,
     /// How many of the table's events the inside has been told.
     told: watch::Sender<u64>,
     table: Mutex<Table>,
@@ -59,12 +62,15 @@ impl Mesh {
             .listen(&config.listen)
             .await
             .map_err(|source| MeshError::Listen { address: config.listen.clone(), source })?;
+        let per_second = u64::from(config.limits.dials_per_second);
+        let rate = Rate { per_second, burst: per_second.div_ceil(10) };
         let address = config.advertise.clone().unwrap_or_else(|| listener.address());
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new(config.me.id, config.cluster, &config.limits)),
             tally: Tally::default(),
             porch: Porch::new(config.limits.handshakes_max),
             closing: Latch::new(),
+            dials: Mutex::new(Bucket::new(rate, now())),
             told: watch::Sender::new(0),
             running: watch::Sender::new(0),
             config,
@@ -176,8 +182,8 @@ impl Mesh {
 
     /// Waits until there may be room for more over the data road to a node, or there is no such road.
     pub async fn room(&self, to: NodeId) {
-        let way = self.0.table().way_to(to, now());
-        if let Ok(Way { outbox, .. }) = way {
+        let outbox = self.0.table().waiting_for(to);
+        if let Some(outbox) = outbox {
             outbox.room().await;
         }
     }
