@@ -194,7 +194,7 @@ impl Limits {
     /// How many roads may be opened, and how many of them at once.
     pub(crate) fn dials(&self) -> Rate {
         let per_second = u64::from(self.dials_per_second);
-        Rate { per_second, burst: per_second.div_ceil(4) }
+        Rate { per_second, burst: per_second.div_ceil(10) }
     }
 
     /// How long a peer may be silent.

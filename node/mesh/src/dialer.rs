@@ -62,10 +62,10 @@ pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
 
 async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
     let limits = &shared.config.limits;
+    make_room(shared, node).await?;
     while let Err(wait) = shared.take_dial() {
         sleep(wait.mul_f64(dice().random_range(1.0..2.0))).await;
     }
-    make_room(shared).await?;
     let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
     let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };
     if let Err(failure) = connect(shared, &address, way).await {
@@ -88,14 +88,12 @@ async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
 }
 
 /// Asks the data road that was used the longest ago to end, when there are too many.
-async fn make_room(shared: &Arc<Shared>) -> Result<(), Reason> {
+async fn make_room(shared: &Arc<Shared>, node: NodeId) -> Result<(), Reason> {
     let limits = &shared.config.limits;
     let until = now() + limits.handshake;
     loop {
-        let (count, oldest) = shared.table().data_links();
-        if count < limits.data_links_max {
-            return Ok(());
-        }
+        let opening = shared.table().begin_opening(node);
+        let Err(oldest) = opening else { return Ok(()) };
         if now() >= until {
             return Err(Reason::TooManyPeers);
         }

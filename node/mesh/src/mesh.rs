@@ -202,8 +202,8 @@ impl Mesh {
 
     /// Waits until there may be room for more over the data road to a node, or there is no such road.
     pub async fn room(&self, to: NodeId) {
-        let way = self.0.table().way_to(to, Lane::Normal, now());
-        if let Ok(Way { outbox, .. }) = way {
+        let outbox = self.0.table().waiting_for(to);
+        if let Some(outbox) = outbox {
             outbox.room().await;
         }
     }

@@ -103,9 +103,18 @@ struct Entry {
 enum Reaching {
     #[default]
     No,
+    /// A task is about it, and may be waiting for its turn.
     Now,
+    /// It has its turn: the road counts as one that this node opened.
+    Opening,
     /// It could not be, and is not tried again before then.
     Resting(Time),
+}
+
+impl Reaching {
+    fn is_under_way(self) -> bool {
+        matches!(self, Self::Now | Self::Opening)
+    }
 }
 
 /// The way to send something to a node.
@@ -315,7 +324,7 @@ impl Table {
             return Err(SendError::Denied);
         }
         if let Some(outbox) = &entry.data {
-            let closed = !entry.slots[1].up && !matches!(entry.reaching, Reaching::Now);
+            let closed = !entry.slots[1].up && !entry.reaching.is_under_way();
             return Ok(Way { outbox: outbox.clone(), closed });
         }
         if matches!(entry.reaching, Reaching::Resting(until) if now < until)
@@ -328,13 +337,18 @@ impl Table {
         Ok(Way { outbox, closed: true })
     }
 
+    /// What waits to be sent to a node over the data road, or would, if there is such a road or will be.
+    pub(crate) fn waiting_for(&self, node: NodeId) -> Option<Arc<Outbox>> {
+        self.entries.get(&node)?.data.clone()
+    }
+
     /// Takes the right to open the data road to a node, if something waits for it and nobody is about it.
     pub(crate) fn begin_reaching(&mut self, node: NodeId) -> bool {
         let Some(entry) = self.entries.get_mut(&node) else { return false };
         let begins = !self.closed
             && entry.data.is_some()
             && entry.slots[Road::Data.index()].link.is_none()
-            && !matches!(entry.reaching, Reaching::Now);
+            && !entry.reaching.is_under_way();
         if begins {
             entry.reaching = Reaching::Now;
         }
@@ -396,12 +410,28 @@ impl Table {
         slots.filter(|slot| slot.up).filter_map(|slot| slot.link.clone()).collect()
     }
 
-    /// How many data roads there are, and the link that was used the longest ago of those that this node
-    /// opened.
-    pub(crate) fn data_links(&self) -> (usize, Option<Arc<Link>>) {
+    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest ago
+    /// of those that it opened and did not ask to end.
+    pub(crate) fn begin_opening(&mut self, node: NodeId) -> Result<(), Option<Arc<Link>>> {
         let links = self.entries.values().filter_map(|entry| entry.slots[1].link.as_ref());
-        let own = links.clone().filter(|link| link.dialled_by == self.me && !link.is_closing());
-        (links.count(), own.min_by_key(|link| link.used()).cloned())
+        let own = links.filter(|link| link.dialled_by == self.me);
+        let is_opening = |(id, entry): &(&NodeId, &Entry)| {
+            let has_turn = matches!(entry.reaching, Reaching::Opening);
+            has_turn && entry.slots[1].link.is_none() && **id != node
+        };
+        let opening = self.entries.iter().filter(is_opening).count();
+        let leaving = own.clone().filter(|link| link.is_asked_to_leave()).count();
+        let count = own.clone().count() + opening;
+        if count >= self.limits.data_links_max {
+            // As many as are too many, and no more: each that waits would ask another one to end.
+            let asked = leaving > count - self.limits.data_links_max;
+            let staying = own.filter(|link| !link.is_closing() && !link.is_asked_to_leave());
+            return Err(staying.min_by_key(|link| link.used()).filter(|_| !asked).cloned());
+        }
+        if let Some(entry) = self.entries.get_mut(&node) {
+            entry.reaching = Reaching::Opening;
+        }
+        Ok(())
     }
 
     /// The link that has a road's place, whether it carries already or not.

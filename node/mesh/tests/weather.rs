@@ -354,6 +354,54 @@ fn a_node_that_is_forgotten_while_its_road_is_opened_gets_no_link() {
 }
 
 #[test]
+fn no_more_roads_are_opened_than_allowed_be_they_wanted_at_once_and_all_that_was_sent_comes() {
+    world(11, || async {
+        let lab = Lab::new(millis(10));
+        let mut narrow = at(1, 1);
+        narrow.limits.data_links_max = 3;
+        narrow.limits.handshake = Duration::from_secs(20);
+        let (one, _) = start(narrow, Arc::new(lab.clone())).await;
+        let mut others = Vec::new();
+        for id in 2..14 {
+            let (mesh, tap) = start(at(id, 1), Arc::new(lab.clone())).await;
+            one.learn(NodeId(id), mesh.address());
+            send(&one, id, "x").unwrap();
+            others.push((mesh, tap));
+        }
+        let came = || others.iter().filter(|(_, tap)| !tap.mail().is_empty()).count();
+        while came() < others.len() {
+            let up = one.peers().iter().filter(|peer| peer.data_up).count();
+            assert!(up <= 3, "{up} data roads");
+            sleep(millis(1)).await;
+            assert_eq!(one.counters().unsent, 0);
+        }
+    });
+}
+
+#[test]
+fn roads_that_are_wanted_at_once_are_opened_at_a_bounded_rate() {
+    world(12, || async {
+        let lab = Lab::new(millis(1));
+        let mut slow = at(1, 1);
+        slow.limits.dials_per_second = 10;
+        let (one, _) = start(slow, Arc::new(lab.clone())).await;
+        let mut others = Vec::new();
+        for id in 2..32 {
+            let (mesh, tap) = start(at(id, 1), Arc::new(lab.clone())).await;
+            one.learn(NodeId(id), mesh.address());
+            send(&one, id, "x").unwrap();
+            others.push((mesh, tap));
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!((5..=11).contains(&lab.opened()), "{} in a second", lab.opened());
+        for (_, tap) in &others {
+            tap.mails(1).await;
+        }
+        assert_eq!((lab.opened(), one.counters().unsent), (30, 0));
+    });
+}
+
+#[test]
 fn a_seed_that_comes_late_or_comes_back_as_another_node_is_found() {
     world(9, || async {
         let lab = Lab::new(millis(1));

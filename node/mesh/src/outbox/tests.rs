@@ -27,12 +27,12 @@ struct Ends {
 
 impl Ends {
     fn new(queue_bytes_max: usize, windows: [u32; 3]) -> Self {
-        Self::of(Limits { queue_bytes_max, windows, ..Limits::test() })
+        Self::of(&Limits { queue_bytes_max, windows, ..Limits::test() })
     }
 
     /// A link whose other side has said its terms.
-    fn of(limits: Limits) -> Self {
-        let outbox = Outbox::new(&limits);
+    fn of(limits: &Limits) -> Self {
+        let outbox = Outbox::new(limits);
         outbox.attach(limits.terms());
         assert!(outbox.agree(limits.terms()));
         Self {
@@ -254,7 +254,7 @@ fn a_withdrawn_call_is_never_written_be_it_short_or_long() {
 fn a_long_call_that_is_given_up_on_its_way_is_aborted_and_its_place_is_free() {
     let mut limits = Limits { windows: WIDE, ..Limits::test() };
     (limits.body_bytes_max, limits.open_bytes_max) = (300_000, 300_000);
-    let mut ends = Ends::of(limits);
+    let mut ends = Ends::of(&limits);
     let call = ends.call(1, 300_000);
     let behind = ends.call(2, 300_000);
     ends.carry(100_000, 777);
@@ -320,7 +320,7 @@ fn a_call_that_the_peer_would_not_take_is_not_sent_and_does_not_break_the_link()
 fn an_answer_that_the_peer_would_not_take_is_lost_and_one_without_room_waits() {
     let mut limits = Limits { windows: WIDE, queue_bytes_max: 100_000, ..Limits::test() };
     (limits.body_bytes_max, limits.open_bytes_max) = (150_000, 150_000);
-    let mut ends = Ends::of(limits);
+    let mut ends = Ends::of(&limits);
     let mut cx = Context::from_waker(Waker::noop());
     let mut push = |ends: &Ends, call, bytes| {
         let answer = Some(Bytes::from(vec![0; bytes]));
@@ -405,7 +405,7 @@ fn a_fence_holds_back_what_comes_and_needs_an_empty_queue_that_was_heard() {
     let terms = Limits::test().terms();
     ends.outbox.attach(terms);
     ends.outbox.agree(terms);
-    let mut next = Ends { outbox: ends.outbox, ..Ends::of(Limits::test()) };
+    let mut next = Ends { outbox: ends.outbox, ..Ends::of(&Limits::test()) };
     next.carry_all();
     assert_eq!(next.came.len(), 1);
     assert!(next.outbox.fence(Some(next.reader.heard())));
@@ -462,7 +462,7 @@ proptest! {
     ) {
         let mut limits = Limits { windows: NARROW, queue_bytes_max: 1 << 20, ..Limits::test() };
         (limits.body_bytes_max, limits.open_bytes_max) = (400_000, 500_000);
-        let mut ends = Ends::of(limits);
+        let mut ends = Ends::of(&limits);
         let (mut sent, mut calls, mut given_up) = (vec![Vec::new(); 6], Vec::new(), Vec::new());
         for (number, act) in (0_u32..).zip(acts) {
             match act {
