@@ -1,8 +1,8 @@
 //! What this node's processes have to do with other nodes: roads that are opened and closed by hand, round
 //! trips, calls of functions by name, and process groups across nodes.
 //!
-//! Roads open by themselves when there is something to send. Process groups are the one thing here that reaches
-//! out to every node, and only from when they are first asked for.
+//! Roads open by themselves when there is something to send. Process groups are the one thing here that
+//! reaches out to every node, and only from when they are first asked for.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;

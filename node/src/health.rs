@@ -1,11 +1,11 @@
 //! How the other nodes stand, seen from this one: what links, pulses, voters and the registry say of each.
 //!
 //! When a link becomes quiet the voters are asked whether they hear its node, since one node that does not
-//! hear another has learned about a road, not about a death. Only the end of a session in the registry makes a
-//! node down; then whatever is tied to its processes learns it, also without a link to it.
+//! hear another has learned about a road, not about a death. Only the end of a session in the registry makes
+//! a node down; then whatever is tied to its processes learns it, also without a link to it.
 //!
-//! Not here: judgement. [`quorate_mesh::standing`] says what the facts amount to, and nothing is moved because
-//! of it.
+//! Not here: judgement. [`quorate_mesh::standing`] says what the facts amount to, and nothing is moved
+//! because of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

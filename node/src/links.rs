@@ -276,8 +276,8 @@ impl Rulebook {
     }
 }
 
-/// Tells the mesh what may go to each other node of the registry, and come from it. Whoever is not in it is not
-/// denied.
+/// Tells the mesh what may go to each other node of the registry, and come from it. Whoever is not in it is
+/// not denied.
 fn apply(hall: &Hall) {
     let voters = hall.group().status().voters;
     let now = hall.group().read(|machine, _| toward_all(machine, hall.id(), &voters));

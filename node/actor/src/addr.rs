@@ -101,8 +101,8 @@ impl<M: Message> Addr<M> {
     }
 
     /// Sends a message, and waits for room before: in a near mailbox when it is one that
-    /// [parks](crate::Capacity::Park) its senders, towards a far process on the way there. Dropping the future
-    /// sends nothing.
+    /// [parks](crate::Capacity::Park) its senders, towards a far process on the way there. Dropping the
+    /// future sends nothing.
     pub async fn deliver(&self, message: M) -> Result<(), SendError> {
         let process = match &self.way {
             Way::Near(process) => process,

@@ -12,8 +12,8 @@ use crate::SendError;
 use crate::codec::{self, BODY_BYTES_CEILING};
 
 /// Bytes inside of a message, copied whole into a letter; out of a long letter that they mostly fill they are
-/// not copied at all. A `Vec<u8>` would be written and read byte by byte; large payloads belong in here. Clones
-/// share the bytes.
+/// not copied at all. A `Vec<u8>` would be written and read byte by byte; large payloads belong in here.
+/// Clones share the bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Bytes);
 
@@ -35,8 +35,8 @@ pub(crate) fn keeping<R>(letter: Bytes, read: impl FnOnce(&[u8]) -> R) -> R {
     read(&letter)
 }
 
-/// Bytes of the letter that is being read: shared when they are most of it, else copied, so that what is small
-/// does not keep what is large.
+/// Bytes of the letter that is being read: shared when they are most of it, else copied, so that what is
+/// small does not keep what is large.
 fn kept(bytes: &[u8]) -> Bytes {
     LETTER.with_borrow(|letter| match letter {
         Some(letter) if bytes.len() * 2 > letter.len() && lies_in(bytes, letter) => {

@@ -63,7 +63,8 @@ pub struct Limits {
     /// How many bytes may be under way from one peer in each lane: high, normal, bulk.
     pub windows: [u32; 3],
     /// How many bytes may wait to be written to one road. Answers may use as much again, so that a flood of
-    /// mail cannot keep a peer's calls from being answered. A single body may be longer, when less than half of it waits.
+    /// mail cannot keep a peer's calls from being answered. A single body may be longer, when less than half
+    /// of it waits.
     pub queue_bytes_max: usize,
     /// How many calls of one peer may be under way. Beyond that its callers are told that this node is busy.
     pub calls_max: usize,
@@ -93,7 +94,8 @@ pub struct Limits {
     /// After how long without a received byte a peer is suspected at the earliest. One whose bytes usually
     /// come less regularly is given longer.
     pub suspect: Duration,
-    /// After how long without a received byte a link is given up at the latest; at least three times `suspect`.
+    /// After how long without a received byte a link is given up at the latest; at least three times
+    /// `suspect`.
     pub silence: Duration,
     /// After how long without progress of a write a link is given up. A peer with `calls_max` calls under way
     /// does not read, so calls should end sooner than this.

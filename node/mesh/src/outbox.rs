@@ -1,9 +1,10 @@
 //! What waits to be written to one link, and in which order it goes.
 //!
-//! Each lane has a queue, and in it each flow has a queue of its own. Lanes get shares of what is written, the
-//! more urgent the larger, and none gets nothing; within a lane the flows take turns. A body that is longer
-//! than a fragment goes in parts, one a turn. So a long body holds up nothing but its own flow, whose order is
-//! kept: a flow stays in the lane that it is in until all of it was written, whatever lane is asked for.
+//! Each lane has a queue, and in it each flow has a queue of its own. Lanes get shares of what is written,
+//! the more urgent the larger, and none gets nothing; within a lane the flows take turns. A body that is
+//! longer than a fragment goes in parts, one a turn. So a long body holds up nothing but its own flow, whose
+//! order is kept: a flow stays in the lane that it is in until all of it was written, whatever lane is asked
+//! for.
 //!
 //! Bounded in bytes, and never a reason to wait for whoever sends. What the peer granted no credit for stays
 //! here, and what stays here goes to nobody else's cost.
@@ -433,8 +434,8 @@ impl Outbox {
     }
 }
 
-/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from one,
-/// so that the two would meet; an answer would wait behind what it has nothing to do with.
+/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from
+/// one, so that the two would meet; an answer would wait behind what it has nothing to do with.
 fn flow_of(call: u64) -> u64 {
     !call
 }
@@ -452,9 +453,9 @@ impl State {
 
     /// Whether a flow may wait with so much more.
     ///
-    /// Long bodies have a bound of their own, so that one of them takes no room from what is short; one may be
-    /// longer than the bound, where less than half of it waits. Of the short ones no flow may hold more than
-    /// what is left free, so however much one sends, others find room.
+    /// Long bodies have a bound of their own, so that one of them takes no room from what is short; one may
+    /// be longer than the bound, where less than half of it waits. Of the short ones no flow may hold more
+    /// than what is left free, so however much one sends, others find room.
     #[inline]
     fn has_room(&self, home: Lane, flow: u64, bytes: usize, bytes_max: usize) -> bool {
         if bytes > FRAGMENT_BYTES_MAX {

@@ -147,14 +147,14 @@ pub trait Inbound: Send + Sync + 'static {
     /// over it.
     fn up(&self, peer: &Peer, road: Road);
 
-    /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless the
-    /// reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
+    /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless
+    /// the reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
     fn down(&self, peer: NodeId, road: Road, reason: Reason);
 
     /// A link to a peer has become quiet for longer than usual, or is heard again.
     fn pulse(&self, peer: NodeId, verdict: Verdict);
 
-    /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when it
-    /// breaks.
+    /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when
+    /// it breaks.
     fn needs(&self, peer: NodeId) -> bool;
 }

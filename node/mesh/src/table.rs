@@ -13,12 +13,16 @@
 //! What is to be sent over a data road lies in an outbox that may be there before its link, and after one
 //! that ended because nobody needed it; it brings about the next link.
 //!
-//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which is
-//! told only when nothing of the link can reach the inside any more; a link is raised only after those before
-//! it have ended, forgotten ones as well, and carries only once the inside has been told of all that was before.
+//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which
+//! is told only when nothing of the link can reach the inside any more; a link is raised only after those
+//! before it have ended, forgotten ones as well, and carries only once the inside has been told of all that
+//! was before.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, Weak};
+mod events;
+mod face;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use quorate_vocab::{ClusterId, Lane, NodeId, Time};
 use tokio::sync::{Semaphore, watch};
@@ -27,17 +31,10 @@ use crate::hello::Hello;
 use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::{Limits, Peer, Reason, Road, Rule, SendError};
-
-/// A peer as it is now, shared by the table, which writes, and the peer's links, which read.
-#[derive(Debug)]
-pub(crate) struct Face(Mutex<Arc<Peer>>);
-
-/// What the inside has to be told.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Up(Arc<Peer>, Road),
-    Down(NodeId, Road, Reason),
-}
+pub(crate) use events::Event;
+use events::Events;
+pub(crate) use face::Face;
+use face::Shown;
 
 /// Held by a dialler from its proof until its connection has become a link, or nothing.
 #[derive(Debug)]
@@ -66,16 +63,6 @@ pub(crate) struct Table {
     ending: Vec<Arc<Link>>,
     greets: BTreeMap<String, Greet>,
     events: Events,
-}
-
-/// What the inside is to be told.
-#[derive(Debug, Default)]
-struct Events {
-    /// The oldest first.
-    queue: VecDeque<Event>,
-    /// How many there have been.
-    count: u64,
-    announcing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -123,12 +110,6 @@ pub(crate) struct Way {
     pub(crate) outbox: Arc<Outbox>,
     /// The road has to be opened, by whoever sees this.
     pub(crate) closed: bool,
-}
-
-#[derive(Debug)]
-struct Shown {
-    face: Arc<Face>,
-    permits: [Arc<Semaphore>; 2],
 }
 
 #[derive(Debug, Default)]
@@ -270,8 +251,8 @@ impl Table {
         Some(self.events.push(Event::Up(peer, link.road)))
     }
 
-    /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if nothing
-    /// of it will be.
+    /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if
+    /// nothing of it will be.
     pub(crate) fn leave(&mut self, link: &Arc<Link>, reason: Reason) -> Option<Arc<Outbox>> {
         let outbox = link.outbox().cloned();
         if let Some(entry) = self.entries.get_mut(&link.node)
@@ -410,8 +391,8 @@ impl Table {
         slots.filter(|slot| slot.up).filter_map(|slot| slot.link.clone()).collect()
     }
 
-    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest ago
-    /// of those that it opened and did not ask to end.
+    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest
+    /// ago of those that it opened and did not ask to end.
     pub(crate) fn begin_opening(&mut self, node: NodeId) -> Result<(), Option<Arc<Link>>> {
         let links = self.entries.values().filter_map(|entry| entry.slots[1].link.as_ref());
         let own = links.filter(|link| link.dialled_by == self.me);
@@ -596,8 +577,8 @@ impl Table {
         begins
     }
 
-    /// The next event for whoever has the right to announce, and how many have been told with it; `None` takes
-    /// the right away.
+    /// The next event for whoever has the right to announce, and how many have been told with it; `None`
+    /// takes the right away.
     pub(crate) fn next_event(&mut self) -> Option<(Event, u64)> {
         let event = self.events.queue.pop_front();
         self.events.announcing = event.is_some();
@@ -673,14 +654,6 @@ impl Entry {
     }
 }
 
-impl Events {
-    fn push(&mut self, event: Event) -> u64 {
-        self.queue.push_back(event);
-        self.count += 1;
-        self.count
-    }
-}
-
 impl Dial {
     /// Tells the tasks that dial of another address.
     fn turn_to(&self, address: &str) {
@@ -697,32 +670,6 @@ impl Dial {
 impl Slot {
     fn holds(&self, link: &Arc<Link>) -> bool {
         self.link.as_ref().is_some_and(|held| Arc::ptr_eq(held, link))
-    }
-}
-
-impl Shown {
-    fn new(hello: &Hello, calls_max: usize) -> Self {
-        let peer = Peer {
-            id: hello.node,
-            name: hello.name.clone(),
-            boot: hello.boot,
-            address: hello.address.clone(),
-            control_up: false,
-            data_up: false,
-            cluster: hello.cluster,
-        };
-        let permits = || Arc::new(Semaphore::new(calls_max));
-        Self { face: Arc::new(Face(Mutex::new(Arc::new(peer)))), permits: [permits(), permits()] }
-    }
-}
-
-impl Face {
-    pub(crate) fn peer(&self) -> Arc<Peer> {
-        self.0.lock().expect("nothing panics while it holds a face").clone()
-    }
-
-    fn edit(&self, edit: impl FnOnce(&mut Peer)) {
-        edit(Arc::make_mut(&mut *self.0.lock().expect("nothing panics while it holds a face")));
     }
 }
 

@@ -105,7 +105,8 @@ fn a_link_that_was_slow_and_then_has_nothing_to_say_still_beats() {
         let lab = Lab::new(millis(1));
         let ((one, one_tap), (_two, two_tap)) = pair(&lab).await;
         for _ in 0..5 {
-            // What is written takes longer than the rests between heartbeats, but not so long as to be missed.
+            // What is written takes longer than the rests between heartbeats, but not so long as to be
+            // missed.
             send(&one, 2, vec![0; 1_000_000]).unwrap();
             sleep(millis(5)).await;
             lab.cut(true);
