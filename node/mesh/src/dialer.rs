@@ -1,5 +1,5 @@
-//! The dialer: keeps control links to those nodes to which they are to be kept, opens data roads when there is
-//! something to send, and asks at greeted addresses who is there.
+//! The dialer: keeps control links to those nodes to which they are to be kept, opens data roads when there
+//! is something to send, and asks at greeted addresses who is there.
 //!
 //! Roads that are wanted at the same moment are opened one after another, at a bounded rate and in no
 //! foreseeable order, so that many nodes that come back do not fall upon one.

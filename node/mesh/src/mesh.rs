@@ -93,9 +93,9 @@ impl Mesh {
     }
 
     /// Keeps asking at an address who is there, and keeps a control link to the node that answers, until
-    /// [`keep`](Self::keep) says to whom links are kept. For seeds. It goes on asking whenever that node is not
-    /// linked, as another one may be there by then, but rests while links that are to be kept are up. Asking
-    /// the same address twice is asking once; this node's own address is not asked.
+    /// [`keep`](Self::keep) says to whom links are kept. For seeds. It goes on asking whenever that node is
+    /// not linked, as another one may be there by then, but rests while links that are to be kept are up.
+    /// Asking the same address twice is asking once; this node's own address is not asked.
     pub fn greet(&self, address: &str) {
         if address == self.0.address {
             return;
@@ -138,9 +138,9 @@ impl Mesh {
         self.0.announce();
     }
 
-    /// Sends a body over the data road, at most once, in the order of its flow. Never waits; a road that is not
-    /// open is opened. `Ok` means that it is queued: if the road breaks, or cannot be opened, it is lost, and
-    /// [`Inbound::down`] tells. A short body is copied, a long one is taken.
+    /// Sends a body over the data road, at most once, in the order of its flow. Never waits; a road that is
+    /// not open is opened. `Ok` means that it is queued: if the road breaks, or cannot be opened, it is lost,
+    /// and [`Inbound::down`] tells. A short body is copied, a long one is taken.
     #[inline]
     pub fn send(
         &self,
@@ -203,8 +203,8 @@ impl Mesh {
         link.map(|link| link.close(Reason::Disconnected)).is_some()
     }
 
-    /// Asks over the control road, and waits for the answer for no longer than `within`. To drop the future is
-    /// to give up the call. Calls of one flow are sent in order.
+    /// Asks over the control road, and waits for the answer for no longer than `within`. To drop the future
+    /// is to give up the call. Calls of one flow are sent in order.
     pub async fn call(
         &self,
         to: NodeId,

@@ -1,9 +1,10 @@
 //! What waits to be written to one link, and in which order it goes.
 //!
-//! Each lane has a queue, and in it each flow has a queue of its own. Lanes get shares of what is written, the
-//! more urgent the larger, and none gets nothing; within a lane the flows take turns. A body that is longer
-//! than a fragment goes in parts, one a turn. So a long body holds up nothing but its own flow, whose order is
-//! kept: a flow stays in the lane that it is in until all of it was written, whatever lane is asked for.
+//! Each lane has a queue, and in it each flow has a queue of its own. Lanes get shares of what is written,
+//! the more urgent the larger, and none gets nothing; within a lane the flows take turns. A body that is
+//! longer than a fragment goes in parts, one a turn. So a long body holds up nothing but its own flow, whose
+//! order is kept: a flow stays in the lane that it is in until all of it was written, whatever lane is asked
+//! for.
 //!
 //! Bounded in bytes, and never a reason to wait for whoever sends. What the peer granted no credit for stays
 //! here, and what stays here goes to nobody else's cost.
@@ -384,8 +385,8 @@ impl Outbox {
     }
 }
 
-/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from one,
-/// so that the two would meet; an answer would wait behind what it has nothing to do with.
+/// The flow of the answer to a call. Callers number their flows as they like, and calls are numbered from
+/// one, so that the two would meet; an answer would wait behind what it has nothing to do with.
 fn flow_of(call: u64) -> u64 {
     !call
 }

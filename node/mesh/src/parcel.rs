@@ -1,7 +1,7 @@
 //! Parcels: what waits in one flow of an [outbox](crate::outbox), and the batches that are made of them.
 //!
-//! Short frames lie encoded, one after another, so that to send one is to append some bytes. A long body stays
-//! where it lies, and is written from there, part by part.
+//! Short frames lie encoded, one after another, so that to send one is to append some bytes. A long body
+//! stays where it lies, and is written from there, part by part.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -166,8 +166,9 @@ impl Long {
         Step { freed, is_over }
     }
 
-    /// Whether a call is still waited for, and is not longer than what the peer takes, which may not have been
-    /// known before. A mail that is too long has to break the link, as the break is all that tells its sender.
+    /// Whether a call is still waited for, and is not longer than what the peer takes, which may not have
+    /// been known before. A mail that is too long has to break the link, as the break is all that tells its
+    /// sender.
     fn is_taken(&self, call: u64, terms: Option<Terms>, calls: &Calls) -> bool {
         let bytes_max = terms.map_or(u64::MAX, |terms| terms.body_bytes_max);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);

@@ -83,11 +83,11 @@ pub trait Inbound: Send + Sync + 'static {
     /// over it.
     fn up(&self, peer: &Peer, road: Road);
 
-    /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless the
-    /// reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
+    /// A road to a peer is open no more, or could not be opened. What was sent over it may be lost, unless
+    /// the reason is [`Unneeded`](Reason::Unneeded): then both sides agreed, and nothing was under way.
     fn down(&self, peer: NodeId, road: Road, reason: Reason);
 
-    /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when it
-    /// breaks.
+    /// Whether the data road to a peer has to stay though nothing goes over it: somebody is to be told when
+    /// it breaks.
     fn needs(&self, peer: NodeId) -> bool;
 }

@@ -2,8 +2,8 @@
 //!
 //! Any byte is life. What is judged is the silence since the last one, against the silence that this peer
 //! may be allowed: the mean of its longest recent gaps and four of their standard deviations, at least
-//! twice that mean, and at least the floor. A peer with jitter is so given more time, and no other peer is. After one allowance it is a
-//! suspect, after three it is silent, and that is never later than the ceiling.
+//! twice that mean, and at least the floor. A peer with jitter is so given more time, and no other peer is.
+//! After one allowance it is a suspect, after three it is silent, and that is never later than the ceiling.
 //!
 //! ```text
 //!   last byte ├───────────────┼───────────────┼───────────────┤
@@ -272,7 +272,8 @@ impl Pulse {
 }
 
 /// The mean and four deviations, and at least twice the mean: a peer that is as regular as a clock may still
-/// be late by one. In whole nanoseconds: with gaps of at most an hour and at most 64 of them, nothing here overflows.
+/// be late by one. In whole nanoseconds: with gaps of at most an hour and at most 64 of them, nothing here
+/// overflows.
 fn usual(gaps: &VecDeque<Duration>) -> Duration {
     let count = gaps.len().max(1) as u128;
     let mean = gaps.iter().map(Duration::as_nanos).sum::<u128>() / count;

@@ -1,8 +1,8 @@
 //! The reader: a pure core that turns what arrives over a link into bodies and words of the link.
 //!
-//! It keeps to its own terms: it holds no more of a body than has arrived, no more bodies than it said, and it
-//! refuses a peer that sends more than it was granted. What was read is granted again, in large steps; a lane
-//! whose rate is limited is granted later, so that who sends too much waits there, and nobody else does.
+//! It keeps to its own terms: it holds no more of a body than has arrived, no more bodies than it said, and
+//! it refuses a peer that sends more than it was granted. What was read is granted again, in large steps; a
+//! lane whose rate is limited is granted later, so that who sends too much waits there, and nobody else does.
 //!
 //! Not here: sockets, and what becomes of bodies.
 

@@ -13,9 +13,10 @@
 //! What is to be sent over a data road lies in an outbox that may be there before its link, and after one
 //! that ended because nobody needed it; it brings about the next link.
 //!
-//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which is
-//! told only when nothing of the link can reach the inside any more; a link is raised only after those before
-//! it have ended, forgotten ones as well, and carries only once the inside has been told of all that was before.
+//! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which
+//! is told only when nothing of the link can reach the inside any more; a link is raised only after those
+//! before it have ended, forgotten ones as well, and carries only once the inside has been told of all that
+//! was before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -260,8 +261,8 @@ impl Table {
         Some(self.events.push(Event::Up(peer, link.road)))
     }
 
-    /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if nothing
-    /// of it will be.
+    /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if
+    /// nothing of it will be.
     pub(crate) fn leave(&mut self, link: &Arc<Link>, reason: Reason) -> Option<Arc<Outbox>> {
         let outbox = link.outbox().cloned();
         if let Some(entry) = self.entries.get_mut(&link.node)
@@ -373,8 +374,8 @@ impl Table {
         self.settled && !is_dialled
     }
 
-    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest ago
-    /// of those that it opened and did not ask to end.
+    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest
+    /// ago of those that it opened and did not ask to end.
     pub(crate) fn begin_opening(&mut self, node: NodeId) -> Result<(), Option<Arc<Link>>> {
         let links = self.entries.values().filter_map(|entry| entry.slots[1].link.as_ref());
         let own = links.filter(|link| link.dialled_by == self.me);
@@ -554,8 +555,8 @@ impl Table {
         begins
     }
 
-    /// The next event for whoever has the right to announce, and how many have been told with it; `None` takes
-    /// the right away.
+    /// The next event for whoever has the right to announce, and how many have been told with it; `None`
+    /// takes the right away.
     pub(crate) fn next_event(&mut self) -> Option<(Event, u64)> {
         let event = self.events.queue.pop_front();
         self.events.announcing = event.is_some();

@@ -1,11 +1,13 @@
 //! What goes over a link once both sides are proven: frames, and how a stream of bytes is cut into them.
 //!
 //! ```text
-//! u32 length of the rest | u8 kind, its upper two bits the lane | fields of the kind | body     (little endian)
+//! u32 length of the rest | u8 kind, its upper two bits the lane | fields of the kind | body     (little
+//! endian)
 //! ```
 //!
-//! A body of at most a [fragment](FRAGMENT_BYTES_MAX) goes in one frame. A longer one is announced by `Open` and
-//! follows in `Part`s, between which other frames go; so no frame is long, and nothing waits behind a long body.
+//! A body of at most a [fragment](FRAGMENT_BYTES_MAX) goes in one frame. A longer one is announced by `Open`
+//! and follows in `Part`s, between which other frames go; so no frame is long, and nothing waits behind a
+//! long body.
 //!
 //! Frames borrow from the bytes that they were read from: what is short is never copied on its way in.
 //!

@@ -1,7 +1,7 @@
 //! The writer of a link: takes what goes next from the outbox, and writes much of it at once.
 //!
-//! How much is taken at once follows from how fast it goes away: what is taken can be overtaken no more, so it
-//! should be gone in a moment. On a fast link that is hundreds of kilobytes, on a slow one a few.
+//! How much is taken at once follows from how fast it goes away: what is taken can be overtaken no more, so
+//! it should be gone in a moment. On a fast link that is hundreds of kilobytes, on a slow one a few.
 
 use std::io::IoSlice;
 use std::sync::Arc;

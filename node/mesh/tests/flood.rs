@@ -1,5 +1,5 @@
-//! A flood at a peer that does not read, and at one whose inside stands still: what both sides hold is bounded,
-//! others do not notice, and who floods is told in words.
+//! A flood at a peer that does not read, and at one whose inside stands still: what both sides hold is
+//! bounded, others do not notice, and who floods is told in words.
 
 mod common;
 
@@ -54,7 +54,8 @@ fn who_does_not_read_holds_up_nobody_else_and_costs_a_bounded_amount() {
             taken += flood(&one, NodeId(2), Lane::Normal);
             sleep(Duration::from_millis(10)).await;
         }
-        // What waits, the peer's window, and a turn; whatever the buffers on the way hold is part of the window.
+        // What waits, the peer's window, and a turn; whatever the buffers on the way hold is part of the
+        // window.
         let limits = node(1).limits;
         let bytes_max = limits.queue_bytes_max + limits.windows[1] as usize + 128 * 1024;
         assert!(taken * BODY_BYTES < bytes_max, "{taken} bodies were taken");
@@ -108,8 +109,8 @@ impl Gate {
 impl Inbound for Gate {
     fn mail(&self, from: NodeId, _: &[u8]) {
         if from == NodeId(1) {
-            // Who blocks a worker while it was the one that watches the sockets stops all others, too; that is
-            // why an inside must not block, and this one gives the worker's place away first.
+            // Who blocks a worker while it was the one that watches the sockets stops all others, too; that
+            // is why an inside must not block, and this one gives the worker's place away first.
             tokio::task::block_in_place(|| {
                 let shut = self.is_shut.lock().unwrap();
                 drop(self.opens.wait_while(shut, |is_shut| *is_shut).unwrap());

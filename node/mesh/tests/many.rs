@@ -20,8 +20,8 @@ fn at(id: u64) -> MeshConfig {
     MeshConfig { listen: format!("node-{id}"), limits, ..config(id, 1) }
 }
 
-/// So many nodes of which the first are voters; all keep control links to those. The first voter has a life of
-/// its own.
+/// So many nodes of which the first are voters; all keep control links to those. The first voter has a life
+/// of its own.
 async fn town(lab: &Lab, count: u64, life: &Life) -> Vec<Node> {
     let mut nodes = vec![life.scope(start(at(1), Arc::new(lab.clone()))).await];
     for id in 2..=count {

@@ -105,7 +105,8 @@ fn a_link_that_was_slow_and_then_has_nothing_to_say_still_beats() {
         let lab = Lab::new(millis(1));
         let ((one, one_tap), (_two, two_tap)) = pair(&lab).await;
         for _ in 0..5 {
-            // What is written takes longer than the rests between heartbeats, but not so long as to be missed.
+            // What is written takes longer than the rests between heartbeats, but not so long as to be
+            // missed.
             send(&one, 2, vec![0; 1_000_000]).unwrap();
             sleep(millis(5)).await;
             lab.cut(true);
@@ -323,7 +324,10 @@ fn whoever_is_told_that_a_road_was_not_needed_has_lost_nothing_whatever_broke_me
                 });
                 let reason = reason.unwrap();
                 // The road that was opened for what was held back may have been broken as well.
-                let is_break = |seen: &Seen| matches!(seen, Seen::Down(_, _, reason) if *reason != Reason::Unneeded);
+                let is_break = |seen: &Seen| match seen {
+                    Seen::Down(_, _, reason) => *reason != Reason::Unneeded,
+                    _ => false,
+                };
                 let is_told = !is_sent || seen.iter().any(is_break);
                 let came = one_tap.mail().len();
                 assert!(came == 1 || is_told, "sent at {sent}, reset at {reset}: {seen:?}");
