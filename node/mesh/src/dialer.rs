@@ -64,6 +64,10 @@ async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
     let limits = &shared.config.limits;
     make_room(shared, node).await?;
     wait_for_turn(shared).await;
+    if !shared.table().is_wanted(node) {
+        // The other side was quicker.
+        return Ok(());
+    }
     let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
     let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };
     if let Err(failure) = connect(shared, &address, way).await {
