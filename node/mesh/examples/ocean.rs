@@ -12,8 +12,8 @@ use bytes::Bytes;
 use quorate_env::{BoxFuture, Tcp, now, sleep, spawn};
 use quorate_mesh::pulse::Verdict;
 use quorate_mesh::{
-    Channel, Climate, Conditions, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason, Road,
-    Weather,
+    Channel, Climate, Conditions, Cookie, Inbound, Limits, Me, Mesh, MeshConfig, Peer, Reason,
+    Road, Weather,
 };
 use quorate_vocab::{Boot, Lane, NodeId};
 
@@ -50,7 +50,10 @@ impl Inbound for Shore {
     }
 }
 
-async fn node(id: u64, climate: &Climate) -> Result<(Mesh, Arc<Shore>), Box<dyn std::error::Error>> {
+async fn node(
+    id: u64,
+    climate: &Climate,
+) -> Result<(Mesh, Arc<Shore>), Box<dyn std::error::Error>> {
     let name = format!("n{id}").try_into()?;
     let config = MeshConfig {
         me: Me { id: NodeId(id), name, boot: Boot(1) },

@@ -66,6 +66,10 @@ async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
     while let Err(wait) = shared.take_dial() {
         sleep(wait.mul_f64(dice().random_range(1.0..2.0))).await;
     }
+    if !shared.table().is_wanted(node) {
+        // The other side was quicker.
+        return Ok(());
+    }
     let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
     let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };
     if let Err(failure) = connect(shared, &address, way).await {

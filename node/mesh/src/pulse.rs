@@ -1,9 +1,9 @@
 //! Whether a peer is heard: suspicion that grows with silence. A core; time is a parameter.
 //!
 //! Any byte is life. What is judged is the silence since the last one, against the silence that this peer
-//! may be allowed: the mean of its longest recent gaps and four of their standard deviations, at least twice
-//! that mean, and at least the floor. A peer with jitter is so given more time, and no other peer is. After
-//! one allowance it is a suspect, after three it is silent, and that is never later than the ceiling.
+//! may be allowed: the mean of its longest recent gaps and four of their standard deviations, at least
+//! twice that mean, and at least the floor. A peer with jitter is so given more time, and no other peer is.
+//! After one allowance it is a suspect, after three it is silent, and that is never later than the ceiling.
 //!
 //! ```text
 //!   last byte ├───────────────┼───────────────┼───────────────┤

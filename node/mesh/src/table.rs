@@ -239,7 +239,11 @@ impl Table {
         };
         link.attach(outbox.clone());
         if link.road == Road::Data {
-            (entry.reaching, entry.failures) = (Reaching::No, 0);
+            entry.failures = 0;
+            if !entry.reaching.is_under_way() {
+                // Else whoever is about it finds out: a second one would open a second link beside the first's.
+                entry.reaching = Reaching::No;
+            }
         }
         entry.slots[link.road.index()].up = true;
         let peer = entry.show()?;

@@ -1,7 +1,8 @@
 //! What goes over a link once both sides are proven: frames, and how a stream of bytes is cut into them.
 //!
 //! ```text
-//! u32 length of the rest | u8 kind, its upper two bits the lane | fields of the kind | body     (little endian)
+//! u32 length of the rest | u8 kind, its upper two bits the lane | fields of the kind | body     (little
+//! endian)
 //! ```
 //!
 //! A body of at most a [fragment](FRAGMENT_BYTES_MAX) goes in one frame. A longer one is announced by `Open`

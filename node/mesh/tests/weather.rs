@@ -324,7 +324,10 @@ fn whoever_is_told_that_a_road_was_not_needed_has_lost_nothing_whatever_broke_me
                 });
                 let reason = reason.unwrap();
                 // The road that was opened for what was held back may have been broken as well.
-                let is_break = |seen: &Seen| matches!(seen, Seen::Down(_, _, reason) if *reason != Reason::Unneeded);
+                let is_break = |seen: &Seen| match seen {
+                    Seen::Down(_, _, reason) => *reason != Reason::Unneeded,
+                    _ => false,
+                };
                 let is_told = !is_sent || seen.iter().any(is_break);
                 let came = one_tap.mail().len();
                 assert!(came == 1 || is_told, "sent at {sent}, reset at {reset}: {seen:?}");

@@ -446,10 +446,12 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let bytes = || prop_oneof![6 => 8_usize..300, 2 => 60_000_usize..70_000, 1 => 8_usize..400_000];
     prop_oneof![
-        6 => (0_usize..3, 0_u64..4, bytes()).prop_map(|(lane, flow, bytes)| Act::Mail { lane, flow, bytes }),
+        6 => (0_usize..3, 0_u64..4, bytes())
+            .prop_map(|(lane, flow, bytes)| Act::Mail { lane, flow, bytes }),
         2 => (4_u64..6, bytes()).prop_map(|(flow, bytes)| Act::Call { flow, bytes }),
         1 => any::<usize>().prop_map(Act::GiveUp),
-        4 => (1_usize..300_000, 1_usize..50_000).prop_map(|(bytes_max, piece)| Act::Carry { bytes_max, piece }),
+        4 => (1_usize..300_000, 1_usize..50_000)
+            .prop_map(|(bytes_max, piece)| Act::Carry { bytes_max, piece }),
         2 => Just(Act::Grant),
     ]
 }
