@@ -241,7 +241,7 @@ impl Table {
         if link.road == Road::Data {
             entry.failures = 0;
             if !entry.reaching.is_under_way() {
-                // Else whoever is about it finds out: a second one would open a second link beside the first's.
+                // Else whoever is about it finds out: a second one would open a link beside the first's.
                 entry.reaching = Reaching::No;
             }
         }

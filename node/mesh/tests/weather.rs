@@ -100,21 +100,22 @@ fn while_bodies_go_both_ways_there_are_no_heartbeats() {
 }
 
 #[test]
-fn a_link_that_was_slow_and_then_has_nothing_to_say_still_beats() {
+fn a_link_that_was_slow_both_ways_and_then_has_nothing_to_say_still_beats() {
     world(3, || async {
         let lab = Lab::new(millis(1));
-        let ((one, one_tap), (_two, two_tap)) = pair(&lab).await;
+        let ((one, one_tap), (two, two_tap)) = pair(&lab).await;
         for _ in 0..5 {
             // What is written takes longer than the rests between heartbeats, but not so long as to be
             // missed.
             send(&one, 2, vec![0; 1_000_000]).unwrap();
+            send(&two, 1, vec![0; 1_000_000]).unwrap();
             sleep(millis(5)).await;
             lab.cut(true);
             sleep(millis(400)).await;
             lab.cut(false);
             sleep(Duration::from_secs(8)).await;
         }
-        assert_eq!(two_tap.mail().len(), 5);
+        assert_eq!((one_tap.mail().len(), two_tap.mail().len()), (5, 5));
         assert_eq!((one_tap.times_parted(), two_tap.times_parted()), (0, 0));
     });
 }
