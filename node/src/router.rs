@@ -28,7 +28,7 @@ impl Inbound for Router {
 
     fn long_mail(&self, from: NodeId, body: Bytes) {
         if let Some(hall) = self.0.upgrade()
-            && let Err(error) = hall.actors().deliver_long(from, body)
+            && let Err(error) = hall.actors().deliver_long(from, &body)
         {
             tracing::debug!(%from, %error, "a letter was not delivered");
         }

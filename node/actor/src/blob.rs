@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Reads a letter that blobs may keep alive.
-pub(crate) fn keeping<R>(letter: Bytes, read: impl FnOnce(&[u8]) -> R) -> R {
+pub(crate) fn keeping<R>(letter: &Bytes, read: impl FnOnce(&[u8]) -> R) -> R {
     /// Also when a message's own code panics.
     struct PutBack(Option<Bytes>);
     impl Drop for PutBack {
@@ -32,7 +32,7 @@ pub(crate) fn keeping<R>(letter: Bytes, read: impl FnOnce(&[u8]) -> R) -> R {
         }
     }
     let _put_back = PutBack(LETTER.replace(Some(letter.clone())));
-    read(&letter)
+    read(letter)
 }
 
 /// Bytes of the letter that is being read: shared when they are most of it, else copied, so that what is
@@ -136,8 +136,7 @@ mod tests {
         let blob = Blob::from(vec![7; 1000]);
         for (others, shares) in [(Vec::new(), true), (vec![u64::MAX; 1000], false)] {
             let letter = written(&(blob.clone(), others));
-            let (read, _): (Blob, Vec<u64>) =
-                keeping(letter.clone(), |bytes| codec::decode(bytes)).unwrap();
+            let (read, _): (Blob, Vec<u64>) = keeping(&letter, codec::decode).unwrap();
             assert_eq!(read, blob);
             assert_eq!(lies_in(&read, &letter), shares);
             // Nobody said that it may be kept.

@@ -31,7 +31,7 @@ impl Actors {
     }
 
     /// The same with a long letter, which a [`Blob`](crate::Blob) in it may keep.
-    pub fn deliver_long(&self, from: NodeId, letter: Bytes) -> Result<(), LetterError> {
+    pub fn deliver_long(&self, from: NodeId, letter: &Bytes) -> Result<(), LetterError> {
         blob::keeping(letter, |letter| self.deliver(from, letter))
     }
 

@@ -289,7 +289,7 @@ fn a_data_road_is_opened_by_one_task_and_where_the_node_says_that_it_is() {
 fn a_link_of_the_others_that_comes_and_goes_does_not_bring_a_second_task_about_the_road() {
     let (mut table, peer) = (table(), hello(9, 1));
     table.learn(NodeId(9), "host:9");
-    table.way_to(NodeId(9), at(0)).unwrap();
+    table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
     assert!(table.begin_reaching(NodeId(9)));
     // Two dials of one side would each displace the other's link, with what is under way over it.
     let theirs = enter(&mut table, &peer, Road::Data, 9).unwrap();
@@ -299,7 +299,7 @@ fn a_link_of_the_others_that_comes_and_goes_does_not_bring_a_second_task_about_t
     theirs.close(Reason::Unneeded);
     end(&mut table, &theirs);
     assert!(table.is_wanted(NodeId(9)) && !table.begin_reaching(NodeId(9)));
-    assert!(!table.way_to(NodeId(9), at(0)).unwrap().closed);
+    assert!(!table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().closed);
     assert!(!table.is_reached(NodeId(9)), "the one that is about it has to go on");
 }
 
