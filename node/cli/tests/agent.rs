@@ -106,7 +106,7 @@ fn settings_that_do_not_fit_are_refused_before_anything_starts() {
     for (args, exit, code) in [
         (["agent", "--voters", "2"], 2, "Q0501"),
         (["agent", "--lease", "100ms"], 2, "Q0501"),
-        (["agent", "--join", "dns+srv://x"], 2, "Q0501"),
+        (["agent", "--join", "ftp://x"], 2, "Q0501"),
         (["agent", "--listen", "nowhere"], 2, "Q0501"),
         (["agent", "--listen", "0.0.0.0:0"], 1, "Q0504"),
         (["agent", "--http", "0.0.0.0:0"], 1, "Q0504"),

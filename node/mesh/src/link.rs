@@ -203,7 +203,7 @@ impl Watch {
             pulse: Pulse::new(limits.patience(), now),
             told: Verdict::Up,
             leaving: Leaving::No,
-            look: now + limits.idle_close / 4,
+            look: now + look_every(limits),
             grant: None,
         }
     }
@@ -213,6 +213,11 @@ impl Watch {
         let due = [self.pulse.deadline(), self.grant].into_iter().flatten();
         due.fold(self.look, Time::min).since(now)
     }
+}
+
+/// How often to look whether a link is needed.
+fn look_every(limits: &Limits) -> Duration {
+    (limits.idle_close / 4).min(Duration::from_secs(1))
 }
 
 /// How far the two sides are in ending a link that nobody needs.
@@ -323,9 +328,9 @@ impl Seat {
             };
             let read = timeout(watch.wait(now()), read).await;
             let at = now();
-            if watch.look <= at {
+            if watch.look <= at || self.link.is_asked_to_leave() {
                 self.consider_leaving(reader, &mut watch.leaving);
-                watch.look = at + self.shared.config.limits.idle_close / 4;
+                watch.look = at + look_every(&self.shared.config.limits);
             }
             let bytes = match read {
                 Ok(Ok(0) | Err(_)) => return Err(Reason::Gone),

@@ -37,6 +37,9 @@ const SHARES: [i64; 3] = [1024 * 1024, 256 * 1024, 64 * 1024];
 /// What a flow with something to send counts besides its frames, so that many short ones are bounded as well.
 const FLOW_BYTES: usize = 256;
 
+/// What a body weighs at least: the head of its frame.
+const FRAME_HEAD_BYTES: usize = 13;
+
 /// How many flows that have nothing to send keep their place, so that a flow of single messages costs no
 /// memory management.
 const RESTING_FLOWS_MAX: usize = 64;
@@ -463,7 +466,9 @@ impl State {
         }
         let short_bytes = self.bytes - self.long_bytes;
         let held = self.lanes[home.index()].flows.get(&flow).map_or(0, |waiting| waiting.short());
-        short_bytes == 0 || held + bytes <= bytes_max.saturating_sub(short_bytes)
+        let place = if held == 0 { FLOW_BYTES } else { 0 };
+        let cost = place + FRAME_HEAD_BYTES + bytes;
+        short_bytes == 0 || held + cost <= bytes_max.saturating_sub(short_bytes)
     }
 
     /// Takes one turn of one flow; false when nothing may go now.

@@ -36,7 +36,8 @@ fn who_does_not_read_holds_up_nobody_else_and_costs_a_bounded_amount() {
             let mut config = MeshConfig { listen: format!("node-{id}"), ..config(id, 1) };
             config.limits.queue_bytes_max = 1 << 20;
             // It stands still for longer than this story takes.
-            (config.limits.silence, config.limits.write_stall) = (PATIENCE * 10, PATIENCE * 10);
+            config.limits.suspect = PATIENCE * 10;
+            (config.limits.silence, config.limits.write_stall) = (PATIENCE * 30, PATIENCE * 10);
             config
         };
         let (one, _) = start(node(1), Arc::new(lab.clone())).await;

@@ -231,9 +231,25 @@ fn what_waits_is_bounded_also_when_it_is_many_tiny_flows_or_empty_bodies() {
     // A body may be longer than the bound, alone.
     let mut ends = Ends::new(1 << 20, WIDE);
     ends.mail(Lane::Bulk, 1, vec![0; 5 << 20]).unwrap();
-    assert_eq!(ends.mail(Lane::High, 2, vec![0]), Err(SendError::Full));
-    ends.carry_all();
+    assert_eq!(ends.mail(Lane::Bulk, 1, vec![0; 70_000]), Err(SendError::Full));
+    // It takes no room from what is short.
     ends.mail(Lane::High, 2, vec![0]).unwrap();
+    ends.carry_all();
+    ends.mail(Lane::Bulk, 1, vec![0; 70_000]).unwrap();
+}
+
+#[test]
+fn a_flow_that_sends_without_end_leaves_room_for_others() {
+    let mut ends = Ends::new(1 << 20, NARROW);
+    for flow in 0..4 {
+        let mut count = 0;
+        while ends.mail(Lane::Normal, flow, vec![0; 1000]).is_ok() {
+            count += 1;
+        }
+        // Each takes half of what those before it left, and then no more.
+        assert!((450 >> flow..530 >> flow).contains(&count), "flow {flow} took {count}");
+    }
+    ends.carry_all();
 }
 
 #[test]
@@ -282,14 +298,16 @@ fn calls_that_were_given_up_hold_up_nothing_behind_them() {
 #[test]
 fn room_that_given_up_calls_leave_is_told() {
     let ends = Ends::new(150_000, WIDE);
-    let call = ends.call(1, 140_000);
+    let calls = [ends.call(1, 60_000), ends.call(2, 60_000)];
     let mut batch = Batch::default();
     // The terms are out of the way.
     ends.outbox.lock().own = Own::default();
     let mut cx = Context::from_waker(Waker::noop());
     let mut room = pin!(ends.outbox.room());
     assert!(room.as_mut().poll(&mut cx).is_pending());
-    ends.calls.withdraw(call);
+    for call in calls {
+        ends.calls.withdraw(call);
+    }
     ends.outbox.take(64 * 1024, &ends.calls, || Stamp(1), &mut batch);
     assert_eq!(batch.bytes, 0);
     assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));

@@ -13,7 +13,7 @@ use crate::{Target, join, split};
 
 /// Small, so that every bound is met.
 const TERMS: Terms =
-    Terms { windows: [64 * 1024; 3], body_bytes_max: 40_000, open_bytes_max: 60_000 };
+    Terms { windows: [1 << 20; 3], body_bytes_max: 100_000, open_bytes_max: 150_000 };
 
 /// What a reader may hold besides twice what has arrived: its step, and the body that it reads.
 const SLACK_BYTES: usize = 2 * 256 * 1024;
@@ -116,15 +116,15 @@ fn words() -> Vec<u8> {
 
 /// Bodies whole and in parts, one of them given up.
 fn bodies() -> Vec<u8> {
-    let (lane, body) = (Lane::Normal, &[7; 3000][..]);
+    let (lane, body, half) = (Lane::Normal, &[7; 3000][..], &[8; 35_000][..]);
     let frames = [
         Frame::Whole { lane, what: What::Mail, body: b"" },
         Frame::Whole { lane: Lane::High, what: What::Call(1), body },
-        Frame::Open { lane, stream: 1, what: What::Mail, bytes: 6000 },
-        Frame::Part { stream: 1, body },
-        Frame::Open { lane: Lane::Bulk, stream: 2, what: What::Answer(3), bytes: 9000 },
+        Frame::Open { lane, stream: 1, what: What::Mail, bytes: 70_000 },
+        Frame::Part { stream: 1, body: half },
+        Frame::Open { lane: Lane::Bulk, stream: 2, what: What::Answer(3), bytes: 80_000 },
         Frame::Part { stream: 2, body },
-        Frame::Part { stream: 1, body },
+        Frame::Part { stream: 1, body: half },
         Frame::Abort { stream: 2 },
         Frame::Whole { lane, what: What::Answer(9), body },
     ];

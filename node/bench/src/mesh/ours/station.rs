@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use quorate::{Message, Name, Node};
@@ -20,6 +21,21 @@ pub(crate) async fn serve(
     dir: &str,
     over: impl Future<Output = ()>,
 ) -> Result<(), BenchError> {
+    let mut over = pin!(over);
+    let node = tokio::select! {
+        biased;
+        // The near process may end before this one has found it.
+        () = &mut over => return Ok(()),
+        node = settle(address, secret, dir) => node?,
+    };
+    say_ready().await?;
+    over.await;
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Takes part, and registers the processes that the near node plays against.
+async fn settle(address: &str, secret: &str, dir: &str) -> Result<Node, BenchError> {
     let mut config = config("far", secret)?;
     config.data = dir.into();
     config.join = vec![address.to_owned()];
@@ -30,10 +46,7 @@ pub(crate) async fn serve(
     register(&node, SINK, &actors.spawn_with(unbounded(), sink)).await?;
     let of_clerk = node.clone();
     register(&node, CLERK, &node.spawn(move |own| clerk(own, of_clerk))).await?;
-    say_ready().await?;
-    over.await;
-    node.shutdown().await;
-    Ok(())
+    Ok(node)
 }
 
 async fn register<M: Message>(node: &Node, name: &str, addr: &Addr<M>) -> Result<(), BenchError> {
