@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_env::now;
 use quorate_vocab::Time;
 
+use super::latencies::Latencies;
 use crate::error::BenchError;
 
 /// How long anybody waits for an answer before something has been lost.
@@ -60,6 +61,12 @@ impl Match {
     pub(crate) fn begin(span: Duration) -> Self {
         let counted = now() + span / 5;
         Self { counted, until: counted + span }
+    }
+
+    /// Whether balls are played no more. One is waited for however long it takes, so that there is a figure on
+    /// a machine that stands still, too.
+    pub(crate) fn is_over(&self, now: Time, waits: &Latencies) -> bool {
+        now >= self.until && waits.count() > 0
     }
 }
 

@@ -127,7 +127,7 @@ async fn pings(mut socket: Socket, game: Match, pause: Duration) -> Result<Laten
     let (mut waits, mut frame) = (Latencies::default(), Vec::new());
     for number in 0_u64.. {
         let sent = now();
-        if sent >= game.until {
+        if game.is_over(sent, &waits) {
             break;
         }
         frame.clear();
@@ -305,7 +305,7 @@ async fn ping_under_stream(
             let mut frame = Vec::new();
             for number in 0_u64.. {
                 let sent = now();
-                if sent >= game.until {
+                if game.is_over(sent, &waits) {
                     break;
                 }
                 frame.clear();

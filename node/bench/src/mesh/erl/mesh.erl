@@ -88,7 +88,7 @@ pings(Ms, Pause) ->
 pings(Counted, Until, Pause, N, Waits) ->
     Sent = now_ns(),
     if
-        Sent >= Until -> Waits;
+        Sent >= Until, Waits =/= [] -> Waits;
         true ->
             {echo, ?FAR} ! {self(), N},
             receive N -> ok end,

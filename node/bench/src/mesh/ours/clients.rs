@@ -22,7 +22,7 @@ pub(crate) async fn pings(
     let mut waits = Latencies::default();
     for number in 0.. {
         let sent = now();
-        if sent >= game.until {
+        if game.is_over(sent, &waits) {
             break;
         }
         echo.send(ToEcho::Ball(number)).map_err(unsent)?;
