@@ -1,7 +1,7 @@
 //! What holds for every log: replicas agree, epochs rise, effects tell everything, rows and snapshots lose
 //! nothing, and repetition changes nothing.
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, BTreeSet};
 

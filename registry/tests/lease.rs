@@ -1,6 +1,6 @@
 //! Both sides of a lease: each by itself, and the two against each other with clocks that disagree.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! How nodes come and go, and how their lives and those of clients begin and end.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Who may take, replace and give back a name.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

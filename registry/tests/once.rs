@@ -1,6 +1,6 @@
 //! How a repeated command is known.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

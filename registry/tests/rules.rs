@@ -1,6 +1,6 @@
 //! Topology rules: what they say of two nodes, how they read, and what cannot be one.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

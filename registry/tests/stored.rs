@@ -1,6 +1,6 @@
 //! Rows and snapshots as bytes: what they look like, and what becomes of bytes that are something else.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

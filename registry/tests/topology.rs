@@ -1,6 +1,6 @@
 //! The rules in force: who may replace them, what is told of it, and what is remembered.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

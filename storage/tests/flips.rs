@@ -1,7 +1,7 @@
 //! No damage to a journal yields anything but what was acknowledged, or an error that names the file. And a
 //! journal that is refused is left as it is.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The log in use: order, when things are durable, what happens when the disk refuses or nobody writes.
 
-mod common;
+use crate::common;
 
 use std::future::ready;
 use std::io;

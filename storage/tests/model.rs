@@ -1,6 +1,6 @@
 //! Whatever is asked of a log, and however often it is opened anew, it holds what a plain model holds.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Recovery's rules one by one: what is cut, what is refused and by which name, and what does no harm.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Stories of links, monitors and exits between processes of two nodes.
 
-mod common;
-mod puppets;
-mod scene;
+use crate::common;
+use crate::puppets;
+use crate::scene;
 
 use common::{LONG, Till, open_till, poll_once};
 use puppets::{Puppet, Stage, settle};

@@ -1,6 +1,6 @@
 //! Processes that block, and processes that hold a worker without saying so.
 
-mod scene;
+use crate::scene;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

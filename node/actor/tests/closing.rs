@@ -1,6 +1,6 @@
 //! How a runtime ends, in order or not.
 
-mod scene;
+use crate::scene;
 
 #[path = "../examples/chain.rs"]
 #[allow(unreachable_pub, reason = "an example's parts")]

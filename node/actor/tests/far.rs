@@ -1,6 +1,6 @@
 //! Stories of processes on two or three nodes.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::time::Duration;

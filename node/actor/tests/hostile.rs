@@ -1,6 +1,6 @@
 //! Stories of letters that no honest node would write.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What can be known of processes from outside, while the world goes on.
 
-mod scene;
+use crate::scene;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The same runtime inside of a simulated life: what a seed did once it does again, and a life that ends ends
 //! all.
 
-mod scene;
+use crate::scene;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

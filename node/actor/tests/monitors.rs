@@ -1,6 +1,6 @@
 //! Monitors and exit signals: one notice for each monitor, and what a signal does to whom.
 
-mod scene;
+use crate::scene;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Local names: one name, one process, until that ends or gives it up.
 
-mod scene;
+use crate::scene;
 
 use quorate_actor::{Actors, Exit, Mailbox, NameError, Pid, yield_now};
 use quorate_vocab::NodeId;

@@ -1,6 +1,6 @@
 //! Stories of what stands on a letter's cover, and of what letters may weigh.
 
-mod common;
+use crate::common;
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! Selective receive: what it takes, what it leaves, what it costs.
 
-mod scene;
+use crate::scene;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

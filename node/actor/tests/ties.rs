@@ -1,6 +1,6 @@
 //! Links: who ends with whom, and who only hears of it.
 
-mod scene;
+use crate::scene;
 
 use quorate_actor::{Actors, Exit, Incoming, Mailbox, Message, Pid, Spawn, Trapped};
 use scene::{End, act, began, dead, having_done, idle, mortal, soon};

@@ -1,6 +1,6 @@
 //! Timers: messages that come later, once or again and again, until they are cancelled.
 
-mod scene;
+use crate::scene;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;

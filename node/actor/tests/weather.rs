@@ -1,7 +1,6 @@
 //! Whatever the weather between two nodes, each monitor has exactly one answer, and nothing is left behind.
 
-mod common;
-mod puppets;
+use crate::puppets;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The daemon and its settings, and commands that reach nobody.
 
-mod common;
+use crate::common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};

@@ -1,6 +1,6 @@
 //! `bench mesh` as a user runs it, on runs so short that their figures say nothing.
 
-mod common;
+use crate::common;
 
 use std::process::{Command, Output, Stdio};
 

@@ -1,6 +1,6 @@
 //! `quorate ca` as its users run it, and agents that stand on what it issues.
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
 //! The first five minutes: a throw-away cluster, names on it, a dead leader, and nothing left behind.
 
-mod common;
+use crate::common;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -1,6 +1,6 @@
 //! The doctor looks by itself: no agent runs here.
 
-mod common;
+use crate::common;
 
 use common::{Place, json, texts};
 

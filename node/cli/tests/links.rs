@@ -1,6 +1,6 @@
 //! Links and topology rules, as a user of the command meets them.
 
-mod common;
+use crate::common;
 
 use common::{Place, eventually, json};
 use serde_json::Value;

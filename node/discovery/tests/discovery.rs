@@ -1,6 +1,6 @@
 //! Sources at work together: none of them hangs or empties the others, and what is found can be asked.
 
-mod common;
+use crate::common;
 
 use std::time::Duration;
 

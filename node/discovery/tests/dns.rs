@@ -1,6 +1,6 @@
 //! Names of the domain name system, asked of a name server that answers in bytes written down here.
 
-mod common;
+use crate::common;
 
 use std::sync::{Arc, Mutex};
 

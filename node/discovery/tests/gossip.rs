@@ -1,6 +1,6 @@
 //! Gossip: a peer that builds its packets by hand, and nodes that find each other.
 
-mod common;
+use crate::common;
 
 use std::net::UdpSocket as Plain;
 use std::time::Duration;

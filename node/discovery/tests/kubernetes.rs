@@ -1,6 +1,6 @@
 //! The endpoints of a service, from an API server that answers in bytes written down here.
 
-mod common;
+use crate::common;
 
 use std::sync::{Arc, Mutex};
 

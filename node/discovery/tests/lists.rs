@@ -1,6 +1,6 @@
 //! Lists that lie on this machine: in settings, files, the environment, and what a command prints.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

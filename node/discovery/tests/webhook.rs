@@ -1,6 +1,6 @@
 //! Lists behind an URL, from a server that answers in bytes written down here.
 
-mod common;
+use crate::common;
 
 use std::sync::{Arc, Mutex};
 

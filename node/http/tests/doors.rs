@@ -1,6 +1,6 @@
 //! Who may ask.
 
-mod common;
+use crate::common;
 
 use common::Rig;
 use quorate_http::{Face, FaceConfig, FaceError};

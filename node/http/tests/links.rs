@@ -1,6 +1,6 @@
 //! Links and topology rules, as a client sees them.
 
-mod common;
+use crate::common;
 
 use common::Rig;
 use serde_json::{Value, json};

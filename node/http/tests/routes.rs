@@ -1,6 +1,6 @@
 //! Every route, as a client sees it.
 
-mod common;
+use crate::common;
 
 use std::time::Duration;
 

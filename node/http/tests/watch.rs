@@ -1,6 +1,6 @@
 //! Watches: whole, in order, and resumed without a hole.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

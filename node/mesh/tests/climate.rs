@@ -1,6 +1,6 @@
 //! Nets with weather in front of them, in virtual time.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A flood at a peer that does not read, and at one whose inside stands still: what both sides hold is
 //! bounded, others do not notice, and who floods is told in words.
 
-mod common;
+use crate::common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

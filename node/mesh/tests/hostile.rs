@@ -1,6 +1,6 @@
 //! Strangers at the door: each is closed with its reason, while a good link goes on.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::time::Duration;

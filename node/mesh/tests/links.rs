@@ -1,6 +1,6 @@
 //! Whole meshes over the system's TCP on loopback.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

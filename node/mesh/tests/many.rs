@@ -1,6 +1,6 @@
 //! Many nodes in one process and in virtual time: who keeps links to whom, and what that costs at rest.
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -6,7 +6,7 @@
 //! told; that its road is up; that it was not refused. Of calls: that none comes twice, and none that
 //! ended as `NotSent`.
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

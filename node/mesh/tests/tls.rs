@@ -1,9 +1,8 @@
 //! Meshes that are secured: certificates instead of cookies or beside them, and both exchanged while links
 //! are up.
 
-#[path = "common/ca.rs"]
-mod ca;
-mod common;
+use crate::ca;
+use crate::common;
 
 use std::fs;
 use std::io;

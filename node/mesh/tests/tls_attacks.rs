@@ -1,8 +1,7 @@
 //! Strangers at a secured door, and false doors: each is closed with its reason, while a good link goes on.
 
-#[path = "common/ca.rs"]
-mod ca;
-mod common;
+use crate::ca;
+use crate::common;
 
 use std::fs;
 use std::sync::Arc;

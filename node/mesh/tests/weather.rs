@@ -1,6 +1,6 @@
 //! Meshes over a net that is slow, cut or broken, in virtual time: what takes minutes here takes none.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Stories of applications: what starts after what, and what happens when something does not.
 
-mod family;
+use crate::family;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

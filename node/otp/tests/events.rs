@@ -1,6 +1,6 @@
 //! Event managers: who is shown what, and what becomes of handlers.
 
-mod stories;
+use crate::stories;
 
 use std::future::Future;
 

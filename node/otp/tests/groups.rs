@@ -1,6 +1,6 @@
 //! Stories of process groups: who is in, who is told, and what survives.
 
-mod family;
+use crate::family;
 
 use std::sync::Arc;
 

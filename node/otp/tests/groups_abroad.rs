@@ -1,6 +1,6 @@
 //! Stories of process groups on two nodes.
 
-mod family;
+use crate::family;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};

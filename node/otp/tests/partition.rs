@@ -1,6 +1,6 @@
 //! Stories of partitions: a key has one process, whatever happens to the others.
 
-mod family;
+use crate::family;
 
 use std::collections::BTreeSet;
 

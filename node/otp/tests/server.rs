@@ -1,6 +1,6 @@
 //! Servers: how they start, what they are called for and when, and how they end.
 
-mod stories;
+use crate::stories;
 
 use std::time::Duration;
 

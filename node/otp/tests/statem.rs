@@ -1,6 +1,6 @@
 //! State machines: the order of their events, their timeouts, and how they end.
 
-mod stories;
+use crate::stories;
 
 use std::time::Duration;
 

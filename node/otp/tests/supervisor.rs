@@ -1,6 +1,6 @@
 //! Stories of supervisors: what they start, stop and start again, and in which order.
 
-mod family;
+use crate::family;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,6 @@
 //! Random crashes against a model that says in plain words what each strategy promises.
 
-mod family;
+use crate::family;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

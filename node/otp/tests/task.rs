@@ -1,6 +1,6 @@
 //! Tasks and groups of them.
 
-mod stories;
+use crate::stories;
 
 use std::future::pending;
 use std::num::NonZeroUsize;

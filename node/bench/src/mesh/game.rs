@@ -63,8 +63,8 @@ impl Match {
         Self { counted, until: counted + span }
     }
 
-    /// Whether balls are played no more. One is waited for however long it takes, so that there is a figure on
-    /// a machine that stands still, too.
+    /// Whether balls are played no more. One is waited for however long it takes, so that there is a figure
+    /// on a machine that stands still, too.
     pub(crate) fn is_over(&self, now: Time, waits: &Latencies) -> bool {
         now >= self.until && waits.count() > 0
     }

@@ -1,0 +1,9 @@
+//! The tests of this crate in one binary, so that it is linked once.
+
+mod agent;
+mod bench;
+mod ca;
+mod common;
+mod dev;
+mod doctor;
+mod links;

@@ -1,0 +1,7 @@
+//! The tests of this crate in one binary, so that it is linked once.
+
+mod common;
+mod doors;
+mod links;
+mod routes;
+mod watch;

@@ -1,0 +1,11 @@
+//! The tests of this crate in one binary, so that it is linked once.
+//! Apart stay those that need the process for themselves.
+
+mod common;
+mod conformance;
+mod flips;
+mod home;
+mod log;
+mod model;
+mod recovery;
+mod shelf;

@@ -1,0 +1,9 @@
+//! The tests of this crate in one binary, so that it is linked once.
+//! Apart stay those that need the process for themselves.
+
+mod checkers;
+mod disk;
+mod linear;
+mod nemesis;
+mod net;
+mod world;
