@@ -4,18 +4,21 @@ use std::io;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use quorate_registry::{At, Effect, Machine, snapshot};
 use quorate_vocab::Index;
 
 use crate::archive::Archive;
-use crate::feed::Feed;
+use crate::feed::{Change, Feed};
 use crate::types::{
     Answer, Entry, LogId, Payload, Snapshot, SnapshotBody, SnapshotMeta, StoredMembership, Types,
 };
 use crate::wire::{self, PositionBytes};
+
+/// How many entries are applied while readers wait: some hundred microseconds.
+const APPLY_MAX: usize = 256;
 
 /// The applied state, and where in the log it stands.
 #[derive(Debug)]
@@ -100,19 +103,33 @@ impl RaftStateMachine<Types> for Applier {
         Ok((state.applied, state.membership.clone()))
     }
 
-    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    async fn apply<S>(&mut self, entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
-        while let Some((entry, responder)) = entries.try_next().await? {
-            let index = Index(entry.log_id.index);
-            let mut effects = Vec::new();
-            let answer = self.state.write().apply(entry, &mut effects);
-            self.feed.publish(index, effects);
-            if let Some(responder) = responder {
+        // What is there is applied at once; readers come in between, and nobody waits for more to come.
+        let mut batches = entries.ready_chunks(APPLY_MAX);
+        while let Some(batch) = batches.next().await {
+            let batch: Vec<_> = batch.into_iter().collect::<io::Result<_>>()?;
+            self.unshelved += batch.len() as u64;
+            let mut changes = Vec::with_capacity(batch.len());
+            let mut answers = Vec::with_capacity(batch.len());
+            let index = {
+                let mut state = self.state.write();
+                for (entry, responder) in batch {
+                    let (index, mut effects) = (Index(entry.log_id.index), Vec::new());
+                    let answer = state.apply(entry, &mut effects);
+                    if !effects.is_empty() {
+                        changes.push(Change { index, effects });
+                    }
+                    answers.extend(responder.map(|responder| (responder, answer)));
+                }
+                state.index()
+            };
+            self.feed.publish(changes, index);
+            for (responder, answer) in answers {
                 responder.send(answer);
             }
-            self.unshelved += 1;
         }
         if self.unshelved >= self.shelve_every {
             self.unshelved = 0;

@@ -37,6 +37,9 @@ pub enum ProposeError {
         /// Who leads, as far as this node knows.
         leader: Option<NodeId>,
     },
+    /// Too much waits already. It was not written to any log; try again in a moment, or elsewhere.
+    #[error("not proposed: too many proposals wait already")]
+    Overloaded,
     /// It was written to a log and may or may not be committed. Propose it again only under the same mark.
     #[error("unknown: leadership changed while the command was on its way")]
     Unknown,

@@ -57,18 +57,20 @@ impl Feed {
         Self { ring: Mutex::new(ring), tip: watch::Sender::new(at) }
     }
 
-    /// An entry was applied.
-    pub(crate) fn publish(&self, index: Index, effects: Vec<Effect>) {
-        if !effects.is_empty() {
+    /// Entries were applied up to an index; these are the changes that they made.
+    pub(crate) fn publish(&self, changes: Vec<Change>, upto: Index) {
+        if !changes.is_empty() {
             let mut ring = self.lock();
-            if ring.changes.len() == ring.kept
-                && let Some(oldest) = ring.changes.pop_front()
-            {
-                ring.floor = oldest.index;
+            for change in changes {
+                if ring.changes.len() == ring.kept
+                    && let Some(oldest) = ring.changes.pop_front()
+                {
+                    ring.floor = oldest.index;
+                }
+                ring.changes.push_back(Arc::new(change));
             }
-            ring.changes.push_back(Arc::new(Change { index, effects }));
         }
-        self.tip.send_replace(index);
+        self.tip.send_replace(upto);
     }
 
     /// The state was replaced by a snapshot: what lies between is not known one by one.
@@ -131,7 +133,8 @@ mod tests {
     use super::*;
 
     fn change(feed: &Feed, index: u64) {
-        feed.publish(Index(index), vec![Effect::NodeLeft(NodeId(index))]);
+        let effects = vec![Effect::NodeLeft(NodeId(index))];
+        feed.publish(vec![Change { index: Index(index), effects }], Index(index));
     }
 
     #[tokio::test]
@@ -140,7 +143,7 @@ mod tests {
         let mut watch = feed.watch(Index(1));
         for index in 1..=4 {
             change(&feed, index);
-            feed.publish(Index(index), Vec::new());
+            feed.publish(Vec::new(), Index(index));
         }
         for index in 2..=4 {
             assert_eq!(watch.next().await.unwrap().index, Index(index));

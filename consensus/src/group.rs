@@ -1,6 +1,6 @@
 //! The group: propose, read, watch, and change who votes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use quorate_env::BoxFuture;
 use quorate_registry::{Command, Machine, Verdict};
 use quorate_storage::StorageError;
 use quorate_vocab::{Index, NodeId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::apply::{Applier, Shared, SnapshotBuilder};
 use crate::archive::{Archive, Doors, archive};
@@ -24,11 +24,14 @@ use crate::feed::{Feed, Watch};
 use crate::log::LogStore;
 use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
+use crate::rounds::Rounds;
 use crate::serve::Voter;
 use crate::types::{Asked, LogId, Raft, Types};
 
-/// How many proposals may wait to be taken up; beyond that, proposing waits.
-const PROPOSALS_MAX: usize = 8_192;
+/// What all proposals that are not answered yet may weigh; beyond that they are refused at once.
+const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What the lightest counts, with all that is kept of it until it is answered.
+const PROPOSAL_BYTES_MIN: usize = 4 * 1024;
 /// How many proposals go to Raft in one message, and so into one append.
 const BATCH_MAX: usize = 2_048;
 
@@ -41,6 +44,9 @@ pub struct Group {
     feed: Arc<Feed>,
     archive: Archive,
     proposals: mpsc::Sender<Proposal>,
+    /// How many more bytes of proposals may wait.
+    room: Arc<Semaphore>,
+    reads: Rounds<Result<Index, ReadError>>,
 }
 
 /// What this node is to the group at the moment. For people: nothing may be decided by it.
@@ -79,13 +85,28 @@ pub struct GroupStatus {
     pub voters: BTreeSet<NodeId>,
     /// Who follows without a vote.
     pub learners: BTreeSet<NodeId>,
+    /// Up to where this leader knows that the others have its log; empty on any other node.
+    pub matched: BTreeMap<NodeId, Index>,
     /// Why Raft has stopped here, if it has.
     pub fault: Option<String>,
 }
 
 struct Proposal {
     command: Command,
-    answer: oneshot::Sender<Result<(Index, Verdict), ProposeError>>,
+    answer: Answerer,
+}
+
+/// Whoever waits for a verdict, and what its proposal weighs until then.
+struct Answerer {
+    to: oneshot::Sender<Result<(Index, Verdict), ProposeError>>,
+    _weight: OwnedSemaphorePermit,
+}
+
+impl Answerer {
+    fn give(self, answer: Result<(Index, Verdict), ProposeError>) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.to.send(answer);
+    }
 }
 
 impl Group {
@@ -136,20 +157,26 @@ impl Group {
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
         quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
-        let (proposals, tray) = mpsc::channel(PROPOSALS_MAX);
+        let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
         quorate_env::spawn(propose_in_batches(raft.clone(), tray));
-        let voter = Voter::new(raft.clone());
-        Ok((Self { raft, voter, state, feed, archive, proposals }, recovery))
+        let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
+        let (voter, reads) = (Voter::new(raft.clone()), Rounds::default());
+        Ok((Self { raft, voter, state, feed, archive, proposals, room, reads }, recovery))
     }
 
     /// Proposes a command. Many that are proposed at the same time share one append and one sync.
     ///
     /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
-    /// means [`ProposeError::Unknown`].
+    /// means [`ProposeError::Unknown`]. When too much waits already, it is refused at once.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
-        let (answer, answers) = oneshot::channel();
+        let weight = command.weight().max(PROPOSAL_BYTES_MIN).min(PROPOSALS_BYTES_MAX);
+        let weight = self.room.clone().try_acquire_many_owned(weight as u32);
+        let weight = weight.map_err(|_| ProposeError::Overloaded)?;
+        let (to, answers) = oneshot::channel();
+        let answer = Answerer { to, _weight: weight };
+        // There is a place for each that has weight.
         let nobody = ProposeError::NotDone { leader: None };
-        self.proposals.send(Proposal { command, answer }).await.map_err(|_| nobody)?;
+        self.proposals.try_send(Proposal { command, answer }).map_err(|_| nobody)?;
         answers.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
@@ -157,16 +184,9 @@ impl Group {
     /// once everything that was acknowledged before the call is applied here. The index is the state's that
     /// may then be read.
     pub async fn confirm(&self) -> Result<Index, ReadError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(read) => Ok(Index(read.index())),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
-                Err(ReadError::NotLeader { leader: to.leader_id.map(NodeId) })
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(ReadError::NoQuorum)
-            }
-            Err(RaftError::Fatal(_)) => Err(ReadError::NotLeader { leader: None }),
-        }
+        let raft = self.raft.clone();
+        let round = self.reads.join(move || confirm(raft.clone())).await;
+        round.unwrap_or(Err(ReadError::NotLeader { leader: None }))
     }
 
     /// Returns once everything up to `index` is applied here.
@@ -203,7 +223,7 @@ impl Group {
     /// Begins a new group of these voters. Only once in the life of a cluster, on one of them; all others
     /// learn of it from the log.
     pub async fn bootstrap(&self, voters: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
-        let members: std::collections::BTreeMap<u64, EmptyNode> =
+        let members: BTreeMap<u64, EmptyNode> =
             voters.iter().map(|node| (node.0, EmptyNode {})).collect();
         self.raft.initialize(members).await.map_err(|e| match e {
             RaftError::APIError(e) => MembershipError::Refused(e.to_string()),
@@ -217,10 +237,10 @@ impl Group {
         added.map(drop).map_err(changed)
     }
 
-    /// Gives learners a vote.
-    pub async fn promote(&self, nodes: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
-        let change = ChangeMembers::AddVoterIds(nodes.iter().map(|node| node.0).collect());
-        self.change(change).await
+    /// Gives these nodes, which all follow the log, a vote, and takes it from all others, who go on to follow.
+    pub async fn set_voters(&self, nodes: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let voters = nodes.iter().map(|node| node.0).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
     }
 
     /// Takes nodes out of the group, voters and learners alike.
@@ -279,6 +299,12 @@ impl Group {
             purged: index(metrics.purged.map(|id| id.index)),
             voters: membership.voter_ids().map(NodeId).collect(),
             learners: membership.learner_ids().map(NodeId).collect(),
+            matched: metrics
+                .replication
+                .iter()
+                .flatten()
+                .map(|(node, id)| (NodeId(*node), index(id.map(|id| id.index))))
+                .collect(),
             fault: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }
@@ -336,6 +362,20 @@ async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
     }
 }
 
+/// One round of questions.
+async fn confirm(raft: Raft) -> Result<Index, ReadError> {
+    match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+        Ok(read) => Ok(Index(read.index())),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+            Err(ReadError::NotLeader { leader: to.leader_id.map(NodeId) })
+        }
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+            Err(ReadError::NoQuorum)
+        }
+        Err(RaftError::Fatal(_)) => Err(ReadError::NotLeader { leader: None }),
+    }
+}
+
 /// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers.
 async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
@@ -349,7 +389,7 @@ async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
             Err(_) => {
                 // Raft has stopped and took nothing.
                 for answer in answers {
-                    let _ = answer.send(Err(ProposeError::NotDone { leader: None }));
+                    answer.give(Err(ProposeError::NotDone { leader: None }));
                 }
             }
         }
@@ -361,10 +401,7 @@ type Results = futures_util::stream::BoxStream<
     Result<openraft::raft::WriteResult<Types>, openraft::errors::Fatal<Types>>,
 >;
 
-async fn hand_out(
-    mut results: Results,
-    answers: Vec<oneshot::Sender<Result<(Index, Verdict), ProposeError>>>,
-) {
+async fn hand_out(mut results: Results, answers: Vec<Answerer>) {
     for answer in answers {
         let outcome = match results.next().await {
             Some(Ok(Ok(written))) => match written.response.0 {
@@ -376,8 +413,7 @@ async fn hand_out(
             }
             Some(Ok(Err(_)) | Err(_)) | None => Err(ProposeError::Unknown),
         };
-        // Whoever asked may have stopped waiting.
-        let _ = answer.send(outcome);
+        answer.give(outcome);
     }
 }
 

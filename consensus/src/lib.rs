@@ -29,6 +29,7 @@ mod group;
 mod log;
 mod peers;
 mod recover;
+mod rounds;
 mod runtime;
 mod serve;
 #[cfg(test)]
@@ -43,4 +44,5 @@ pub use feed::{Change, TooOld, Watch};
 pub use group::{Group, GroupStatus, Role};
 pub use peers::{PeerError, Peers};
 pub use recover::{Recovery, Source};
+pub use rounds::Rounds;
 pub use wire::fuzz_decode;

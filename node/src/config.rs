@@ -29,6 +29,8 @@ pub struct Config {
     pub expect: usize,
     /// How many voters the cluster keeps; odd. Further nodes follow without a vote.
     pub voters: usize,
+    /// How long a voter may be without a session before a member takes its place.
+    pub replace_after: Duration,
     /// What placement and topology rules know of this node: `role=edge` and `group=a,b` have a meaning, all
     /// others are the user's own.
     pub labels: BTreeMap<String, String>,
@@ -86,6 +88,7 @@ impl Config {
             join: Vec::new(),
             expect: 0,
             voters: 3,
+            replace_after: Duration::from_secs(300),
             labels: BTreeMap::new(),
             lease: Duration::from_secs(2),
             cookies: cookies.into(),

@@ -39,6 +39,15 @@ pub enum NotDone {
     /// The node is being closed.
     #[error("the node is being closed")]
     Closing,
+    /// The node has a session, so it would only come back.
+    #[error("the node lives, and would only come back")]
+    NodeLives,
+    /// No voter that lives could lead instead, or not the one that was named.
+    #[error("no living voter of that name could lead instead")]
+    NoSuccessor,
+    /// The leader has more to do than it takes on. Try again after a moment; each time, wait for longer.
+    #[error("the leader has too much to do")]
+    Overloaded,
 }
 
 /// Why a node did not start. What was acknowledged is still on its disk.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_actor::{Actors, Carrier, NotSent, Postage};
-use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError};
+use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError, Rounds};
 use quorate_env::BoxFuture;
 use quorate_mesh::{CallError, Mesh, SendError};
 use quorate_registry::{Command, Once, Refusal, Verdict};
@@ -51,6 +51,8 @@ pub(crate) struct Hall {
     keeper: Keeper,
     /// The number of the next request's flow.
     next_flow: AtomicU64,
+    /// What this node's reads ask the leader, one round for all that wait.
+    reads: Rounds<Result<Index, Miss>>,
     rulebook: Rulebook,
     health: Health,
     company: Company,
@@ -62,6 +64,7 @@ pub(crate) struct Hall {
 pub(crate) struct Wires(OnceLock<Mesh>);
 
 /// Why one attempt came to nothing.
+#[derive(Clone, Copy)]
 enum Miss {
     NotDone(NotDone),
     Unknown,
@@ -95,6 +98,7 @@ impl Hall {
             steward: Steward::default(),
             keeper: Keeper::new(),
             next_flow: AtomicU64::new(0),
+            reads: Rounds::default(),
             rulebook: Rulebook::default(),
             health: Health::default(),
             company: Company::default(),
@@ -200,8 +204,16 @@ impl Hall {
 
     /// Returns when a majority has confirmed a leader since the call, and everything that was acknowledged
     /// before the call is applied here.
-    pub(crate) async fn confirm(&self, within: Duration) -> Result<Index, Error> {
-        self.pursue(within, true, || self.try_confirm()).await.map(|(index, _)| index).map_err(
+    pub(crate) async fn confirm(self: &Arc<Self>, within: Duration) -> Result<Index, Error> {
+        let round = || async {
+            let hall = self.clone();
+            let work = move || {
+                let hall = hall.clone();
+                async move { hall.try_confirm().await }
+            };
+            self.reads.join(work).await.unwrap_or(Err(Miss::NotDone(NotDone::Closing)))
+        };
+        self.pursue(within, true, round).await.map(|(index, _)| index).map_err(
             |error| match error {
                 // A read has changed nothing, whatever became of it.
                 Error::Unknown => Error::NotDone(NotDone::NoQuorum),
@@ -254,6 +266,13 @@ impl Hall {
             let left = until.since(quorate_env::now());
             let why = match quorate_env::timeout(left, attempt()).await {
                 Ok(Ok(answer)) => return Ok((answer, doubt)),
+                // Trying again by itself would only add to what is too much already.
+                Ok(Err(Miss::NotDone(NotDone::Overloaded))) => {
+                    return Err(match doubt {
+                        Doubt::None => Error::NotDone(NotDone::Overloaded),
+                        Doubt::AnEarlierCopy => Error::Unknown,
+                    });
+                }
                 Ok(Err(Miss::NotDone(why))) => why,
                 Ok(Err(Miss::Unknown)) if repeatable => {
                     doubt = Doubt::AnEarlierCopy;
@@ -280,12 +299,14 @@ impl Hall {
         let Some(leader) = self.other_leader() else {
             return self.group.propose(command.clone()).await.map_err(|error| match error {
                 ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
+                ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
                 _ => Miss::Unknown,
             });
         };
         match self.ask_leader(leader, &Ask::Propose(command.clone())).await? {
             Told::Decided(index, verdict) => Ok((index, verdict)),
             Told::NotLeader { .. } | Told::Declined => Err(Miss::NotDone(NotDone::NoLeader)),
+            Told::Overloaded => Err(Miss::NotDone(NotDone::Overloaded)),
             _ => Err(Miss::Unknown),
         }
     }

@@ -1,21 +1,20 @@
-//! What a leader does beside leading: it ends sessions that fell silent, and lets nodes into the group.
+//! What a leader does beside leading: it ends sessions that fell silent, and sees to it that
+//! there are as many voters as are wanted.
 //!
 //! It decides nothing by being called a leader: an expiry goes through the log and is void in another term; a
 //! renewal is answered after a majority confirmed the leader in a round that began after it came.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_consensus::{GroupStatus, ReadError, Role, Watch};
 use quorate_registry::lease::{Grantor, Terms, grantor};
-use quorate_registry::{
-    Command, Effect, Evidence, Machine, NodeFacts, NodeRole, Once, Op, SessionOwner,
-};
-use quorate_vocab::{Index, NodeId};
+use quorate_registry::{Command, Effect, Evidence, Once, Op, SessionOwner};
+use quorate_vocab::Index;
 
 use crate::hall::Hall;
 use crate::post::{Renewal, Told};
+use crate::voters;
 
 /// What a holder needs to come to rest.
 const GUARD: Duration = Duration::from_millis(100);
@@ -105,12 +104,13 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
         quorate_env::sleep(Duration::from_millis(10)).await;
     }
     let mut watch = begin(hall, term);
+    let mut silences = voters::Silences::default();
     loop {
         let status = hall.group().status();
         if !leads(&status) {
             return;
         }
-        admit(hall, &status).await;
+        voters::tend(hall, &status, &mut silences).await;
         let until = quorate_env::now() + LOOK_AGAIN;
         while quorate_env::now() < until {
             let deadline = hall.keeper().lock().deadline().map_or(until, |at| at.min(until));
@@ -150,71 +150,5 @@ fn follow(hall: &Hall, effects: &[Effect]) {
             }
             _ => {}
         }
-    }
-}
-
-/// Lets nodes of the registry follow the log, and gives votes as long as there are fewer voters than wanted.
-async fn admit(hall: &Arc<Hall>, status: &GroupStatus) {
-    let newcomer = hall.group().read(|machine, _| {
-        let known = |node: &NodeId| status.voters.contains(node) || status.learners.contains(node);
-        machine.nodes().map(|node| node.id).find(|node| !known(node))
-    });
-    if let Some(node) = newcomer {
-        if let Err(error) = hall.group().add_learner(node).await {
-            tracing::debug!(%node, %error, "a newcomer does not follow the log yet");
-        }
-        return;
-    }
-    let wanted = hall.config().voters.saturating_sub(status.voters.len());
-    let ready = hall.group().read(|machine, _| ready(machine, &status.learners));
-    // By pairs: an even number of voters bears no more losses than one fewer.
-    let chosen: BTreeSet<NodeId> = ready.into_iter().take(wanted - wanted % 2).collect();
-    if chosen.len() >= 2 && chosen.len().is_multiple_of(2) {
-        match hall.group().promote(&chosen).await {
-            Ok(()) => tracing::info!(?chosen, "more nodes vote"),
-            Err(error) => tracing::debug!(%error, "the voters stay as they are for now"),
-        }
-    }
-}
-
-/// Learners that are alive. An edge is never among them: nobody is to lean on it.
-fn ready(machine: &Machine, learners: &BTreeSet<NodeId>) -> Vec<NodeId> {
-    let alive = |node: &NodeId| machine.session_of(*node).is_some();
-    let steady = |node: &NodeId| {
-        let entry = machine.node(*node);
-        entry.is_some_and(|node| NodeFacts { node, votes: false }.role() != NodeRole::Edge)
-    };
-    learners.iter().copied().filter(alive).filter(steady).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use quorate_registry::At;
-    use quorate_vocab::Boot;
-
-    use super::*;
-
-    #[test]
-    fn a_vote_goes_to_learners_that_live_and_are_no_edges() {
-        let mut machine = Machine::new(0);
-        let join = |id: u64, role: &str| Op::Join {
-            node: NodeId(id),
-            name: format!("n{id}").try_into().unwrap(),
-            address: "10.0.0.1:1".to_owned(),
-            labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
-        };
-        let open = |id: u64| {
-            let owner = SessionOwner::Node { node: NodeId(id), boot: Boot(1) };
-            Op::Open { owner, ttl_ms: 1 }
-        };
-        let ops = [join(1, "member"), join(2, "member"), join(3, "edge"), open(2), open(3)];
-        for (op, index) in ops.into_iter().zip(1..) {
-            let at = At { index: Index(index), term: 1 };
-            machine.apply(at, Command { once: Once::Free, op }, &mut Vec::new());
-        }
-        let learners = BTreeSet::from([1, 2, 3].map(NodeId));
-        assert_eq!(ready(&machine, &learners), [NodeId(2)]);
     }
 }

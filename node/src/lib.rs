@@ -38,6 +38,7 @@ mod sessions;
 mod status;
 mod steward;
 mod tenancy;
+mod voters;
 
 pub use abroad::ReachError;
 pub use config::{Config, ConfigError};

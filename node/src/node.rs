@@ -9,22 +9,23 @@ use quorate_consensus::{Doors, Group, Recovery, Role, Watch};
 use quorate_env::BoxFuture;
 use quorate_mesh::{Counters, Me, Mesh, MeshConfig};
 use quorate_otp::Groups;
+use quorate_registry::{Command, Once, Op, Refusal, Verdict};
 use quorate_rpc::{Functions, Rpc, RpcConfig};
 use quorate_storage::{Log, LogConfig, Snapshots};
 use quorate_vocab::{Index, NodeId, NodeName};
 
 use crate::abroad::{self, ReachError};
 use crate::config::Config;
-use crate::error::StartError;
+use crate::error::{Error, NotDone, StartError};
 use crate::ground::Ground;
 use crate::hall::{Hall, Wires};
 use crate::links::{self, Links};
-use crate::names::Names;
+use crate::names::{Names, draw_key};
 use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::status::{Member, MemberState, Status};
-use crate::{formation, keeper, seeds, steward, tenancy};
+use crate::{formation, keeper, seeds, steward, tenancy, voters};
 
 /// One node of a cluster. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -248,6 +249,44 @@ impl Node {
         self.hall.group().read(inspect)
     }
 
+    /// Has another voter lead: the one that is named, or whoever has most of the log. Gives the one that leads
+    /// then.
+    pub async fn step_down(&self, to: Option<&NodeName>) -> Result<NodeName, Error> {
+        let of_name = |name: &NodeName| {
+            self.hall.group().read(|machine, _| {
+                machine.nodes().find(|node| node.name == *name).map(|node| node.id)
+            })
+        };
+        let to = match to.map(|name| of_name(name).ok_or(Error::NotDone(NotDone::NoSuccessor))) {
+            Some(named) => Some(named?),
+            None => None,
+        };
+        let leads = voters::step_down(&self.hall, to).await?;
+        let name =
+            self.hall.group().read(|machine, _| machine.node(leads).map(|node| node.name.clone()));
+        name.ok_or(Error::Unknown)
+    }
+
+    /// Takes a node out that has ended and will not come back: its vote, if it has one, goes to another.
+    pub async fn remove(&self, name: &NodeName) -> Result<Index, Error> {
+        let within = self.hall.config().patience();
+        self.hall.confirm(within).await?;
+        let found = self.hall.group().read(|machine, _| {
+            let node = machine.nodes().find(|node| node.name == *name)?;
+            Some((node.id, machine.session_of(node.id).is_some()))
+        });
+        let (node, lives) = found.ok_or(Error::Refused(Refusal::NoNode))?;
+        if lives {
+            return Err(Error::NotDone(NotDone::NodeLives));
+        }
+        let command = Command { once: Once::Key(draw_key()), op: Op::Leave { node } };
+        match self.hall.propose(command, within).await? {
+            (index, Verdict::Left) => Ok(index),
+            (_, Verdict::Refused(refusal)) => Err(Error::Refused(refusal)),
+            (_, _) => Err(Error::Unknown),
+        }
+    }
+
     /// Every change after an index, sessions and nodes included.
     pub fn changes(&self, from: Index) -> Watch {
         self.hall.group().watch(from)
@@ -276,10 +315,12 @@ impl Node {
         }
     }
 
-    /// Ends the processes, gives up the session, stops taking part and writes down what makes the next
-    /// start short.
+    /// Lets another lead, ends the processes, gives up the session, stops taking part and writes down what
+    /// makes the next start short.
     pub async fn shutdown(&self) {
         let hall = &self.hall;
+        // Should nobody take over in time, the others elect a leader once this one is silent.
+        let _ = voters::hand_over(hall, None).await;
         hall.close();
         hall.actors().close().await;
         if let Some(session) = hall.tenancy().session() {

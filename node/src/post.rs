@@ -31,6 +31,8 @@ pub(crate) enum Ask {
     Admit(Newcomer),
     /// Shall we begin this cluster together?
     Found(Founding),
+    /// Let another voter lead: this one, or whoever follows you most closely.
+    HandOver(Option<NodeId>),
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -68,6 +70,12 @@ pub(crate) enum Told {
     Unknown,
     /// Not understood, or not now.
     Declined,
+    /// Nothing was done: too much waits already.
+    Overloaded,
+    /// I no longer lead; this node does.
+    HandedOver {
+        to: NodeId,
+    },
 }
 
 /// Who would like to take part.

@@ -12,7 +12,7 @@ use quorate_vocab::NodeId;
 
 use crate::hall::Hall;
 use crate::post::{self, Ask, Newcomer, Post, Told};
-use crate::{abroad, formation, health};
+use crate::{abroad, formation, health, voters};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -90,6 +90,7 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Propose(command) => match hall.group().propose(command).await {
             Ok((index, verdict)) => Told::Decided(index, verdict),
             Err(ProposeError::NotDone { leader }) => Told::NotLeader { leader },
+            Err(ProposeError::Overloaded) => Told::Overloaded,
             Err(_) => Told::Unknown,
         },
         Ask::Confirm => match hall.group().confirm().await {
@@ -104,6 +105,7 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Admit(newcomer) if newcomer.id == from => admit(hall, newcomer).await,
         Ask::Admit(_) => Told::Declined,
         Ask::Hear(node) => Told::Heard(health::hears(hall, node)),
+        Ask::HandOver(to) => voters::hand_over(hall, to).await,
         Ask::Found(founding) => formation::agree(hall, from, &founding),
     }
 }

@@ -6,6 +6,7 @@ use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::Rule;
+use crate::names::weight;
 
 /// One entry of the log: what is asked, and how a repetition of it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,19 @@ pub enum Once {
     },
     /// A key that the client chose. The newest [`Once::KEYS_MAX`] are remembered.
     Key(u128),
+}
+
+impl Command {
+    /// About how much memory it takes, in bytes: what is asked may be long in one place only.
+    pub fn weight(&self) -> usize {
+        let long = match &self.op {
+            Op::Register { claim, .. } => weight(&claim.value, &claim.meta),
+            Op::Join { address, labels, .. } => address.len() as u64 + weight(&[], labels),
+            Op::SetRules { rules, .. } => size_of_val(rules.as_slice()) as u64,
+            _ => 0,
+        };
+        size_of::<Self>() + usize::try_from(long).unwrap_or(usize::MAX)
+    }
 }
 
 impl Once {

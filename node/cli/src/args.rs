@@ -41,6 +41,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<LeaderCommand>,
     },
+    /// Take a node out of the cluster
+    Node {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: NodeCommand,
+    },
     /// Register, look up, list, watch and release names
     Name {
         #[command(flatten)]
@@ -92,6 +99,23 @@ pub(crate) enum Command {
 pub(crate) enum LeaderCommand {
     /// Show who leads
     Show,
+    /// Have another node lead, before its machine is stopped for instance
+    StepDown {
+        /// Which voter [default: whoever has most of the log]
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the nodes that take part
+    List,
+    /// Take a node out that has ended and will not come back; another votes in its place
+    Remove {
+        /// Which node
+        node: String,
+    },
 }
 
 /// How to reach a cluster, and how to show what it says.

@@ -17,6 +17,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod fail;
+mod group;
 mod links;
 mod names;
 mod output;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, LeaderCommand, NodeCommand};
 use crate::fail::{Done, Fail};
 
 fn main() -> ExitCode {
@@ -52,7 +53,14 @@ fn run(cli: Cli) -> Done {
         Command::Agent(args) => agent::run(*args),
         Command::Status(view) => status::status(&view),
         Command::Members(view) => status::members(&view),
-        Command::Leader { view, .. } => status::leader(&view),
+        Command::Leader { view, command } => match command {
+            Some(LeaderCommand::StepDown { to }) => group::step_down(&view, to.as_deref()),
+            Some(LeaderCommand::Show) | None => status::leader(&view),
+        },
+        Command::Node { view, command } => match command {
+            NodeCommand::List => status::members(&view),
+            NodeCommand::Remove { node } => group::remove(&view, &node),
+        },
         Command::Name { view, command } => names::run(&view, command),
         Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),

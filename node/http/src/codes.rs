@@ -120,6 +120,10 @@ codes! {
         "the answer could not be put together";
         "Unknown; this is a defect of quorate.";
         "Look at the state before trying again, and report the agent's log."
+    OVERLOADED 113 503 NotDone:
+        "the leader has too much to do";
+        "Nothing changed: it was refused before it was proposed.";
+        "Try again after a moment, and wait for longer each time; `quorate status` shows who leads."
     BAD_NAME 201 400 Refused:
         "this is not a name";
         "Nothing changed.";
@@ -190,6 +194,14 @@ codes! {
         "no node of this name takes part";
         "Nothing changed.";
         "`quorate members` shows the names of those that do."
+    NO_SUCCESSOR 310 409 Refused:
+        "nobody could lead instead";
+        "Nothing changed; the leader stays.";
+        "`quorate members` shows who votes and lives: only such a node can lead."
+    NODE_LIVES 311 409 Refused:
+        "the node lives";
+        "Nothing changed. A node that lives would only come back.";
+        "Stop it first; what it held is then released, and it can be taken out."
     NO_TOKEN 401 401 Refused:
         "a token is needed";
         "Nothing changed.";

@@ -19,7 +19,7 @@ use crate::door::{Door, End};
 use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
-use crate::{FaceError, links, metrics, names, sessions, status, watch as watches};
+use crate::{FaceError, group, links, metrics, names, sessions, status, watch as watches};
 
 /// How many listings may be put together at a time; each may be large.
 const LISTINGS_MAX: usize = 4;
@@ -119,6 +119,8 @@ fn routes(inside: Shared) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
+        .route("/v1/leader/step-down", post(group::step_down))
+        .route("/v1/nodes/{name}", delete(group::remove))
         .route("/v1/sessions", post(sessions::open))
         .route("/v1/sessions/{id}", delete(sessions::end))
         .route("/v1/sessions/{id}/renew", post(sessions::renew))

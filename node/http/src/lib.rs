@@ -20,6 +20,7 @@ mod codes;
 mod door;
 mod error;
 mod face;
+mod group;
 mod guard;
 mod links;
 mod metrics;

@@ -69,6 +69,9 @@ impl From<Error> for Problem {
             }
             Error::NotDone(NotDone::NoSession) => Self::new(named::NO_SESSION_HERE, detail),
             Error::NotDone(NotDone::Closing) => Self::new(named::CLOSING, detail),
+            Error::NotDone(NotDone::NodeLives) => Self::new(named::NODE_LIVES, detail),
+            Error::NotDone(NotDone::NoSuccessor) => Self::new(named::NO_SUCCESSOR, detail),
+            Error::NotDone(NotDone::Overloaded) => Self::new(named::OVERLOADED, detail),
             Error::Unknown => Self::new(named::OUTCOME_UNKNOWN, detail),
             Error::Refused(refusal) => refusal.into(),
             // `Error` may grow; whatever it grows by is not known to have done nothing.
@@ -92,6 +95,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::Free => Self::new(named::FREE, detail),
             Refusal::NoSession(_) => Self::new(named::SESSION_ENDED, detail),
+            Refusal::NoNode => Self::new(named::NO_NODE, detail),
             Refusal::Forgotten => Self::new(named::FORGOTTEN, detail),
             Refusal::TooLarge { .. } => Self::new(named::TOO_LARGE, detail),
             Refusal::BadRules(_) => Self::new(named::BAD_RULES, detail),

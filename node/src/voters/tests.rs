@@ -1,0 +1,160 @@
+//! What is planned for the voters, over all small clusters.
+
+use super::*;
+
+fn member(standing: Standing) -> Member {
+    Member { standing, edge: false, zone: None, caught_up: true }
+}
+
+fn nodes(ids: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
+    ids.into_iter().map(NodeId).collect()
+}
+
+/// A cluster of node 1, which leads, and others.
+fn facts(wanted: usize, voters: &[u64], learners: &[u64]) -> Facts {
+    let all = voters.iter().chain(learners);
+    Facts {
+        wanted,
+        leader: NodeId(1),
+        members: all.map(|node| (NodeId(*node), member(Standing::Alive))).collect(),
+        voters: nodes(voters.iter().copied()),
+        learners: nodes(learners.iter().copied()),
+    }
+}
+
+impl Facts {
+    fn but(mut self, node: u64, change: impl FnOnce(&mut Member)) -> Self {
+        change(self.members.get_mut(&NodeId(node)).expect("the test names members"));
+        self
+    }
+
+    fn standing_of(self, node: u64, standing: Standing) -> Self {
+        self.but(node, |member| member.standing = standing)
+    }
+
+    fn in_zones(mut self, zones: &[(u64, &str)]) -> Self {
+        for (node, zone) in zones {
+            self = self.but(*node, |member| member.zone = Some((*zone).to_owned()));
+        }
+        self
+    }
+}
+
+fn votes(ids: impl IntoIterator<Item = u64>) -> Option<Step> {
+    Some(Step::Vote(nodes(ids)))
+}
+
+#[test]
+fn a_newcomer_follows_before_anything_else() {
+    let mut facts = facts(3, &[1, 2, 3], &[]);
+    facts.members.insert(NodeId(4), member(Standing::Alive));
+    assert_eq!(plan(&facts), Some(Step::Follow(NodeId(4))));
+}
+
+#[test]
+fn votes_are_given_by_pairs_to_those_that_live_have_caught_up_and_are_no_edges() {
+    assert_eq!(plan(&facts(3, &[1], &[2])), None);
+    assert_eq!(plan(&facts(3, &[1], &[2, 3, 4])), votes([1, 2, 3]));
+    assert_eq!(plan(&facts(5, &[1], &[2, 3, 4])), votes([1, 2, 3]));
+    assert_eq!(plan(&facts(3, &[1, 2], &[3])), votes([1, 2, 3]));
+    let one_edge = facts(3, &[1], &[2, 3, 4]).but(2, |member| member.edge = true);
+    assert_eq!(plan(&one_edge), votes([1, 3, 4]));
+    let one_late = facts(3, &[1], &[2, 3, 4]).but(3, |member| member.caught_up = false);
+    assert_eq!(plan(&one_late), votes([1, 2, 4]));
+    assert_eq!(plan(&facts(3, &[1], &[2, 3]).standing_of(3, Standing::Silent)), None);
+}
+
+#[test]
+fn a_voter_is_replaced_when_it_is_gone_and_not_while_it_is_silent() {
+    let silent = facts(3, &[1, 2, 3], &[4]).standing_of(3, Standing::Silent);
+    assert_eq!(plan(&silent), None);
+    assert_eq!(plan(&silent.standing_of(3, Standing::Gone)), votes([1, 2, 4]));
+}
+
+#[test]
+fn a_gone_voter_without_a_successor_keeps_its_place_unless_it_was_taken_out() {
+    let gone = facts(3, &[1, 2, 3], &[]).standing_of(3, Standing::Gone);
+    assert_eq!(plan(&gone), None);
+    let mut left = gone;
+    left.members.remove(&NodeId(3));
+    assert_eq!(plan(&left), votes([1, 2]));
+    // And then it does not follow either.
+    let mut left = facts(3, &[1, 2, 4], &[3]);
+    left.members.remove(&NodeId(3));
+    assert_eq!(plan(&left), Some(Step::Drop(NodeId(3))));
+}
+
+#[test]
+fn fewer_than_a_majority_of_the_wanted_are_never_left_to_decide() {
+    let mut left = facts(5, &[1, 2, 3], &[]);
+    left.members.remove(&NodeId(3));
+    assert_eq!(plan(&left), None, "two of five are no majority");
+}
+
+#[test]
+fn votes_are_spread_over_zones() {
+    let zones = [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "b"), (6, "c")];
+    let three = facts(3, &[1], &[4, 5, 2, 3, 6]).in_zones(&zones);
+    assert_eq!(plan(&three), votes([1, 2, 3]));
+    let gone = facts(3, &[1, 2, 3], &[4, 5, 6]).in_zones(&zones).standing_of(3, Standing::Gone);
+    assert_eq!(plan(&gone), votes([1, 2, 6]));
+}
+
+#[test]
+fn who_is_missed_least_stops_voting_when_fewer_are_wanted() {
+    assert_eq!(plan(&facts(1, &[1, 2, 3], &[])), votes([1]));
+    let silent = facts(3, &[1, 2, 3, 4, 5], &[]).standing_of(2, Standing::Silent);
+    assert_eq!(plan(&silent), votes([1, 3, 4]));
+}
+
+/// Every cluster of up to six members, in all standings, with all who vote and all that may be wanted.
+#[test]
+fn every_plan_keeps_the_leader_a_majority_and_comes_to_an_end() {
+    let standings = [Standing::Alive, Standing::Silent, Standing::Gone];
+    let mut plans = 0_u64;
+    for (wanted, count) in
+        [1, 3, 5].into_iter().flat_map(|wanted| (1..=6).map(move |n| (wanted, n)))
+    {
+        for states in 0..3_u64.pow(count - 1) {
+            for voting in 0..2_u64.pow(count - 1) {
+                let standing = |node: u32| match node {
+                    0 => Standing::Alive,
+                    _ => standings[(states / 3_u64.pow(node - 1) % 3) as usize],
+                };
+                let votes = |node: u32| node == 0 || voting >> (node - 1) & 1 == 1;
+                let (voters, learners) = (0..count).partition::<Vec<u32>, _>(|node| votes(*node));
+                let named = |nodes: Vec<u32>| nodes.into_iter().map(|n| u64::from(n) + 1);
+                let mut facts = Facts {
+                    wanted,
+                    leader: NodeId(1),
+                    members: (0..count)
+                        .map(|n| (NodeId(u64::from(n) + 1), member(standing(n))))
+                        .collect(),
+                    voters: nodes(named(voters)),
+                    learners: nodes(named(learners)),
+                };
+                plans += 1;
+                comes_to_rest(&mut facts);
+            }
+        }
+    }
+    assert!(plans > 20_000, "{plans}");
+}
+
+fn comes_to_rest(facts: &mut Facts) {
+    for _ in 0..4 {
+        let Some(step) = plan(facts) else { return };
+        let Step::Vote(voters) = step else { panic!("all are known: {step:?}") };
+        let alive = |node: &&NodeId| facts.standing(**node) == Some(Standing::Alive);
+        assert!(voters.contains(&facts.leader), "{facts:?} {voters:?}");
+        let enough = voters.iter().filter(alive).count() > facts.wanted / 2;
+        assert!(voters.is_superset(&facts.voters) || enough, "{facts:?} {voters:?}");
+        for new in voters.difference(&facts.voters) {
+            assert!(alive(&new), "{facts:?} {voters:?}");
+        }
+        let all: BTreeSet<NodeId> = facts.voters.union(&facts.learners).copied().collect();
+        facts.learners = all.difference(&voters).copied().collect();
+        facts.voters = voters;
+    }
+    panic!("the plans go round: {facts:?}");
+}
