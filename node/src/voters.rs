@@ -133,7 +133,7 @@ impl Facts {
                     more.insert(next);
                 }
             }
-            if more.len().is_multiple_of(2) {
+            if more.len() == voting.len() || more.len().is_multiple_of(2) {
                 break;
             }
             voting = more;
