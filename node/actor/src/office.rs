@@ -9,9 +9,11 @@ use bytes::Bytes;
 use quorate_vocab::{Lane, NodeId, Pid};
 
 use crate::call::{Busy, Slot};
-use crate::carrier::on_a_sheet;
 use crate::letter::{self, Gone, Letter, Mail, Route};
-use crate::{Actors, CallError, LetterError, Message, Postage, SendError, Wire, blob, here, reply};
+use crate::sheet::{Sheet, on_a_sheet};
+use crate::{
+    Actors, CallError, LetterError, Message, NotSent, Postage, SendError, Wire, blob, here, reply,
+};
 
 impl Actors {
     /// Takes in a letter that another node's carrier was given; it is decoded from where it lies. A letter
@@ -81,12 +83,20 @@ impl Actors {
                 "" => Postage::between(wire.lane, here::serial(), to),
                 name => Postage::to_name(wire.lane, here::serial(), name),
             };
-            self.0.carrier.post(to.node, postage, letter).map_err(|why| {
+            self.hand_over(to.node, postage, letter).map_err(|why| {
                 // The rights to answer are in the letter, and only there.
                 self.dismiss_all(routes, Gone::NoReply);
                 why.into()
             })
         })
+    }
+
+    /// Gives a letter to the carrier.
+    fn hand_over(&self, to: NodeId, postage: Postage, letter: &mut Sheet) -> Result<(), NotSent> {
+        match letter.take_parts() {
+            None => self.0.carrier.post(to, postage, &mut letter.text),
+            Some(parts) => self.0.carrier.post_parts(to, postage, parts),
+        }
     }
 
     /// Waits until there may be room on the way to another node.
@@ -99,7 +109,9 @@ impl Actors {
         if route.node == self.0.node {
             self.settle(route, Err(gone.into()));
         } else {
-            self.post_answer(route, Lane::High, |letter| letter::write_gone(route, gone, letter));
+            self.post_answer(route, Lane::High, |sheet| {
+                letter::write_gone(route, gone, &mut sheet.text);
+            });
         }
     }
 
@@ -115,14 +127,14 @@ impl Actors {
     }
 
     /// Sends an answer's letter, or takes it in when the caller is of this node after all.
-    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Sheet)) {
         on_a_sheet(|letter| {
             write(letter);
             let postage = Postage::of_answer(lane, route.call);
             if route.node == self.0.node {
                 // It was written here and is whole.
-                let _ = self.deliver(self.0.node, letter);
-            } else if self.0.carrier.post(route.node, postage, letter).is_err() {
+                let _ = self.deliver_long(self.0.node, &std::mem::take(letter).into_bytes());
+            } else if self.hand_over(route.node, postage, letter).is_err() {
                 self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
             }
         });

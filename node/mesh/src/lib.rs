@@ -42,6 +42,7 @@ mod porch;
 pub mod pulse;
 pub mod reader;
 mod reason;
+mod shelf;
 pub mod span;
 pub mod standing;
 mod table;

@@ -330,6 +330,7 @@ impl Seat {
             let at = now();
             if watch.look <= at || self.link.is_asked_to_leave() {
                 self.consider_leaving(reader, &mut watch.leaving);
+                reader.rest();
                 watch.look = at + look_every(&self.shared.config.limits);
             }
             let bytes = match read {
@@ -398,7 +399,7 @@ impl Seat {
             What::Mail if !link.admits.load(Ordering::Relaxed) => Err(Reason::Denied),
             What::Mail => contained(|| match body {
                 Body::Short(body) => shared.inbound.mail(link.node, body),
-                Body::Long(body) => shared.inbound.long_mail(link.node, body.into()),
+                Body::Long(body) => shared.inbound.long_mail(link.node, body),
             }),
             What::Answer(call) => {
                 link.calls.end(call, Ok(body.into_bytes()));

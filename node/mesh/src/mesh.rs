@@ -18,6 +18,7 @@ use crate::hello::{self, Hello};
 use crate::hlc::Hlc;
 use crate::latch::Latch;
 use crate::link::Link;
+use crate::outbox::Outbox;
 use crate::porch::Porch;
 use crate::table::{Event, Table, Way};
 use crate::wire::{FRAGMENT_BYTES_MAX, What};
@@ -184,16 +185,46 @@ impl Mesh {
         flow: u64,
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        let Way { outbox, closed } = self.0.table().way_to(to, lane, now())?;
-        let sent = if body.len() <= FRAGMENT_BYTES_MAX {
-            outbox.push(lane, flow, What::Mail, body)
-        } else {
-            let bytes_max = self.0.config.limits.body_bytes_max;
-            if body.len() > bytes_max {
-                return Err(SendError::TooLong { bytes: body.len(), bytes_max });
-            }
-            outbox.push_long(lane, flow, body)
+        self.check_length(body.len())?;
+        self.over_data_road(to, lane, |outbox| match body.len() {
+            0..=FRAGMENT_BYTES_MAX => outbox.push(lane, flow, What::Mail, body),
+            _ => outbox.push_long(lane, flow, body),
+        })
+    }
+
+    /// The same as [`send`](Self::send) with a body that lies in pieces, of which no long one is copied.
+    pub fn send_pieces(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        flow: u64,
+        pieces: &[Bytes],
+    ) -> Result<(), SendError> {
+        self.check_length(pieces.iter().map(Bytes::len).sum())?;
+        let send = || {
+            self.over_data_road(to, lane, |outbox| outbox.push_pieces(lane, flow, pieces.to_vec()))
         };
+        match send() {
+            Err(SendError::NoLink) => send(),
+            sent => sent,
+        }
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), SendError> {
+        let bytes_max = self.0.config.limits.body_bytes_max;
+        if bytes > bytes_max { Err(SendError::TooLong { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    /// Puts something into the outbox of a data road, which is opened if it is not open.
+    #[inline]
+    fn over_data_road(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        push: impl FnOnce(&Outbox) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Way { outbox, closed } = self.0.table().way_to(to, lane, now())?;
+        let sent = push(&outbox);
         if closed {
             dialer::reach(&self.0, to);
         }
@@ -233,10 +264,7 @@ impl Mesh {
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        let bytes_max = self.0.config.limits.body_bytes_max;
-        if body.len() > bytes_max {
-            return Err(SendError::TooLong { bytes: body.len(), bytes_max }.into());
-        }
+        self.check_length(body.len())?;
         let link = self.0.table().link(to, Road::Control).cloned().ok_or(SendError::NoLink)?;
         let outbox = link.outbox().ok_or(SendError::NoLink)?;
         let (call, mut end) = link.calls.begin()?;

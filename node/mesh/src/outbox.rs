@@ -155,7 +155,7 @@ impl Outbox {
         if body.len() <= FRAGMENT_BYTES_MAX {
             return self.push(lane, flow, what, &body);
         }
-        self.put(lane, flow, body.len(), 1, |waiting, _| waiting.append_long(what, body))
+        self.put(lane, flow, body.len(), 1, |waiting, _| waiting.append_long(what, [body]))
     }
 
     /// Takes a long mail, if there is room: then `body` is empty.
@@ -166,8 +166,22 @@ impl Outbox {
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
         self.put(lane, flow, body.len(), 1, |waiting, _| {
-            waiting.append_long(What::Mail, std::mem::take(body).into())
+            waiting.append_long(What::Mail, [std::mem::take(body).into()])
         })
+    }
+
+    /// Takes a mail that lies in pieces, if there is room. Long ones are not copied.
+    pub(crate) fn push_pieces(
+        &self,
+        lane: Lane,
+        flow: u64,
+        pieces: Vec<Bytes>,
+    ) -> Result<(), SendError> {
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        if bytes <= FRAGMENT_BYTES_MAX {
+            return self.push(lane, flow, What::Mail, &pieces.concat());
+        }
+        self.put(lane, flow, bytes, 1, |waiting, _| waiting.append_long(What::Mail, pieces))
     }
 
     /// Takes an answer, or that there is none, when there is room. False: the road is closed.
@@ -189,7 +203,7 @@ impl Outbox {
                         let what = What::Answer(call);
                         waiting.append(Frame::Whole { lane, what, body: &body }, false)
                     }
-                    Some(body) => waiting.append_long(What::Answer(call), body),
+                    Some(body) => waiting.append_long(What::Answer(call), [body]),
                 });
             match put {
                 Ok(()) => return true,

@@ -16,6 +16,9 @@ use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What};
 /// How much memory a flow that has nothing to send may keep.
 const SPARE_BYTES_MAX: usize = 4 * 1024;
 
+/// A piece of a long body that is shorter is copied.
+const PIECE_BYTES_MIN: usize = 1024;
+
 /// What waits of one flow.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -41,8 +44,11 @@ pub(crate) enum Parcel {
 #[derive(Debug)]
 pub(crate) struct Long {
     what: What,
-    body: Bytes,
-    written: usize,
+    /// What is not written yet.
+    rest: VecDeque<Bytes>,
+    /// How long the body is, and how much of it is not written yet.
+    bytes: usize,
+    left: usize,
     /// Its number, once it was opened.
     stream: Option<u64>,
 }
@@ -84,9 +90,11 @@ impl Waiting {
         grown
     }
 
-    pub(crate) fn append_long(&mut self, what: What, body: Bytes) -> usize {
-        let bytes = body.len();
-        self.parcels.push_back(Parcel::Long(Long { what, body, written: 0, stream: None }));
+    /// Adds a long body, which may lie in pieces.
+    pub(crate) fn append_long(&mut self, what: What, pieces: impl Into<VecDeque<Bytes>>) -> usize {
+        let rest: VecDeque<Bytes> = pieces.into();
+        let bytes = rest.iter().map(Bytes::len).sum();
+        self.parcels.push_back(Parcel::Long(Long { what, rest, bytes, left: bytes, stream: None }));
         bytes
     }
 
@@ -134,7 +142,7 @@ impl Long {
         opening: &mut Opening<'_>,
         batch: &mut Batch,
     ) -> Step {
-        let bytes = self.body.len() as u64;
+        let bytes = self.bytes as u64;
         let stream = match self.stream {
             Some(stream) => {
                 if matches!(self.what, What::Call(call) if !calls.is_waited_for(call)) {
@@ -162,12 +170,10 @@ impl Long {
                 stream
             }
         };
-        let end = self.body.len().min(self.written + part_max);
-        let part = self.body.slice(self.written..end);
-        let freed = part.len();
-        batch.add_part(stream, part);
-        self.written = end;
-        let is_over = end == self.body.len();
+        let freed = self.left.min(part_max);
+        batch.add_part(stream, freed, &mut self.rest);
+        self.left -= freed;
+        let is_over = self.left == 0;
         if is_over {
             *opening.open_bytes -= bytes;
         }
@@ -180,7 +186,7 @@ impl Long {
     fn is_taken(&self, call: u64, terms: Option<Terms>, calls: &Calls) -> bool {
         let bytes_max = terms.map_or(u64::MAX, |terms| terms.body_bytes_max);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let bytes = self.body.len();
+        let bytes = self.bytes;
         if bytes > bytes_max {
             calls.end(call, Err(SendError::TooLong { bytes, bytes_max }.into()));
         }
@@ -188,7 +194,7 @@ impl Long {
     }
 
     fn dropped(&self) -> Step {
-        Step { freed: self.body.len() - self.written, is_over: true }
+        Step { freed: self.left, is_over: true }
     }
 }
 
@@ -216,13 +222,27 @@ impl Batch {
         self.count(1, self.short.len() - before);
     }
 
-    /// A part of a long body, which stays where it lies.
-    fn add_part(&mut self, stream: u64, part: Bytes) {
+    /// A part of a long body: so many of the bytes that are left of it, which stay where they lie.
+    fn add_part(&mut self, stream: u64, bytes: usize, rest: &mut VecDeque<Bytes>) {
         let before = self.short.len();
-        Frame::Part { stream, body: &part }.encode_head(&mut self.short);
-        self.count(1, self.short.len() - before + part.len());
-        self.cost += part.len();
-        self.parts.push((self.short.len(), part));
+        wire::put_part_head(&mut self.short, stream, bytes);
+        self.count(1, self.short.len() - before + bytes);
+        self.cost += bytes;
+        let mut missing = bytes;
+        while missing > 0
+            && let Some(piece) = rest.front_mut()
+        {
+            let taken = piece.split_to(missing.min(piece.len()));
+            missing -= taken.len();
+            if piece.is_empty() {
+                rest.pop_front();
+            }
+            match taken.len() {
+                // To name a piece to the system costs more than to copy it, if it is short.
+                0..PIECE_BYTES_MIN => self.short.extend_from_slice(&taken),
+                _ => self.parts.push((self.short.len(), taken)),
+            }
+        }
     }
 
     fn add_all(&mut self, frames: &mut BytesMut, count: usize) {

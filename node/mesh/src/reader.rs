@@ -7,12 +7,14 @@
 //! Not here: sockets, and what becomes of bodies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_vocab::Lane;
 
 use crate::Reason;
 use crate::outbox::FIRST_WINDOW_BYTES;
+use crate::shelf::Shelf;
 use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What, WireError};
 
 /// How much is asked of the socket at once while much arrives.
@@ -36,6 +38,9 @@ pub struct Reader {
     part: Option<(u64, usize)>,
     open: BTreeMap<u64, Assembly>,
     open_bytes: u64,
+    shelf: Arc<Shelf>,
+    /// Whether a long body has begun since the last [rest](Reader::rest).
+    is_warm: bool,
     last_stream: u64,
     lanes: [Account; 3],
     /// All that was charged to any lane.
@@ -80,7 +85,7 @@ pub enum Body<'a> {
     /// It lies in the read buffer.
     Short(&'a [u8]),
     /// It came in parts.
-    Long(Vec<u8>),
+    Long(Bytes),
 }
 
 impl Body<'_> {
@@ -88,7 +93,7 @@ impl Body<'_> {
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Short(bytes) => Bytes::copy_from_slice(bytes),
-            Self::Long(bytes) => bytes.into(),
+            Self::Long(bytes) => bytes,
         }
     }
 }
@@ -113,6 +118,9 @@ impl Reader {
         };
         Self {
             lanes: terms.windows.map(account),
+            // One of the longest: while the inside reads it, the next may come.
+            shelf: Shelf::new(usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX)),
+            is_warm: false,
             terms,
             buffer: rest,
             much: false,
@@ -207,7 +215,14 @@ impl Reader {
     /// How much memory is held, in bytes.
     pub fn held(&self) -> usize {
         let open = self.open.values().map(|assembly| assembly.body.capacity());
-        self.buffer.capacity() + open.sum::<usize>()
+        self.buffer.capacity() + open.sum::<usize>() + self.shelf.bytes()
+    }
+
+    /// Gives back the memory that is kept for long bodies, if none has begun since this was last called.
+    pub fn rest(&mut self) {
+        if !std::mem::take(&mut self.is_warm) {
+            self.shelf.clear();
+        }
     }
 
     /// Checks what must always hold.
@@ -290,7 +305,9 @@ impl Reader {
         }
         let bytes = usize::try_from(bytes).map_err(|_| Reason::TooLong)?;
         (self.last_stream, self.open_bytes) = (stream, open_bytes);
-        self.open.insert(stream, Assembly { lane, what, bytes, body: Vec::new() });
+        self.is_warm = true;
+        let body = self.shelf.take(bytes);
+        self.open.insert(stream, Assembly { lane, what, bytes, body });
         Ok(())
     }
 
@@ -324,7 +341,7 @@ impl Reader {
             self.open.get(&stream).is_some_and(|assembly| assembly.body.len() == assembly.bytes);
         if is_whole && let Some(Assembly { lane, what, bytes, body }) = self.open.remove(&stream) {
             self.open_bytes -= bytes as u64;
-            tell(Came::Body { lane, what, body: Body::Long(body) })?;
+            tell(Came::Body { lane, what, body: Body::Long(self.shelf.lend(body)) })?;
         }
         Ok(())
     }

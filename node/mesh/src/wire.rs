@@ -246,8 +246,7 @@ impl Frame<'_> {
             Self::Adopted(cluster) => put_numbers(out, kind::ADOPTED, &[cluster.0]),
             Self::Stamp(stamp) => put_numbers(out, kind::STAMP, &[stamp]),
         }
-        let bytes = out.len() - at - LENGTH_BYTES + self.body().len();
-        out[at..at + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
+        put_length(out, at, self.body().len());
     }
 
     /// What it carries.
@@ -285,6 +284,20 @@ fn with_lane(kind: u8, lane: Lane) -> u8 {
 fn put_numbers(out: &mut BytesMut, kind: u8, numbers: &[u64]) {
     out.put_u8(kind);
     numbers.iter().for_each(|number| out.put_u64_le(*number));
+}
+
+/// Writes everything of a [`Frame::Part`] but its bytes, of which so many have to follow.
+pub(crate) fn put_part_head(out: &mut BytesMut, stream: u64, bytes: usize) {
+    let at = out.len();
+    out.put_u32_le(0);
+    put_numbers(out, kind::PART, &[stream]);
+    put_length(out, at, bytes);
+}
+
+/// Fills in how long the frame is that begins at `at`, when so many bytes are still to follow.
+fn put_length(out: &mut BytesMut, at: usize, to_follow: usize) {
+    let bytes = out.len() - at - LENGTH_BYTES + to_follow;
+    out[at..at + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
 }
 
 /// Whether a byte is the kind of a frame, with a lane.
