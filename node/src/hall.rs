@@ -398,7 +398,8 @@ impl Carrier for Wires {
     }
 }
 
-fn not_sent(error: SendError) -> NotSent {
+/// What the mesh says of a letter, as the processes understand it.
+pub(crate) fn not_sent(error: SendError) -> NotSent {
     match error {
         SendError::Full => NotSent::Full,
         SendError::Denied => NotSent::Denied,

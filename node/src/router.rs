@@ -6,11 +6,11 @@ use bytes::Bytes;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
 use quorate_mesh::pulse;
-use quorate_mesh::{Inbound, Peer, Reason, Road};
+use quorate_mesh::{Inbound, Peer, Reason, Road, SendError};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
-use crate::hall::Hall;
+use crate::hall::{Hall, not_sent};
 use crate::post::{self, Ask, Newcomer, Post, Told};
 use crate::{abroad, formation, health};
 
@@ -31,6 +31,12 @@ impl Inbound for Router {
             && let Err(error) = hall.actors().deliver_long(from, &body)
         {
             tracing::debug!(%from, %error, "a letter was not delivered");
+        }
+    }
+
+    fn returned(&self, _to: NodeId, body: &[u8], error: SendError) {
+        if let Some(hall) = self.0.upgrade() {
+            hall.actors().returned(body, not_sent(error));
         }
     }
 

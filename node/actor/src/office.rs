@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quorate_vocab::{Lane, NodeId, Pid};
 
 use crate::call::{Busy, Slot};
+use crate::codec::BODY_BYTES_CEILING;
 use crate::letter::{self, Gone, Letter, Mail, Route};
 use crate::sheet::{Sheet, on_a_sheet};
 use crate::{
@@ -96,6 +97,26 @@ impl Actors {
         match letter.take_parts() {
             None => self.0.carrier.post(to, postage, &mut letter.text),
             Some(parts) => self.0.carrier.post_parts(to, postage, parts),
+        }
+    }
+
+    /// Learns that a letter to another node, which the carrier had taken, was not sent after all; the link
+    /// stays. Callers that wait for answers to it are told why, and so is one whose answer it was.
+    pub fn returned(&self, letter: &[u8], why: NotSent) {
+        match letter::read(letter, BODY_BYTES_CEILING) {
+            Ok(Letter::Mail(mail)) => {
+                tracing::warn!(to = %mail.target, %why, "a message was not sent");
+                let (own, others): (Vec<_>, Vec<_>) =
+                    mail.routes.into_iter().partition(|route| route.node == self.0.node);
+                own.into_iter().for_each(|route| self.settle(route, Err(CallError::NotSent(why))));
+                self.dismiss_all(others, Gone::NoReply);
+            }
+            Ok(Letter::Answer { route, .. }) => {
+                tracing::warn!(to = %route.node, %why, "an answer was not sent");
+                self.dismiss(route, Gone::Answer);
+            }
+            // Notices are short, and find their way.
+            Ok(Letter::Notice(_)) | Err(_) => {}
         }
     }
 

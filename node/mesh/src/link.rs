@@ -537,6 +537,6 @@ async fn unless_it_panics(mut future: BoxFuture<'static, Bytes>) -> Option<Bytes
 }
 
 /// Runs a piece of the inside. If it panics, the link ends, and the peer and this node go on.
-fn contained<T>(inside: impl FnOnce() -> T) -> Result<T, Reason> {
+pub(crate) fn contained<T>(inside: impl FnOnce() -> T) -> Result<T, Reason> {
     catch_unwind(AssertUnwindSafe(inside)).map_err(|_| Reason::Inside)
 }

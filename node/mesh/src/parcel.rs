@@ -53,6 +53,13 @@ pub(crate) struct Long {
     stream: Option<u64>,
 }
 
+/// A mail that the peer does not take, as it said after the mail was taken from its sender.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) error: SendError,
+}
+
 /// What is written at once: short frames, and between them parts of long bodies, where they lie.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -63,6 +70,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// What of it the peer has to grant: whole frames, and of parts their bodies.
     pub(crate) cost: usize,
+    /// What was found on the way, and does not go.
+    pub(crate) returned: Vec<Returned>,
 }
 
 impl Waiting {
@@ -158,9 +167,7 @@ impl Long {
                 if *opening.open_bytes + bytes > room && (*opening.open_bytes > 0 || room == 0) {
                     return Step { freed: 0, is_over: false };
                 }
-                if let What::Call(call) = self.what
-                    && !self.is_taken(call, opening.terms, calls)
-                {
+                if !self.is_taken(opening.terms, calls, batch) {
                     return self.dropped();
                 }
                 *opening.last_stream += 1;
@@ -180,17 +187,24 @@ impl Long {
         Step { freed, is_over }
     }
 
-    /// Whether a call is still waited for, and is not longer than what the peer takes, which may not have
-    /// been known before. A mail that is too long has to break the link, as the break is all that tells its
-    /// sender.
-    fn is_taken(&self, call: u64, terms: Option<Terms>, calls: &Calls) -> bool {
+    /// Whether the peer takes it, which may not have been known before, and a call is still waited for. Who
+    /// sent what the peer does not take is told.
+    fn is_taken(&mut self, terms: Option<Terms>, calls: &Calls, batch: &mut Batch) -> bool {
         let bytes_max = terms.map_or(u64::MAX, |terms| terms.body_bytes_max);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let bytes = self.bytes;
-        if bytes > bytes_max {
-            calls.end(call, Err(SendError::TooLong { bytes, bytes_max }.into()));
+        let error = SendError::TooLong { bytes, bytes_max };
+        match self.what {
+            What::Call(call) if bytes > bytes_max => calls.end(call, Err(error.into())),
+            What::Mail if bytes > bytes_max => {
+                let pieces = std::mem::take(&mut self.rest);
+                batch.returned.push(Returned { pieces: pieces.into(), error });
+            }
+            What::Call(call) => return calls.hand_over(call),
+            // The peer's terms come before its calls, so answers were measured when they were put in.
+            What::Mail | What::Answer(_) => return true,
         }
-        calls.hand_over(call)
+        false
     }
 
     fn dropped(&self) -> Step {

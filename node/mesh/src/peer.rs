@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Rate;
 use crate::pulse::Verdict;
 use crate::span::{Offset, RoundTrips};
-use crate::{Reason, Traffic};
+use crate::{Reason, SendError, Traffic};
 
 /// A priority between two nodes. Each road is a connection of its own, so what is lost or stuck in one does
 /// not hold up the other.
@@ -136,6 +136,12 @@ pub trait Inbound: Send + Sync + 'static {
     /// The same, where the body is long: it may be kept.
     fn long_mail(&self, from: NodeId, body: Bytes) {
         self.mail(from, &body);
+    }
+
+    /// A mail that [`Mesh::send`](crate::Mesh::send) has taken, when it was not yet known what the peer takes, is
+    /// not sent after all, and will not be: see the error. What was sent after it goes on, and the link stays.
+    fn returned(&self, to: NodeId, body: &[u8], error: SendError) {
+        let _ = (to, body, error);
     }
 
     /// A body came by [`Mesh::call`](crate::Mesh::call); what the future gives is the answer. It runs as a

@@ -11,9 +11,9 @@ use quorate_env::{now, timeout, wall};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::Reason;
-use crate::link::Link;
+use crate::link::{Link, contained};
 use crate::mesh::Shared;
-use crate::parcel::Batch;
+use crate::parcel::{Batch, Returned};
 
 /// The least and the most that is taken at once, in bytes.
 const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
@@ -52,6 +52,9 @@ async fn write_batches(
     let (mut next_ping, mut next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
+        if let Err(reason) = give_back(shared, link, &mut batch) {
+            return reason;
+        }
         if batch.bytes == 0 {
             let until = held.map_or(next_ping, |held| held.min(next_ping));
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
@@ -82,6 +85,15 @@ async fn write_batches(
             next_measure = ended + MEASURE_EVERY;
         }
     }
+}
+
+/// Gives the inside what the peer does not take.
+fn give_back(shared: &Shared, link: &Link, batch: &mut Batch) -> Result<(), Reason> {
+    for Returned { pieces, error } in batch.returned.drain(..) {
+        shared.tally.unsent(1);
+        contained(|| shared.inbound.returned(link.node, &pieces.concat(), error))?;
+    }
+    Ok(())
 }
 
 /// How much to take the next time.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_env::{BoxFuture, Life, LifeConfig, Listener, Net, Stream, sleep, spawn, timeout};
 pub use quorate_mesh::MeshConfig;
 use quorate_mesh::pulse::Verdict;
-use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, Peer, Reason, Road};
+use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, Peer, Reason, Road, SendError};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -49,6 +49,8 @@ pub enum Seen {
     Down(NodeId, Road, Reason),
     Mail(NodeId, Bytes),
     Call(NodeId, Bytes),
+    /// How long it was, and why.
+    Returned(NodeId, usize, SendError),
 }
 
 /// An inside. It answers a call by what its body says: `never`, `gate` (when the gate opens), `panic`, `big`,
@@ -148,6 +150,10 @@ impl Inbound for Tap {
         self.note(Seen::Mail(from, Bytes::copy_from_slice(body)));
     }
 
+    fn returned(&self, to: NodeId, body: &[u8], error: SendError) {
+        self.note(Seen::Returned(to, body.len(), error));
+    }
+
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
         self.note(Seen::Call(from.id, body.clone()));
         let (gate, under_way) = (self.gate.clone(), self.under_way.clone());
@@ -224,7 +230,7 @@ pub fn takes_turns(seen: &[Seen]) -> bool {
             true
         }
         Seen::Down(node, road, _) => up.remove(&(*node, *road)),
-        Seen::Mail(..) | Seen::Call(..) => true,
+        Seen::Mail(..) | Seen::Call(..) | Seen::Returned(..) => true,
     })
 }
 
