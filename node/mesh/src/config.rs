@@ -62,6 +62,8 @@ pub struct Limits {
     pub open_bytes_max: usize,
     /// How many bytes may be under way from one peer in each lane: high, normal, bulk.
     pub windows: [u32; 3],
+    /// To how many bytes each of these may grow, where the peer is so far away that more has to be under way.
+    pub window_max: u32,
     /// How many bytes may wait to be written to one road. Answers may use as much again, so that a flood of
     /// mail cannot keep a peer's calls from being answered. A single body may be longer, when less than half
     /// of it waits.
@@ -143,7 +145,8 @@ impl Limits {
         Self {
             body_bytes_max: 64 * 1024 * 1024 + 4096,
             open_bytes_max: 128 * 1024 * 1024,
-            windows: [1024 * 1024, 2 * 1024 * 1024, 2 * 1024 * 1024],
+            windows: [512 * 1024; 3],
+            window_max: 64 * 1024 * 1024,
             queue_bytes_max: 8 * 1024 * 1024,
             calls_max: 4096,
             calls_waiting_max: 16_384,
@@ -237,6 +240,10 @@ impl Limits {
             let least = FIRST_WINDOW_BYTES;
             return refuse(format!("a window of {window} is less than {least}"));
         }
+        if let Some(window) = self.windows.iter().find(|window| **window > self.window_max) {
+            let most = self.window_max;
+            return refuse(format!("a window of {window} is more than window_max of {most}"));
+        }
         // One heartbeat may be late by as much as it is apart from the next, and is still heard in time.
         if self.idle.is_zero() || self.idle.saturating_mul(2) > self.suspect {
             let (idle, suspect) = (self.idle, self.suspect);
@@ -273,6 +280,8 @@ mod tests {
         assert!(deaf.validate().unwrap_err().to_string().contains("less than twice idle"));
         let narrow = Limits { open_bytes_max: 1024, ..Limits::lan() };
         assert!(narrow.validate().unwrap_err().to_string().contains("does not fit open_bytes_max"));
+        let wide = Limits { window_max: 128 * 1024, ..Limits::lan() };
+        assert!(wide.validate().unwrap_err().to_string().contains("more than window_max"));
         let shut = Limits { handshakes_max: 0, ..Limits::lan() };
         assert!(shut.validate().unwrap_err().to_string().contains("handshakes_max"));
     }

@@ -48,6 +48,7 @@ pub mod standing;
 mod table;
 mod tls;
 mod weather;
+pub mod window;
 pub mod wire;
 mod writer;
 

@@ -285,8 +285,9 @@ impl Seat {
 
     async fn read(&self, mut source: Box<dyn AsyncRead + Send + Unpin>, rest: BytesMut) -> Reason {
         let Self { shared, link, .. } = self;
-        let mut reader = Reader::new(link.terms, rest);
-        let mut watch = Watch::new(&shared.config.limits, now());
+        let limits = &shared.config.limits;
+        let mut reader = Reader::new(link.terms, rest).widening_to(limits.window_max);
+        let mut watch = Watch::new(limits, now());
         loop {
             let mut bodies = 0;
             let step = reader.step(|came| match came {
@@ -374,7 +375,9 @@ impl Seat {
                 if let Some(meter) = meter {
                     meter.charge(bytes.into());
                 }
-                outbox.grant(lane, bytes);
+                let round_trip = self.link.tally.span(|span| span.shortest());
+                let more = reader.widen(lane, bytes, now(), round_trip);
+                outbox.grant(lane, bytes.saturating_add(more));
             }
         }
         again

@@ -281,7 +281,8 @@ impl Outbox {
     /// Begins to serve a new link.
     pub(crate) fn attach(&self, terms: Terms) {
         let mut state = self.lock();
-        state.own = Own { terms: Some(terms), ..Own::default() };
+        // How far away the peer is decides how much may be under way.
+        state.own = Own { terms: Some(terms), ping: true, ..Own::default() };
         state.terms = None;
         state.sent = 0;
         for queue in &mut state.lanes {

@@ -8,13 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use quorate_vocab::Lane;
+use quorate_vocab::{Lane, Time};
 
 use crate::Reason;
 use crate::outbox::FIRST_WINDOW_BYTES;
 use crate::shelf::Shelf;
+use crate::window::Window;
 use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What, WireError};
 
 /// How much is asked of the socket at once while much arrives.
@@ -52,6 +54,7 @@ pub struct Reader {
 struct Account {
     granted: i64,
     read: u32,
+    window: Window,
 }
 
 /// A body that arrives in parts.
@@ -114,7 +117,7 @@ impl Reader {
     pub fn new(terms: Terms, rest: BytesMut) -> Self {
         let account = |window: u32| {
             let granted = i64::from(window.max(FIRST_WINDOW_BYTES));
-            Account { granted, read: 0 }
+            Account { granted, read: 0, window: Window::new(window, window) }
         };
         Self {
             lanes: terms.windows.map(account),
@@ -130,6 +133,14 @@ impl Reader {
             last_stream: 0,
             heard: 0,
         }
+    }
+
+    /// The same, with windows that may grow to so many bytes each.
+    pub fn widening_to(mut self, most: u32) -> Self {
+        for account in &mut self.lanes {
+            account.window = Window::new(account.window.bytes(), most);
+        }
+        self
     }
 
     /// How much more may come in a lane; below zero by at most a turn.
@@ -202,14 +213,28 @@ impl Reader {
 
     /// What can be granted again in a lane, once it is worth a word.
     pub fn grant(&mut self, lane: Lane) -> Option<u32> {
-        let window = self.terms.windows[lane.index()];
         let account = &mut self.lanes[lane.index()];
-        let is_due = account.read >= window / 4;
+        let is_due = account.read >= account.window.bytes() / 4;
         is_due.then(|| {
             let read = std::mem::take(&mut account.read);
             account.granted += i64::from(read);
             read
         })
+    }
+
+    /// What can be granted in a lane besides, after so much was granted [again](Reader::grant): it is more than
+    /// nothing where the lane's window is too narrow for how far away the peer is.
+    pub fn widen(
+        &mut self,
+        lane: Lane,
+        granted: u32,
+        now: Time,
+        round_trip: Option<Duration>,
+    ) -> u32 {
+        let account = &mut self.lanes[lane.index()];
+        let more = account.window.read(granted, now, round_trip);
+        account.granted += i64::from(more);
+        more
     }
 
     /// How much memory is held, in bytes.

@@ -29,6 +29,9 @@ use quorate_vocab::Time;
 /// How many round trips are remembered.
 const TRIPS_MAX: usize = 128;
 
+/// Of so many round trips one has met with no delay, or the way has it always.
+const TRIPS_BELIEVED: usize = 3;
+
 /// How many readings of the peer's clock are remembered; the best of them counts.
 const READINGS_MAX: usize = 8;
 
@@ -119,6 +122,11 @@ impl Span {
         let rank = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100) - 1];
         let min = *sorted.first()?;
         Some(RoundTrips { min, p50: rank(50), p99: rank(99), count: sorted.len() })
+    }
+
+    /// The shortest of the round trips, once there were enough that one of them can be believed.
+    pub fn shortest(&self) -> Option<Duration> {
+        self.trips.iter().min().copied().filter(|_| self.trips.len() >= TRIPS_BELIEVED)
     }
 
     /// By how much the peer's wall clock is ahead of the own one, which shows `wall` at `now`; `None` before

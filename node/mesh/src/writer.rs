@@ -21,8 +21,9 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
 /// What is taken at once should be gone after about this long.
 const GONE_WITHIN: Duration = Duration::from_millis(2);
 
-/// While there is much to write, this often a ping finds out how far away the peer is.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// While there is much to write, pings find out how far away the peer is: at first soon one after another, then
+/// less often.
+const MEASURE_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// How many pieces one call of the system writes.
 const SLICES_MAX: usize = 32;
@@ -49,7 +50,8 @@ async fn write_batches(
     let limits = &shared.config.limits;
     let Some(outbox) = link.outbox() else { return Reason::Closing };
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
-    let (mut next_ping, mut next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
+    let mut measure = MEASURE_EVERY.0;
+    let (mut next_ping, mut next_measure) = (now() + limits.idle, now() + measure);
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if let Err(reason) = give_back(shared, link, &mut batch) {
@@ -60,7 +62,7 @@ async fn write_batches(
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
             if is_idle && until == next_ping {
                 outbox.say(|own| own.ping = true);
-                (next_ping, next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
+                (next_ping, next_measure) = (now() + limits.idle, now() + measure);
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
                 outbox.rest();
@@ -82,7 +84,8 @@ async fn write_batches(
         next_ping = ended + limits.idle;
         if ended >= next_measure {
             outbox.say(|own| own.ping = true);
-            next_measure = ended + MEASURE_EVERY;
+            measure = (measure * 2).min(MEASURE_EVERY.1);
+            next_measure = ended + measure;
         }
     }
 }
