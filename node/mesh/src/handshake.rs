@@ -32,8 +32,9 @@ use quorate_env::Secured;
 use quorate_vocab::NodeId;
 use sha2::{Digest, Sha256};
 
-use crate::frame::{Decoder, Frame, FrameError};
+use crate::frame::{Decoder, Frame};
 use crate::hello::{self, Hello, HelloError};
+use crate::wire::WireError;
 use crate::{Cookie, Cookies, Reason};
 
 /// The bytes of a mac.
@@ -384,18 +385,8 @@ impl From<Reason> for Failure {
     }
 }
 
-impl From<FrameError> for Failure {
-    fn from(error: FrameError) -> Self {
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
         Reason::from(error).into()
-    }
-}
-
-impl From<FrameError> for Reason {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::TooLong { .. } => Self::TooLong,
-            FrameError::UnknownKind(_) => Self::UnknownKind,
-            FrameError::Empty | FrameError::Malformed { .. } => Self::Malformed,
-        }
     }
 }

@@ -146,15 +146,17 @@ impl Sample {
     }
 }
 
-/// Why bytes are not a frame. The stream cannot be read any further.
+/// Why bytes are not a frame, of a link or of its handshake. The stream cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
     /// A length field promises more than a frame may have.
-    #[error("a frame of {bytes} bytes is too long; {FRAME_BYTES_MAX} is the most")]
+    #[error("a frame of {bytes} bytes is too long; {bytes_max} is the most")]
     TooLong {
         /// What it promises.
         bytes: usize,
+        /// What it may have.
+        bytes_max: usize,
     },
     /// A frame without even a kind.
     #[error("a frame is empty")]
@@ -315,7 +317,9 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>, WireError> {
     };
     match u32::from_le_bytes(*length) as usize {
         0 => Err(WireError::Empty),
-        bytes if bytes > FRAME_BYTES_MAX => Err(WireError::TooLong { bytes }),
+        bytes if bytes > FRAME_BYTES_MAX => {
+            Err(WireError::TooLong { bytes, bytes_max: FRAME_BYTES_MAX })
+        }
         bytes => Ok(Some(LENGTH_BYTES + bytes)),
     }
 }

@@ -5,9 +5,10 @@
 //! the very bytes of somebody who knew the cookie.
 
 use bytes::{Bytes, BytesMut};
-use quorate_mesh::frame::{Decoder, Frame, FrameError, LENGTH_BYTES};
+use quorate_mesh::frame::{Decoder, Frame, LENGTH_BYTES};
 use quorate_mesh::handshake::Handshake;
 use quorate_mesh::hello::{self, Hello};
+use quorate_mesh::wire::WireError;
 use quorate_mesh::{Cookie, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
@@ -92,7 +93,7 @@ impl Target for Frames {
 }
 
 /// Cuts a stream that arrives in pieces of `step` bytes: its frames, and why it ended early.
-fn read(input: &[u8], step: usize) -> (Vec<Frame>, Option<FrameError>) {
+fn read(input: &[u8], step: usize) -> (Vec<Frame>, Option<WireError>) {
     let mut decoder = Decoder::new(FRAME_BYTES_MAX);
     let (mut frames, mut taken) = (Vec::new(), 0);
     let (mut fed, mut waiting_max) = (0, 0);
