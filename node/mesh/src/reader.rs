@@ -15,7 +15,7 @@ use quorate_vocab::{Lane, Time};
 
 use crate::Reason;
 use crate::outbox::FIRST_WINDOW_BYTES;
-use crate::shelf::Shelf;
+use crate::spare::Spare;
 use crate::window::Window;
 use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What, WireError};
 
@@ -40,7 +40,7 @@ pub struct Reader {
     part: Option<(u64, usize)>,
     open: BTreeMap<u64, Assembly>,
     open_bytes: u64,
-    shelf: Arc<Shelf>,
+    spare: Arc<Spare>,
     /// Whether a long body has begun since the last [rest](Reader::rest).
     is_warm: bool,
     last_stream: u64,
@@ -122,7 +122,7 @@ impl Reader {
         Self {
             lanes: terms.windows.map(account),
             // One of the longest: while the inside reads it, the next may come.
-            shelf: Shelf::new(usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX)),
+            spare: Spare::new(usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX)),
             is_warm: false,
             terms,
             buffer: rest,
@@ -240,13 +240,13 @@ impl Reader {
     /// How much memory is held, in bytes.
     pub fn held(&self) -> usize {
         let open = self.open.values().map(|assembly| assembly.body.capacity());
-        self.buffer.capacity() + open.sum::<usize>() + self.shelf.bytes()
+        self.buffer.capacity() + open.sum::<usize>() + self.spare.bytes()
     }
 
     /// Gives back the memory that is kept for long bodies, if none has begun since this was last called.
     pub fn rest(&mut self) {
         if !std::mem::take(&mut self.is_warm) {
-            self.shelf.clear();
+            self.spare.clear();
         }
     }
 
@@ -331,7 +331,7 @@ impl Reader {
         let bytes = usize::try_from(bytes).map_err(|_| Reason::TooLong)?;
         (self.last_stream, self.open_bytes) = (stream, open_bytes);
         self.is_warm = true;
-        let body = self.shelf.take(bytes);
+        let body = self.spare.take(bytes);
         self.open.insert(stream, Assembly { lane, what, bytes, body });
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Reader {
             self.open.get(&stream).is_some_and(|assembly| assembly.body.len() == assembly.bytes);
         if is_whole && let Some(Assembly { lane, what, bytes, body }) = self.open.remove(&stream) {
             self.open_bytes -= bytes as u64;
-            tell(Came::Body { lane, what, body: Body::Long(self.shelf.lend(body)) })?;
+            tell(Came::Body { lane, what, body: Body::Long(self.spare.lend(body)) })?;
         }
         Ok(())
     }
