@@ -59,10 +59,12 @@ impl Postage {
         Self { lane, flow: mix(mix(from) ^ protocol_id(name)) }
     }
 
-    /// For an answer: it keeps no order with anything, since it goes straight to its caller.
+    /// For an answer of so many bytes. It goes straight to its caller, so nobody asks for an order; but a flow
+    /// for each would cost more than the answer. Short ones share a few, and long ones hold up no others.
     #[inline]
-    pub(crate) fn of_answer(lane: Lane, call: Ref) -> Self {
-        Self { lane, flow: mix(!call.0) }
+    pub(crate) fn of_answer(lane: Lane, call: Ref, bytes: usize) -> Self {
+        let number = if bytes < LONG_ANSWER_BYTES { call.0 % ANSWER_FLOWS } else { call.0 };
+        Self { lane, flow: mix(!number) }
     }
 }
 
@@ -74,6 +76,12 @@ pub enum Loss {
     /// The node is down.
     Node,
 }
+
+/// Over how many flows the short answers to one node are spread.
+const ANSWER_FLOWS: u64 = 16;
+
+/// From this length on an answer has a flow of its own.
+const LONG_ANSWER_BYTES: usize = 4096;
 
 /// Spreads numbers that lie close together (the finisher of splitmix64).
 #[inline]
@@ -98,5 +106,14 @@ mod tests {
             .map(|(f, t)| flow(f, t))
             .collect();
         assert_eq!(flows.len(), 32 * 32);
+    }
+
+    #[test]
+    fn short_answers_share_a_few_flows_and_each_long_one_has_its_own() {
+        let flows = |bytes| {
+            let flow = |call| Postage::of_answer(Lane::High, Ref(call), bytes).flow;
+            (1000..2000).map(flow).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!((flows(100), flows(100_000)), (ANSWER_FLOWS as usize, 1000));
     }
 }

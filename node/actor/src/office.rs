@@ -151,7 +151,7 @@ impl Actors {
     pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Sheet)) {
         on_a_sheet(|letter| {
             write(letter);
-            let postage = Postage::of_answer(lane, route.call);
+            let postage = Postage::of_answer(lane, route.call, letter.len());
             if route.node == self.0.node {
                 // It was written here and is whole.
                 let _ = self.deliver_long(self.0.node, &std::mem::take(letter).into_bytes());

@@ -42,7 +42,7 @@ const FRAME_HEAD_BYTES: usize = 13;
 
 /// How many flows that have nothing to send keep their place, so that a flow of single messages costs no
 /// memory management.
-const RESTING_FLOWS_MAX: usize = 64;
+const RESTING_FLOWS_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -422,8 +422,8 @@ impl Outbox {
             let bytes_max = usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX);
             return Err(SendError::TooLong { bytes, bytes_max });
         }
-        let home = state.home_of(flow).unwrap_or(lane);
-        if !state.has_room(home, flow, bytes, self.bytes_max * share) {
+        let (home, held) = state.home_of(flow).unwrap_or((lane, 0));
+        if !state.has_room(held, bytes, self.bytes_max * share) {
             return Err(SendError::Full);
         }
         let queue = &mut state.lanes[home.index()];
@@ -459,28 +459,29 @@ fn flow_of(call: u64) -> u64 {
 }
 
 impl State {
-    /// The lane that a flow has to stay in: the one in which something of it waits.
+    /// The lane that a flow has to stay in: the one in which something of it waits; and how much of that is
+    /// short.
     #[inline]
-    fn home_of(&self, flow: u64) -> Option<Lane> {
-        let waits = |lane: &Lane| {
-            let waiting = self.lanes[lane.index()].flows.get(&flow);
-            waiting.is_some_and(|waiting| !waiting.parcels.is_empty())
-        };
-        Lane::ALL.into_iter().find(waits)
+    fn home_of(&self, flow: u64) -> Option<(Lane, usize)> {
+        Lane::ALL.into_iter().find_map(|lane| {
+            let queue = &self.lanes[lane.index()];
+            // Most lanes are empty at most times, and a flow that rests has its turn no more.
+            let waiting = (!queue.turns.is_empty()).then(|| queue.flows.get(&flow)).flatten()?;
+            (!waiting.parcels.is_empty()).then(|| (lane, waiting.short()))
+        })
     }
 
-    /// Whether a flow may wait with so much more.
+    /// Whether a flow of which so much waits in short frames may wait with so much more.
     ///
     /// Long bodies have a bound of their own, so that one of them takes no room from what is short; one may
     /// be longer than the bound, where less than half of it waits. Of the short ones no flow may hold more
     /// than what is left free, so however much one sends, others find room.
     #[inline]
-    fn has_room(&self, home: Lane, flow: u64, bytes: usize, bytes_max: usize) -> bool {
+    fn has_room(&self, held: usize, bytes: usize, bytes_max: usize) -> bool {
         if bytes > FRAGMENT_BYTES_MAX {
             return self.long_bytes * 2 < bytes_max || self.long_bytes + bytes <= bytes_max;
         }
         let short_bytes = self.bytes - self.long_bytes;
-        let held = self.lanes[home.index()].flows.get(&flow).map_or(0, |waiting| waiting.short());
         let place = if held == 0 { FLOW_BYTES } else { 0 };
         let cost = place + FRAME_HEAD_BYTES + bytes;
         short_bytes == 0 || held + cost <= bytes_max.saturating_sub(short_bytes)
