@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quorate::{Config, Cookie, Cookies, GroupConfig, Limits, NodeName, TlsFiles};
 use quorate_discovery::Spec;
+use quorate_env::PacedTcp;
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -17,7 +18,7 @@ use crate::wan::{self, Wan};
 use crate::{args, secrets, span};
 
 /// What the config file may say; the same as the long flags.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "listen",
     "advertise",
@@ -32,6 +33,7 @@ const KEYS: [&str; 16] = [
     "tls-cert",
     "tls-key",
     "tls-ca",
+    "congestion",
     "api-token-file",
     "log",
 ];
@@ -96,6 +98,10 @@ impl Settings {
         // A cookie that is named for an address beyond loopback is the leave to be plain there.
         config.insecure = !is_near && tls.is_none();
         config.tls = tls;
+        if let Some(control) = &args.congestion {
+            PacedTcp::new(control).map_err(|e| bad(e.to_string()))?;
+        }
+        config.congestion = args.congestion;
         config.listen = listen;
         config.advertise = args.advertise;
         config.data = args.data.unwrap_or(config.data);
@@ -196,6 +202,7 @@ fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
         "tls-cert" => put(&mut args.tls_cert, || text(value).map(Into::into)),
         "tls-key" => put(&mut args.tls_key, || text(value).map(Into::into)),
         "tls-ca" => put(&mut args.tls_ca, || text(value).map(Into::into)),
+        "congestion" => put(&mut args.congestion, || text(value)),
         "api-token-file" => put(&mut args.api_token_file, || text(value).map(Into::into)),
         "log" => put(&mut args.log, || text(value)),
         _ => return Err(Wrong::Key),
@@ -335,13 +342,14 @@ mod tests {
              lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
              log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
-             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\napi-token-file = \"/t\"\n",
+             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\ncongestion = \"reno\"\napi-token-file = \"/t\"\n",
         )
         .unwrap();
         assert_eq!(args.name.as_deref(), Some("flag"));
         assert_eq!(args.join, Some(vec!["a:1".to_owned(), "b:2".to_owned()]));
         assert_eq!((args.expect, args.voters), (Some(3), Some(5)));
         assert_eq!(args.lease, Some(Duration::from_secs(3)));
+        assert_eq!(args.congestion.as_deref(), Some("reno"));
         assert_eq!(args.label, Some(vec![("zone".to_owned(), "a".to_owned())]));
     }
 
@@ -356,6 +364,23 @@ mod tests {
         }
         // Also where a flag makes the value moot.
         assert!(file("name = 7").is_err());
+    }
+
+    #[test]
+    fn a_congestion_control_that_the_kernel_lacks_is_refused_before_anything_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let cookie = dir.path().join("cookie");
+        secrets::draw(&cookie).unwrap();
+        let gather = |control: &str| {
+            Settings::gather(Args {
+                cookie_file: Some(cookie.clone()),
+                congestion: Some(control.into()),
+                ..Args::default()
+            })
+        };
+        let config = gather("reno").unwrap().config;
+        assert_eq!(config.congestion.as_deref(), Some("reno"));
+        assert!(gather("no_such_one").map(drop).unwrap_err().is(code::BAD_SETTING));
     }
 
     #[test]
