@@ -50,6 +50,7 @@ mod weather;
 pub mod wire;
 mod writer;
 
+pub(crate) use config::STRANDS_MAX;
 pub use config::{Channel, Limits, Me, MeshConfig};
 pub use cookie::{Cookie, Cookies};
 pub use counters::{Counters, Traffic};

@@ -57,6 +57,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// What of it the peer has to grant: whole frames, and of parts their bodies.
     pub(crate) cost: usize,
+    /// How much of the cost each lane has.
+    pub(crate) lanes: [u64; 3],
 }
 
 impl Waiting {
@@ -196,7 +198,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.parts.clear();
-        (self.frames, self.bytes, self.cost) = (0, 0, 0);
+        (self.frames, self.bytes, self.cost, self.lanes) = (0, 0, 0, [0; 3]);
     }
 
     /// How far it is filled.
