@@ -124,6 +124,10 @@ fn while_bodies_go_both_ways_there_are_no_heartbeats() {
             // while it is used.
             let frames = mesh.counters().data.frames_out;
             assert!((4_000..4_100).contains(&frames), "{frames} frames for 2000 bodies");
+            let data = mesh.counters().data;
+            let body = if mesh.me() == NodeId(1) { "back" } else { "there" };
+            assert_eq!(data.lanes_in, [0, 2_000 * body.len() as u64, 0], "by lane");
+            assert!(data.lanes_out[1] >= 2_000 * 4 && data.lanes_out[0] == 0);
         }
     });
 }
