@@ -71,6 +71,9 @@ impl Inbound for Router {
     fn down(&self, peer: NodeId, road: Road, reason: Reason) {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(%peer, %road, %reason, "link lost");
+            if road == Road::Data {
+                abroad::parted(&hall, peer);
+            }
             if road == Road::Data && reason != Reason::Unneeded {
                 hall.actors().lost(peer, health::loss(&hall, peer));
                 abroad::lost(&hall, peer);

@@ -219,7 +219,7 @@ impl Handshake {
         let accord = self.compare(peer)?;
         let transcript = match self.role {
             Role::Acceptor => {
-                self.ours.road = accord.peer.road;
+                (self.ours.road, self.ours.strand) = (accord.peer.road, accord.peer.strand);
                 self.ours_raw = hello::encode(&self.ours);
                 Frame::Hello(self.ours_raw.clone()).encode(out);
                 transcript(raw, &self.ours_raw, self.keys.channel.as_ref())
@@ -262,7 +262,7 @@ impl Handshake {
         if ours.cluster.zip(peer.cluster).is_some_and(|(ours, theirs)| ours != theirs) {
             return Err(Reason::OtherCluster);
         }
-        if self.role == Role::Dialler && peer.road != ours.road {
+        if self.role == Role::Dialler && (peer.road, peer.strand) != (ours.road, ours.strand) {
             return Err(Reason::Malformed);
         }
         let features = ours.features & peer.features;

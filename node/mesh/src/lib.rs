@@ -52,6 +52,7 @@ pub mod window;
 pub mod wire;
 mod writer;
 
+pub(crate) use config::STRANDS_MAX;
 pub use config::{Channel, Limits, Me, MeshConfig};
 pub use cookie::{Cookie, Cookies};
 pub use counters::{Counters, Traffic};

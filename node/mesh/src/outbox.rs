@@ -90,6 +90,7 @@ pub(crate) struct Own {
     pub(crate) terms: Option<Terms>,
     pub(crate) adopted: Option<ClusterId>,
     pub(crate) ping: bool,
+    pub(crate) beat: bool,
     /// The clocks of who pinged, and ours when that came.
     pub(crate) pong: Option<(Sample, Sample)>,
     pub(crate) parting: Option<Parting>,
@@ -229,16 +230,18 @@ impl Outbox {
             let mut room = pin!(self.room.notified());
             // Before the look, so that room which is made right after it is not missed.
             room.as_mut().enable();
-            let has_room = {
-                let state = self.lock();
-                let short_bytes = state.bytes - state.long_bytes;
-                state.phase == Phase::Closed || short_bytes * 2 < self.bytes_max
-            };
-            if has_room {
+            if self.has_room() {
                 return;
             }
             room.await;
         }
+    }
+
+    /// Whether less than half of the bound waits, or the road is closed.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.lock();
+        let short_bytes = state.bytes - state.long_bytes;
+        state.phase == Phase::Closed || short_bytes * 2 < self.bytes_max
     }
 
     /// Says something of the link itself, before all else that waits.
@@ -543,6 +546,7 @@ impl State {
             }
             if batch.bytes > before {
                 *sent += (batch.cost - cost_before) as u64;
+                batch.lanes[lane.index()] += (batch.cost - cost_before) as u64;
                 let cost = (batch.cost - cost_before) as i64;
                 queue.credit -= cost;
                 queue.share -= cost.max(1);
@@ -572,7 +576,8 @@ impl State {
 
     /// Frames of the link itself.
     fn take_own(&mut self, batch: &mut Batch) {
-        let Own { terms, adopted, ping, pong, parting, credits } = std::mem::take(&mut self.own);
+        let Own { terms, adopted, ping, beat, pong, parting, credits } =
+            std::mem::take(&mut self.own);
         if let Some(terms) = terms {
             batch.add(Frame::Terms(terms));
         }
@@ -589,6 +594,10 @@ impl State {
         }
         if ping {
             batch.add(Frame::Ping { at: Sample::now() });
+        }
+        // Whatever else goes is life as well.
+        if beat && batch.bytes == 0 {
+            batch.add(Frame::Beat);
         }
         match parting {
             Some(Parting::Leave { heard }) => batch.add(Frame::Leave { heard }),

@@ -72,6 +72,8 @@ pub(crate) struct Batch {
     pub(crate) cost: usize,
     /// What was found on the way, and does not go.
     pub(crate) returned: Vec<Returned>,
+    /// How much of the cost each lane has.
+    pub(crate) lanes: [u64; 3],
 }
 
 impl Waiting {
@@ -216,7 +218,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.parts.clear();
-        (self.frames, self.bytes, self.cost) = (0, 0, 0);
+        (self.frames, self.bytes, self.cost, self.lanes) = (0, 0, 0, [0; 3]);
     }
 
     /// How far it is filled.

@@ -100,13 +100,15 @@ impl Default for Rule {
     }
 }
 
-/// A link, as it is now.
+/// A link, or all that make up one road, as it is now.
 #[derive(Clone, Debug)]
 pub struct LinkState {
     /// To which node.
     pub node: NodeId,
     /// Which of the roads to it.
     pub road: Road,
+    /// How many connections it has.
+    pub connections: usize,
     /// Whether this node opened it.
     pub is_ours: bool,
     /// For how long it has been up.
@@ -121,8 +123,27 @@ pub struct LinkState {
     pub traffic: Traffic,
     /// How far away the peer is.
     pub round_trips: Option<RoundTrips>,
+    /// How many round trips took so long that something was probably lost on the way.
+    pub late: u64,
     /// By how much the peer's wall clock is ahead of this node's.
     pub offset: Option<Offset>,
+}
+
+impl LinkState {
+    /// The road that this and another connection make together.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.connections += other.connections;
+        self.lasting = self.lasting.max(other.lasting);
+        self.idle = self.idle.min(other.idle);
+        self.is_suspect |= other.is_suspect;
+        self.waiting += other.waiting;
+        self.traffic += other.traffic;
+        self.late += other.late;
+        self.round_trips = self.round_trips.or(other.round_trips);
+        self.offset = self.offset.or(other.offset);
+        self
+    }
 }
 
 /// What the mesh hands to the inside. The hall implements it.

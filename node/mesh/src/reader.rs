@@ -92,6 +92,15 @@ pub enum Body<'a> {
 }
 
 impl Body<'_> {
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "one may be empty, and nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Short(bytes) => bytes.len(),
+            Self::Long(bytes) => bytes.len(),
+        }
+    }
+
     /// Its bytes, to be kept.
     pub fn into_bytes(self) -> Bytes {
         match self {

@@ -106,6 +106,8 @@ pub enum Frame<'a> {
     Adopted(ClusterId),
     /// The hybrid logical time at which what follows was sent.
     Stamp(u64),
+    /// That the sender lives. Only to those who said that they [know it](crate::hello::BEAT).
+    Beat,
 }
 
 /// What a body is.
@@ -191,6 +193,7 @@ mod kind {
     pub(super) const STAY: u8 = 29;
     pub(super) const ADOPTED: u8 = 30;
     pub(super) const STAMP: u8 = 31;
+    pub(super) const BEAT: u8 = 32;
     /// The lane stands above the kind.
     pub(super) const LANE_SHIFT: u32 = 6;
     pub(super) const MASK: u8 = (1 << LANE_SHIFT) - 1;
@@ -247,6 +250,7 @@ impl Frame<'_> {
             Self::Stay => out.put_u8(kind::STAY),
             Self::Adopted(cluster) => put_numbers(out, kind::ADOPTED, &[cluster.0]),
             Self::Stamp(stamp) => put_numbers(out, kind::STAMP, &[stamp]),
+            Self::Beat => out.put_u8(kind::BEAT),
         }
         put_length(out, at, self.body().len());
     }
@@ -305,7 +309,7 @@ fn put_length(out: &mut BytesMut, at: usize, to_follow: usize) {
 /// Whether a byte is the kind of a frame, with a lane.
 pub(crate) fn is_kind(byte: u8) -> bool {
     let lane = usize::from(byte >> kind::LANE_SHIFT);
-    lane < Lane::ALL.len() && (kind::MAIL..=kind::STAMP).contains(&(byte & kind::MASK))
+    lane < Lane::ALL.len() && (kind::MAIL..=kind::BEAT).contains(&(byte & kind::MASK))
 }
 
 /// How many bytes the frame at the start of `bytes` has, its length field included; `None` when that has not
@@ -345,7 +349,7 @@ pub fn read(frame: &[u8]) -> Result<Frame<'_>, WireError> {
     if let Some(what) = What::read(kind, &mut rest) {
         return Ok(Frame::Whole { lane, what, body: rest });
     }
-    if !(kind::MAIL..=kind::STAMP).contains(&kind) {
+    if !(kind::MAIL..=kind::BEAT).contains(&kind) {
         return Err(WireError::UnknownKind(kind));
     }
     // One frame, one way to write it: where there is no lane, its bits are zero.
@@ -389,6 +393,7 @@ fn read_rest<'a>(kind: u8, lane: Lane, rest: &mut &'a [u8]) -> Option<Frame<'a>>
         kind::STAY => Frame::Stay,
         kind::ADOPTED => Frame::Adopted(ClusterId(number()?)),
         kind::STAMP => Frame::Stamp(number()?),
+        kind::BEAT => Frame::Beat,
         _ => return None,
     })
 }

@@ -80,6 +80,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         number().prop_map(|heard| Frame::Leave { heard }),
         Just(Frame::Bye),
         Just(Frame::Stay),
+        Just(Frame::Beat),
         number().prop_map(|cluster| Frame::Adopted(ClusterId(cluster))),
         number().prop_map(Frame::Stamp),
     ];
@@ -412,7 +413,7 @@ fn lengths_and_kinds_that_cannot_be_are_refused_before_anything_is_waited_for() 
         let bytes = [&(rest.len() as u32).to_le_bytes(), rest].concat();
         wire::read(&bytes).map(|frame| format!("{frame:?}"))
     };
-    for kind in [0, 1, 15, 32, 63] {
+    for kind in [0, 1, 15, 33, 63] {
         assert_eq!(read(&[kind]), Err(WireError::UnknownKind(kind)));
     }
     // A fourth lane; a lane where there is none; a flag that is neither; short; long.
@@ -431,7 +432,7 @@ fn the_bytes_on_the_wire_are_kept_for_good() {
     let clocks = |elapsed, wall| Sample { elapsed, wall };
     let terms = Terms { windows: [1, 2, 3], body_bytes_max: 4, open_bytes_max: 5 };
     let (asked, came, sent) = (clocks(1, 2), clocks(3, 4), clocks(5, 6));
-    let golden: [(Frame<'_>, &str); 18] = [
+    let golden: [(Frame<'_>, &str); 19] = [
         (Frame::Whole { lane, what: What::Mail, body: b"hi" }, "03000000 90 6869"),
         (
             Frame::Whole { lane: Lane::High, what: What::Call(call), body: b"hi" },
@@ -472,6 +473,7 @@ fn the_bytes_on_the_wire_are_kept_for_good() {
         (Frame::Stay, "01000000 1d"),
         (Frame::Adopted(ClusterId(6)), "09000000 1e 0600000000000000"),
         (Frame::Stamp(5), "09000000 1f 0500000000000000"),
+        (Frame::Beat, "01000000 20"),
     ];
     for (frame, hex) in golden {
         let mut wire = BytesMut::new();

@@ -180,6 +180,7 @@ fn ours() -> Hello {
         boot: Boot(3),
         address: "host:7000".into(),
         road: Some(Road::Control),
+        strand: 0,
         nonce: [2; 32],
     }
 }
@@ -193,6 +194,7 @@ fn peer(variant: u8) -> Hello {
         name: "n".repeat(1 + 31 * usize::from(variant)).try_into().expect("it is a name"),
         address: "a".repeat(127 * usize::from(variant)),
         road: [Some(Road::Control), Some(Road::Data), None][usize::from(variant)],
+        strand: 0,
         nonce: [variant; 32],
         ..ours()
     }
