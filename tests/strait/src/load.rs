@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +20,7 @@ pub const PORT: u16 = 4747;
 pub const BULK_BYTES: usize = 60_000;
 /// How many flows the bulk has.
 const FLOWS: u64 = 8;
-/// How far one heartbeat begins after the last was answered.
+/// How far apart heartbeats are, whether or not they are answered.
 pub const BEAT: Duration = Duration::from_millis(20);
 /// How long anything may take that is not a measurement.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,8 +37,10 @@ pub(crate) fn warm_up(span: Duration) -> Duration {
 pub struct Seen {
     /// Bulk that arrived.
     pub bytes_per_second: f64,
-    /// How many heartbeats were answered.
+    /// How many heartbeats were sent.
     pub beats: u64,
+    /// How many of them were answered before the end.
+    pub answered: u64,
     /// Their median, in milliseconds.
     pub p50: f64,
     /// Their 99th percentile.
@@ -50,20 +52,21 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// From what arrived in a span, and how long each heartbeat took.
-    pub fn of(bytes: u64, span: Duration, mut beats: Vec<Duration>, alarms: u64) -> Self {
-        beats.sort_unstable();
+    /// From what arrived in a span, and how long each answered heartbeat took.
+    pub fn of(bytes: u64, span: Duration, beats: u64, mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
         let at = |percent: usize| {
-            let last = beats.len().saturating_sub(1);
-            beats.get(last * percent / 100).map_or(f64::NAN, |beat| beat.as_secs_f64() * 1e3)
+            let last = took.len().saturating_sub(1);
+            took.get(last * percent / 100).map_or(f64::NAN, |beat| beat.as_secs_f64() * 1e3)
         };
         Self {
             bytes_per_second: bytes as f64 / span.as_secs_f64(),
-            beats: beats.len() as u64,
+            beats,
+            answered: took.len() as u64,
             p50: at(50),
             p99: at(99),
             max: at(100),
-            alarms,
+            alarms: 0,
         }
     }
 }
@@ -71,8 +74,8 @@ impl Seen {
 /// As one line, which is how a shore tells it.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes_per_second, beats, p50, p99, max, alarms } = self;
-        write!(f, "{bytes_per_second} {beats} {p50} {p99} {max} {alarms}")
+        let Self { bytes_per_second, beats, answered, p50, p99, max, alarms } = self;
+        write!(f, "{bytes_per_second} {beats} {answered} {p50} {p99} {max} {alarms}")
     }
 }
 
@@ -81,12 +84,13 @@ impl FromStr for Seen {
 
     fn from_str(line: &str) -> Result<Self> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [bytes_per_second, beats, p50, p99, max, alarms] = words[..] else {
+        let [bytes_per_second, beats, answered, p50, p99, max, alarms] = words[..] else {
             bail!("`{line}` is not what was seen");
         };
         Ok(Self {
             bytes_per_second: bytes_per_second.parse()?,
             beats: beats.parse()?,
+            answered: answered.parse()?,
             p50: p50.parse()?,
             p99: p99.parse()?,
             max: max.parse()?,
@@ -171,19 +175,30 @@ pub async fn near(addresses: [&str; 2], span: Duration) -> Result<Seen> {
     let pouring = spawn(pour(mesh.clone(), is_over.clone()));
     sleep(warm_up(span)).await;
     let (began, before) = (now(), count(&mesh).await?);
-    let (mut beats, mut bytes) = (Vec::new(), before);
+    let took = Arc::new(Mutex::new(Vec::new()));
+    let (mut beats, mut bytes) = (0, before);
     // Something at least has to come, however slow this machine is.
     while now().since(began) < span || bytes == before {
         ensure!(now().since(began) < span + PATIENCE, "nothing arrived");
-        let asked = now();
-        bytes = count(&mesh).await?;
-        beats.push(now().since(asked));
+        let (mesh, took) = (mesh.clone(), took.clone());
+        let beat = spawn(async move {
+            let asked = now();
+            let counted = count(&mesh).await;
+            took.lock().expect("nothing panics while it holds it").push(now().since(asked));
+            counted
+        });
+        beats += 1;
         sleep(BEAT).await;
+        if now().since(began) >= span {
+            bytes = beat.await.context("a heartbeat")??;
+        }
     }
-    let took = now().since(began);
+    let lasted = now().since(began);
     is_over.store(true, Ordering::Relaxed);
     pouring.await.context("the bulk")?;
-    Ok(Seen::of(bytes - before, took, beats, inside.alarms.load(Ordering::Relaxed)))
+    let took = std::mem::take(&mut *took.lock().expect("nothing panics while it holds it"));
+    let alarms = inside.alarms.load(Ordering::Relaxed);
+    Ok(Seen { alarms, ..Seen::of(bytes - before, lasted, beats, took) })
 }
 
 /// Sends as much as there is room for.

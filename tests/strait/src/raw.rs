@@ -3,12 +3,13 @@
 //! With [`Roads::One`] heartbeats wait their turn behind the bulk, as they do where one connection carries
 //! everything; with [`Roads::Two`] they have a connection of their own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use quorate_env::{Net, Stream, Tcp, now, sleep, spawn, timeout};
+use quorate_env::{Net, Stream, Tcp, now, sleep, sleep_until, spawn, timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -23,8 +24,8 @@ pub enum Roads {
     Two,
 }
 
-/// How many frames may wait for a connection; as in the mesh, 8 MiB of bulk.
-const WAITING_MAX: usize = (8 << 20) / BULK_BYTES;
+/// How many frames may wait for a connection: a MiB of bulk, as in Erlang.
+const WAITING_MAX: usize = (1 << 20) / BULK_BYTES;
 
 /// The far side, until `over`: counts bytes, and answers each empty frame with how many have come. Calls
 /// `ready` when it listens.
@@ -97,31 +98,47 @@ fn frame(bytes: usize) -> Vec<u8> {
 
 /// The near side: pours for a span, and tells what it saw.
 pub async fn near(address: &str, roads: Roads, span: Duration) -> Result<Seen> {
-    let mut urgent = wire(address).await?;
+    let mut first = wire(address).await?;
     let bulk = match roads {
-        Roads::One => urgent.frames.clone(),
+        Roads::One => first.frames.clone(),
         Roads::Two => wire(address).await?.frames,
     };
+    // What has come is asked apart, so that asking waits for nothing.
+    let mut clerk = wire(address).await?;
     let is_over = Arc::new(AtomicBool::new(false));
     let stop = is_over.clone();
     spawn(async move {
         while !stop.load(Ordering::Relaxed) && bulk.send(frame(BULK_BYTES)).await.is_ok() {}
     });
     sleep(warm_up(span)).await;
-    let (mut began, mut before, mut last) = (now(), None, 0);
-    let mut beats = Vec::new();
-    // One heartbeat at least is waited for, however long it takes.
-    while now().since(began) < span || beats.is_empty() {
-        let asked = now();
-        urgent.frames.send(frame(0)).await.context("a connection that lasts")?;
-        let counted = timeout(PATIENCE, urgent.counts.recv()).await;
-        last = counted.context("a heartbeat in time")?.context("a connection that lasts")?;
-        match before {
-            Some(_) => beats.push(now().since(asked)),
-            None => (began, before) = (now(), Some(last)),
+    let (mut asked, mut took, mut beats) = (VecDeque::new(), Vec::new(), 0);
+    let (began, before) = (now(), clerk.count().await?);
+    let mut next = began;
+    while now().since(began) < span {
+        tokio::select! {
+            count = first.counts.recv() => {
+                count.context("a connection that lasts")?;
+                took.extend(asked.pop_front().map(|at| now().since(at)));
+            }
+            () = sleep_until(next) => {
+                // A full queue refuses it; then it is one that is not answered.
+                if first.frames.try_send(frame(0)).is_ok() {
+                    asked.push_back(now());
+                }
+                (beats, next) = (beats + 1, next + BEAT);
+            }
         }
-        sleep(BEAT).await;
     }
+    let (bytes, lasted) = (clerk.count().await? - before, now().since(began));
     is_over.store(true, Ordering::Relaxed);
-    Ok(Seen::of(last - before.unwrap_or_default(), now().since(began), beats, 0))
+    Ok(Seen::of(bytes, lasted, beats, took))
+}
+
+impl Wire {
+    /// How many bytes have come.
+    async fn count(&mut self) -> Result<u64> {
+        self.frames.send(frame(0)).await.context("a connection that lasts")?;
+        let counted = timeout(PATIENCE, self.counts.recv()).await.context("an answer in time")?;
+        counted.context("a connection that lasts")
+    }
 }

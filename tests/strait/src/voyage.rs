@@ -93,21 +93,21 @@ fn measure(args: &Args) -> Result<()> {
     let loads = if args.load.is_empty() { Load::value_variants() } else { &args.load };
     println!("{} ms, {} % lost, {} Mbit/s", args.rtt, args.loss * 100.0, args.rate);
     println!(
-        "{:10} {:8} {:>8} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8}",
-        "congestion", "load", "MB/s", "p50 ms", "p99 ms", "max ms", "beats", "alarms", "lost"
+        "{:10} {:8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7} {:>8}",
+        "congestion", "load", "MB/s", "p50 ms", "p99 ms", "max ms", "answered", "alarms", "lost"
     );
     for congestion in congestions {
         for load in loads {
             let (seen, lost) = cross(args, *load, conditions, &congestion)?;
             println!(
-                "{:10} {:8} {:8.2} {:8.1} {:8.1} {:8.1} {:6} {:7} {:7.2}%",
+                "{:10} {:8} {:8.2} {:8.1} {:8.1} {:8.1} {:>9} {:7} {:7.2}%",
                 congestion,
                 load.word(),
                 seen.bytes_per_second / 1e6,
                 seen.p50,
                 seen.p99,
                 seen.max,
-                seen.beats,
+                format!("{}/{}", seen.answered, seen.beats),
                 seen.alarms,
                 lost * 100.0
             );
