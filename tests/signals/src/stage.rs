@@ -122,6 +122,8 @@ pub(crate) use scenarios;
 /// report goes past it, so that it changes nothing of what is looked at.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Note {
+    /// A number. It comes first, since letters count only what is not skipped.
+    Mail(u64),
     /// A subject has done its setup.
     #[serde(skip)]
     Ready(Pid),
@@ -140,8 +142,6 @@ pub(crate) enum Note {
     /// A child of a supervisor has started.
     #[serde(skip)]
     Started(String, Addr<Order>),
-    /// What the scenario sends to itself.
-    Mail(u64),
 }
 
 impl Message for Note {
@@ -154,6 +154,8 @@ type Act = Box<dyn FnOnce(&mut Mailbox<Order>) + Send>;
 /// What comes to a subject. Here, too, only mail comes over the wire.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// Report this. It comes first for the same reason.
+    Mail(u64),
     /// Say that you live.
     #[serde(skip)]
     Ping,
@@ -166,8 +168,6 @@ pub(crate) enum Order {
     /// Panic.
     #[serde(skip)]
     Panic,
-    /// Report this.
-    Mail(u64),
 }
 
 impl Message for Order {
