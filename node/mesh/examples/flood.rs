@@ -21,6 +21,8 @@ use quorate_vocab::{Lane, NodeId};
 const BODY_BYTES: usize = 1_000;
 const STOPPED: u64 = 2;
 const BESIDE: u64 = 3;
+/// How often it floods and rests.
+const ROUNDS: u32 = 5;
 
 /// A process that is stopped for a while is not to be given up meanwhile.
 fn limits() -> Limits {
@@ -103,33 +105,49 @@ async fn run(span: Duration) -> Result<(), Failure> {
     for far in [STOPPED, BESIDE] {
         mesh.send(NodeId(far), Lane::Normal, 1, &mut vec![7; BODY_BYTES])?;
     }
-    let idle = round_trips(&mesh, BESIDE, span / 2).await?;
     let memory = || -> Result<[f64; 2], Failure> {
         let pids = [std::process::id(), stopped.child.id()];
         let [near, far] = pids.map(|pid| resident(pid).map(|bytes| bytes as f64 / 1048576.0));
         Ok([near?, far?])
     };
     let before = memory()?;
-    stopped.signal("-STOP")?;
-    let flooding = spawn(flood(mesh.clone(), span));
-    let busy = round_trips(&mesh, BESIDE, span).await?;
-    let (taken, refused) = flooding.await?;
-    let during = memory()?;
-    stopped.signal("-CONT")?;
-    let all = (taken + 1) * BODY_BYTES as u64;
-    let mut came = 0;
-    while came < all {
-        came = ask(&mesh, STOPPED, Lane::High).await?;
-        sleep(Duration::from_millis(10)).await;
+    let (mut idle, mut busy, mut during) = (Vec::new(), Vec::new(), before);
+    let (mut taken, mut refused) = (0, BTreeMap::new());
+    // In turns, so that whatever else this machine does is in both.
+    for _ in 0..ROUNDS {
+        idle.push(round_trips(&mesh, BESIDE, span / ROUNDS).await?);
+        stopped.signal("-STOP")?;
+        let flooding = spawn(flood(mesh.clone(), span / ROUNDS));
+        busy.push(round_trips(&mesh, BESIDE, span / ROUNDS).await?);
+        let (more, others) = flooding.await?;
+        taken += more;
+        for (answer, count) in others {
+            *refused.entry(answer).or_insert(0) += count;
+        }
+        during = std::array::from_fn(|at| during[at].max(memory().map_or(f64::NAN, |now| now[at])));
+        stopped.signal("-CONT")?;
+        while ask(&mesh, STOPPED, Lane::High).await? < (taken + 1) * BODY_BYTES as u64 {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
     let after = memory()?;
-    println!("a flood of {span:?} at a process that is stopped");
+    println!("a flood of {span:?} in {ROUNDS} rounds at a process that is stopped");
     println!("  memory before, during, after it woke (MiB)");
     println!("    who floods       {:.1}, {:.1}, {:.1}", before[0], during[0], after[0]);
     println!("    who is stopped   {:.1}, {:.1}, {:.1}", before[1], during[1], after[1]);
     println!("  taken              {taken} bodies of {BODY_BYTES}, all of which came when it woke");
     println!("  refused            {refused:?}");
-    println!("  beside, idle       {idle}");
-    println!("  beside, meanwhile  {busy}");
+    for (what, rounds) in [("idle", idle), ("meanwhile", busy)] {
+        let middle = |percent| {
+            let mut of: Vec<Duration> = rounds.iter().map(|one| one.percent(percent)).collect();
+            of.sort_unstable();
+            of[of.len() / 2]
+        };
+        println!(
+            "  beside, {what:10} {:?} p50, {:?} p99, of {ROUNDS} rounds the middle",
+            middle(50),
+            middle(99)
+        );
+    }
     Ok(())
 }

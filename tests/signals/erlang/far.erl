@@ -193,6 +193,7 @@ far_two_monitors_two_downs() ->
     A = far_subject(F),
     M = monitor(process, A),
     N = monitor(process, A),
+    settle(),
     far_finish(F, A, oops),
     lists:sort(heard(#{M => m, N => n})).
 

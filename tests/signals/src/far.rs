@@ -218,6 +218,7 @@ fn sorted(mut events: Events) -> Events {
 async fn far_two_monitors_two_downs(mut on: Stage) -> Events {
     let a = on.far_subject().await;
     let (m, n) = (on.me.monitor(a.pid()), on.me.monitor(a.pid()));
+    on.settle().await;
     finish(&a, oops());
     sorted(on.heard(&[(m, "m"), (n, "n")]).await)
 }
