@@ -137,8 +137,9 @@ impl Links {
         let voters = self.hall.group().status().voters;
         let (peers, states) = (self.hall.mesh().peers(), self.hall.mesh().links());
         let state = |peer: NodeId, road| {
-            let of_road = states.iter().filter(|link| link.node == peer && link.road == road);
-            of_road.cloned().reduce(LinkState::with)
+            let mut of_road = states.iter().filter(|link| link.node == peer && link.road == road);
+            let first = of_road.next()?.clone();
+            Some(of_road.fold(first, LinkState::with))
         };
         let mut links: Vec<Link> = self.hall.group().read(|machine, _| {
             let link = |peer: quorate_mesh::Peer| Link {

@@ -132,7 +132,7 @@ pub struct LinkState {
 impl LinkState {
     /// The road that this and another connection make together.
     #[must_use]
-    pub fn with(mut self, other: Self) -> Self {
+    pub fn with(mut self, other: &Self) -> Self {
         self.connections += other.connections;
         self.lasting = self.lasting.max(other.lasting);
         self.idle = self.idle.min(other.idle);
