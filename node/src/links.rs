@@ -27,7 +27,7 @@ use crate::hall::Hall;
 use crate::names::draw_key;
 use crate::status::MemberState;
 
-/// A wall clock that differs from the median by more is said to be off. It is what NTP over the internet keeps.
+/// A wall clock that differs from the median by more is said to be off. NTP over the internet keeps to it.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// What this node may send to one peer.

@@ -15,13 +15,14 @@ pub struct PacedTcp {
     control: String,
 }
 
-/// Why a congestion control cannot be had. Nothing was opened; it is of no use to try again before the machine
-/// was changed.
+/// Why a congestion control cannot be had. Nothing was opened; it is of no use to try again before the
+/// machine was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CongestionError {
     /// The kernel has none of this name.
     #[error(
-        "the kernel has no congestion control `{asked}`: it has {has}; others are modules (modprobe tcp_{asked})"
+        "the kernel has no congestion control `{asked}`: it has {has}; others are modules \
+         (modprobe tcp_{asked})"
     )]
     Unknown {
         /// What was asked for.
@@ -31,8 +32,8 @@ pub enum CongestionError {
     },
     /// This user may not choose it.
     #[error(
-        "only root may choose the congestion control `{asked}`: others may choose {allowed}, which is said by \
-         net.ipv4.tcp_allowed_congestion_control"
+        "only root may choose the congestion control `{asked}`: others may choose {allowed}, which is \
+         said by net.ipv4.tcp_allowed_congestion_control"
     )]
     Forbidden {
         /// What was asked for.
@@ -157,8 +158,10 @@ fn refusal(asked: &str, error: &io::Error) -> CongestionError {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_os = "linux")]
+
     use super::*;
 
     /// One that this kernel lets everybody choose, and another one than it takes unasked if there is such.

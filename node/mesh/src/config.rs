@@ -88,8 +88,8 @@ pub struct Limits {
     /// After how long a source may open one more.
     pub arrival_every: Duration,
     /// How many connections the data road to a peer may have, 1 to 4: each flow goes over one of them, always
-    /// the same. Each is opened when something is to go over it, and all break together. More than one where a
-    /// single connection does not fill the way.
+    /// the same. Each is opened when something is to go over it, and all break together. More than one where
+    /// a single connection does not fill the way.
     pub data_connections: usize,
     /// How many data roads this node opens, each connection counted.
     pub data_links_max: usize,

@@ -70,8 +70,8 @@ async fn reaching(shared: &Arc<Shared>, node: NodeId, strand: usize) -> Result<(
         // The other side was quicker.
         return Ok(());
     }
-    // What waits would be lost, so it is tried for as long as another handshake, or a link that the other side
-    // has not noticed to be lost, can be in the way.
+    // What waits would be lost, so it is tried for as long as another handshake, or a link that the other
+    // side has not noticed to be lost, can be in the way.
     let until = now() + limits.handshake * 2 + limits.redial_max;
     let mut backoff = Backoff::new(limits);
     while shared.table().is_wanted(node, strand) {

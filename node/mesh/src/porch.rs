@@ -3,9 +3,9 @@
 //! Whoever sits there costs memory, and whoever comes costs work, TLS most of all; so both are counted, for
 //! all and for each source. An honest handshake takes milliseconds, so when the porch is full it is the
 //! oldest that is turned out, and when a source has more than its share it is that source's own oldest: a
-//! crowd from one address crowds out itself. From a quarter on, who has been there for longer than a moment is
-//! turned out; only a porch that is full turns out who has just come, for many who come at the same moment are
-//! more likely a cluster that starts than an attack. A source that comes too fast is not let in at all.
+//! crowd from one address crowds out itself. From a quarter on, who has been there for longer than a moment
+//! is turned out; only a porch that is full turns out who has just come, for many who come at the same moment
+//! are more likely a cluster that starts than an attack. A source that comes too fast is not let in at all.
 //!
 //! A pure core: times come as values. What is remembered is bounded; sources that find no place of their own
 //! share one. Not here: who is honest. That is the handshake's to find out.

@@ -32,8 +32,8 @@ const TRIPS_MAX: usize = 128;
 /// Of so many round trips one has met with no delay, or the way has it always.
 const TRIPS_BELIEVED: usize = 3;
 
-/// A round trip that takes longer than the shortest one by this much looks as if something was lost on the way:
-/// it is the least time after which the kernel sends again what was not acknowledged.
+/// A round trip that takes longer than the shortest one by this much looks as if something was lost on the
+/// way: it is the least time after which the kernel sends again what was not acknowledged.
 const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// How many readings of the peer's clock are remembered; the best of them counts.
@@ -145,8 +145,8 @@ impl Span {
         Some(Offset { nanos: saturated(ahead), error: Duration::from_nanos(error) })
     }
 
-    /// How many round trips took so much longer than the shortest that something was probably lost, or stood in
-    /// a queue, on the way.
+    /// How many round trips took so much longer than the shortest that something was probably lost, or stood
+    /// in a queue, on the way.
     pub fn late(&self) -> u64 {
         self.late
     }

@@ -400,8 +400,8 @@ impl Table {
         slots.filter(|slot| slot.up).filter_map(|slot| slot.link.clone()).collect()
     }
 
-    /// Whether this node may open one more strand of a data road, now. If not, gives the one that was used the longest
-    /// ago of those that it opened and did not ask to end.
+    /// Whether this node may open one more strand of a data road, now. If not, gives the one that was used
+    /// the longest ago of those that it opened and did not ask to end.
     pub(crate) fn begin_opening(
         &mut self,
         node: NodeId,

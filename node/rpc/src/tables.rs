@@ -2,8 +2,8 @@
 //! without a round trip.
 //!
 //! Nodes of different releases are linked during every upgrade, so a difference ends no link; it is met where
-//! something is called that the other node does not know, or knows otherwise. A table is forgotten when its road
-//! ends, for the node may come back with another one.
+//! something is called that the other node does not know, or knows otherwise. A table is forgotten when its
+//! road ends, for the node may come back with another one.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};

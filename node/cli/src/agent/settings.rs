@@ -329,7 +329,8 @@ mod tests {
              lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
              log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
-             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\ncongestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",
+             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
+             congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",
         )
         .unwrap();
         assert_eq!(args.name.as_deref(), Some("flag"));
