@@ -1,8 +1,8 @@
 //! Rules of the topology that change while the world runs, and what comes of them.
 //!
 //! Somebody sets other rules now and then, through any node. Each life of a node is looked at all the time:
-//! what its rules forbid and which roads it has. In the end, when the world is whole, rules are set once more,
-//! and every node writes to every other: what is lawful arrives, and what is not does not.
+//! what its rules forbid and which roads it has. In the end, when the world is whole, rules are set once
+//! more, and every node writes to every other: what is lawful arrives, and what is not does not.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
