@@ -2,7 +2,8 @@
 //!
 //! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, one for
 //! linearizability, and one for the rules of the topology. They read the client's history and what nodes
-//! applied; none of them shares code with what it judges. A checker answers with violations and never panics, so that one run shows all of them.
+//! applied; none of them shares code with what it judges. A checker answers with violations and never
+//! panics, so that one run shows all of them.
 
 use std::fmt;
 
