@@ -1,7 +1,8 @@
-//! Many nodes at rest, over real sockets and in one process: what each of them costs while nobody says anything.
+//! Many nodes at rest, over real sockets and in one process: what each of them costs while nobody speaks.
 //!
 //! ```console
-//! $ ulimit -n 8192; cargo run --release -p quorate-mesh --example crowd -- 200 5 20   # nodes, voters, seconds
+//! $ ulimit -n 8192
+//! $ cargo run --release -p quorate-mesh --example crowd -- 200 5 20     # nodes, voters, seconds
 //! ```
 
 mod common;

@@ -244,7 +244,7 @@ impl Stage {
         subject
     }
 
-    /// A subject on the other node that does `setup` first. Returns as for [`subject_that`](Self::subject_that).
+    /// The same on the other node.
     pub(crate) async fn far_subject_that<T: 'static>(
         &mut self,
         setup: impl FnOnce(&mut Mailbox<Order>) -> T + Send + 'static,

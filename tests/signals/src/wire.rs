@@ -1,4 +1,4 @@
-//! A wire between two nodes: letters go one after the other, each when its turn has come; the wire can be cut.
+//! A wire between two nodes: letters go one after the other, each in its turn, and the wire can be cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 //! The rules of the topology are obeyed: what a node's newest rules forbid, it has no data road for.
 //!
-//! Rules take effect a moment after they were applied, so a road is judged once the same verdict has stood for
-//! [`SETTLE`]. The verdict is the checker's own: the rules of a simulated world name single nodes or all, and
-//! their first that fits decides, so that little has to be understood here.
+//! Rules take effect a moment after they were applied, so a road is judged once the same verdict has stood
+//! for [`SETTLE`]. The verdict is the checker's own: the rules of a simulated world name single nodes or all,
+//! and their first that fits decides, so that little has to be understood here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

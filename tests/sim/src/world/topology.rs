@@ -1,8 +1,8 @@
 //! Rules of the topology that change while the world runs, and what comes of them.
 //!
 //! Somebody sets other rules now and then, through any node. Each life of a node is looked at all the time:
-//! what its rules forbid and which roads it has. In the end, when the world is whole, rules are set once more,
-//! and every node writes to every other: what is lawful arrives, and what is not does not.
+//! what its rules forbid and which roads it has. In the end, when the world is whole, rules are set once
+//! more, and every node writes to every other: what is lawful arrives, and what is not does not.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -109,8 +109,10 @@ pub(super) async fn settle(world: &Arc<World>) {
     };
     clock::pause(SETTLE).await;
     let rung = Rung::default();
-    let houses: Vec<House> =
-        (0..).zip(everybody).map(|(nth, alive)| House::open(nth, alive, &rung)).collect();
+    let mut houses = Vec::new();
+    for (nth, alive) in (0..).zip(everybody) {
+        houses.push(House::open(nth, alive, &rung).await);
+    }
     let lawful: BTreeSet<(u64, u64)> = pairs(&houses)
         .filter(|(from, to)| !forbids(rules.list(), &from.alive.host, &to.alive.host))
         .map(|(from, to)| (from.nth, to.nth))
@@ -124,12 +126,17 @@ pub(super) async fn settle(world: &Arc<World>) {
         clock::pause(LOOK).await;
         let rung = rung.lock().expect("nothing panics while it holds it").clone();
         let is_whole = rung.is_superset(&lawful);
+        if !houses.iter().all(|house| follows(&house.alive, &rules)) {
+            // Somebody's older proposal was in the log for so long; there is nothing to judge by.
+            world.trace.note(format_args!("the last rules were not the last"));
+            return;
+        }
         if is_whole || clock::now() >= until {
-            for what in [("not in time", &lawful - &rung), ("forbidden", &rung - &lawful)] {
-                if !what.1.is_empty() {
-                    world
-                        .witness
-                        .violate("topology", format_args!("rings, {}: {:?}", what.0, what.1));
+            for (how, rings) in
+                [("are missing", &lawful - &rung), ("are forbidden", &rung - &lawful)]
+            {
+                if !rings.is_empty() {
+                    world.witness.violate("topology", format_args!("rings that {how}: {rings:?}"));
                 }
             }
             return;
@@ -145,9 +152,11 @@ async fn rule_all(world: &World, rules: &Rules) -> Option<Vec<Alive>> {
         if let Some(everybody) = everybody.collect::<Option<Vec<Alive>>>()
             && let Some(version) = set(world, &everybody[0], rules.clone()).await
         {
-            let follows = |alive: &Alive| alive.node.links().rules().version >= version;
-            while clock::now() < until {
-                if everybody.iter().all(follows) {
+            world.trace.note(format_args!("the last rules are {version}"));
+            // An older proposal of somebody else may come after; then they are set again.
+            let set_again = clock::now() + SETTLE;
+            while clock::now() < set_again {
+                if everybody.iter().all(|alive| follows(alive, rules)) {
                     return Some(everybody);
                 }
                 clock::pause(LOOK).await;
@@ -158,6 +167,10 @@ async fn rule_all(world: &World, rules: &Rules) -> Option<Vec<Alive>> {
     None
 }
 
+fn follows(alive: &Alive, rules: &Rules) -> bool {
+    alive.node.links().rules().rules == *rules
+}
+
 /// A node, and a process of it at which others ring.
 struct House {
     nth: u64,
@@ -166,15 +179,17 @@ struct House {
 }
 
 impl House {
-    fn open(nth: u64, alive: Alive, rung: &Rung) -> Self {
+    async fn open(nth: u64, alive: Alive, rung: &Rung) -> Self {
         let rung = rung.clone();
-        let door = alive.node.spawn(async move |mut mail: Mailbox<Ring>| -> Exit {
+        let door = async move |mut mail: Mailbox<Ring>| -> Exit {
             loop {
                 let Ring(from) = mail.receive().await;
                 rung.lock().expect("nothing panics while it holds it").insert((from, nth));
             }
-        });
-        Self { nth, door: door.pid(), alive }
+        };
+        let opened = alive.ask(PATIENCE, async { alive.node.spawn(door).pid() }).await;
+        let door = opened.expect("nobody dies after the heal");
+        Self { nth, alive, door }
     }
 
     async fn ring_at(&self, other: &Self) {
