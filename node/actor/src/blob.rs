@@ -12,9 +12,9 @@ use crate::SendError;
 use crate::codec::{self, BODY_BYTES_CEILING};
 use crate::sheet::{SHARED_BYTES_MIN, Sheet};
 
-/// Bytes inside of a message. Short ones are copied whole into a letter and out of it; long ones are not copied
-/// at all, neither into a letter nor out of one that they mostly fill. A `Vec<u8>` would be written and read byte by byte; large payloads belong in here.
-/// Clones share the bytes.
+/// Bytes inside of a message. Short ones are copied whole into a letter and out of it; long ones are not
+/// copied at all, neither into a letter nor out of one that they mostly fill. A `Vec<u8>` would be written
+/// and read byte by byte; large payloads belong in here. Clones share the bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Bytes);
 

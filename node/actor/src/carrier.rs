@@ -59,8 +59,9 @@ impl Postage {
         Self { lane, flow: mix(mix(from) ^ protocol_id(name)) }
     }
 
-    /// For an answer of so many bytes. It goes straight to its caller, so nobody asks for an order; but a flow
-    /// for each would cost more than the answer. Short ones share a few, and long ones hold up no others.
+    /// For an answer of so many bytes. It goes straight to its caller, so nobody asks for an order; but a
+    /// flow for each would cost more than the answer. Short ones share a few, and long ones hold up no
+    /// others.
     #[inline]
     pub(crate) fn of_answer(lane: Lane, call: Ref, bytes: usize) -> Self {
         let number = if bytes < LONG_ANSWER_BYTES { call.0 % ANSWER_FLOWS } else { call.0 };

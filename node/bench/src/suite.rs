@@ -46,8 +46,8 @@ pub async fn measure(
     report
 }
 
-/// Measures rows, each of which may have several lines. One that fails is told in the report, and keeps no other
-/// from being measured.
+/// Measures rows, each of which may have several lines. One that fails is told in the report, and keeps no
+/// other from being measured.
 pub(crate) async fn row_by_row<R, L: IntoIterator<Item = Measured>>(
     report: &mut Report,
     rows: impl Iterator<Item = (&'static str, R)>,

@@ -159,8 +159,9 @@ pub trait Inbound: Send + Sync + 'static {
         self.mail(from, &body);
     }
 
-    /// A mail that [`Mesh::send`](crate::Mesh::send) has taken, when it was not yet known what the peer takes, is
-    /// not sent after all, and will not be: see the error. What was sent after it goes on, and the link stays.
+    /// A mail that [`Mesh::send`](crate::Mesh::send) has taken, when it was not yet known what the peer
+    /// takes, is not sent after all, and will not be: see the error. What was sent after it goes on, and the
+    /// link stays.
     fn returned(&self, to: NodeId, body: &[u8], error: SendError) {
         let _ = (to, body, error);
     }

@@ -231,8 +231,8 @@ impl Reader {
         })
     }
 
-    /// What can be granted in a lane besides, after so much was granted [again](Reader::grant): it is more than
-    /// nothing where the lane's window is too narrow for how far away the peer is.
+    /// What can be granted in a lane besides, after so much was granted [again](Reader::grant): it is more
+    /// than nothing where the lane's window is too narrow for how far away the peer is.
     pub fn widen(
         &mut self,
         lane: Lane,

@@ -1,9 +1,9 @@
 //! A window: how much may be under way in one lane, and how that follows the way. A core.
 //!
 //! A sender that has to wait for credit sends one window a round trip, however fast the way is. So the window
-//! of a lane grows while a window's worth of bytes comes in less than two round trips, which is when it may be
-//! what bounds the lane, and no further than its most. On a short way it stays small, so that what is urgent
-//! finds little before it.
+//! of a lane grows while a window's worth of bytes comes in less than two round trips, which is when it may
+//! be what bounds the lane, and no further than its most. On a short way it stays small, so that what is
+//! urgent finds little before it.
 //!
 //! ```text
 //! bytes under way ≤ window ≤ 4 × rate × shortest round trip, or as it was at the start

@@ -21,8 +21,8 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
 /// What is taken at once should be gone after about this long.
 const GONE_WITHIN: Duration = Duration::from_millis(2);
 
-/// So often a ping finds out how far away the peer is: at first soon one after another, then less often. Other
-/// heartbeats ask for no answer.
+/// So often a ping finds out how far away the peer is: at first soon one after another, then less often.
+/// Other heartbeats ask for no answer.
 const MEASURE_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// How many pieces one call of the system writes.
