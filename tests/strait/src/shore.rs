@@ -59,7 +59,7 @@ impl Strait {
     /// Lets two processes begin, each on its shore, with the congestion control that is asked for; where
     /// none is, with the system's.
     pub fn open(
-        processes: [Command; 2],
+        processes: [&Command; 2],
         conditions: Conditions,
         seed: u64,
         congestion: Option<&str>,
@@ -82,7 +82,7 @@ impl Strait {
 
 impl Shore {
     /// Starts a process in a namespace of its own; returns when it is there.
-    fn begin(process: Command) -> Result<Self> {
+    fn begin(process: &Command) -> Result<Self> {
         let mut child = Command::new("unshare")
             .arg("--net")
             .arg(process.get_program())

@@ -132,9 +132,8 @@ fn cross(args: &Args, load: Load, conditions: Conditions, with: &str) -> Result<
         process.args(["--seconds", &args.seconds.to_string()]);
         process
     };
-    let processes = [process("near"), process("far")];
     let Strait { shores: [mut near, mut far], counts } =
-        Strait::open(processes, conditions, args.seed, Some(with))?;
+        Strait::open([&process("near"), &process("far")], conditions, args.seed, Some(with))?;
     far.tell("go")?;
     far.hear()?;
     near.tell("go")?;

@@ -80,7 +80,7 @@ fn two_nodes_talk_across_a_real_kernel_s_link_that_is_long_and_loses_packets() {
         process
     };
     let link = Conditions { loss: 0.01, bytes_per_second: 12_500_000, ..LINK };
-    let opened = Strait::open([process("near"), process("far")], link, 1, None);
+    let opened = Strait::open([&process("near"), &process("far")], link, 1, None);
     let Strait { shores: [mut near, mut far], counts } = match opened {
         Ok(strait) => strait,
         Err(why) => {
