@@ -70,7 +70,8 @@ impl Assembly {
     /// Makes room for so many bytes more, which are some of the body. Doubling: never for more than twice what
     /// has arrived and a fragment, and in the end for the body and nothing else.
     fn reserve(&mut self, bytes: usize) {
-        let (body, missing) = (&mut self.body, self.bytes - self.body.len());
+        let missing = self.bytes - self.body.len();
+        let body = &mut self.body;
         if body.capacity() - body.len() < bytes {
             let more = body.len().max(FRAGMENT_BYTES_MAX).max(bytes);
             body.reserve_exact(more.min(missing));
