@@ -66,6 +66,19 @@ struct Assembly {
     body: Vec<u8>,
 }
 
+impl Assembly {
+    /// Makes room for so many bytes more, which are some of the body. Doubling: never for more than twice what
+    /// has arrived and a fragment, and in the end for the body and nothing else.
+    fn reserve(&mut self, bytes: usize) {
+        let missing = self.bytes - self.body.len();
+        let body = &mut self.body;
+        if body.capacity() - body.len() < bytes {
+            let more = body.len().max(FRAGMENT_BYTES_MAX).max(bytes);
+            body.reserve_exact(more.min(missing));
+        }
+    }
+}
+
 /// What has arrived.
 #[derive(Debug)]
 pub enum Came<'a> {
@@ -187,13 +200,8 @@ impl Reader {
             && self.buffer.is_empty()
             && let Some(assembly) = self.open.get_mut(&stream)
         {
-            let body = &mut assembly.body;
-            if body.capacity() == body.len() {
-                // Doubling: never more than twice what has arrived, and a fragment.
-                let more = body.len().max(FRAGMENT_BYTES_MAX);
-                body.reserve_exact(more.min(assembly.bytes - body.len()));
-            }
-            return Room::Part(bytes::BufMut::limit(body, left));
+            assembly.reserve(1);
+            return Room::Part(bytes::BufMut::limit(&mut assembly.body, left));
         }
         let step = if self.much { STEP_BYTES_MAX } else { STEP_BYTES_MIN };
         if self.buffer.capacity() - self.buffer.len() < step / 2 {
@@ -359,6 +367,7 @@ impl Reader {
 
     fn extend(&mut self, stream: u64, piece: &[u8]) {
         if let Some(assembly) = self.open.get_mut(&stream) {
+            assembly.reserve(piece.len());
             assembly.body.extend_from_slice(piece);
             let lane = assembly.lane;
             self.charge(lane, piece.len());
