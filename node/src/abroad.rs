@@ -7,9 +7,9 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use quorate_actor::Exit;
+use quorate_actor::{Exit, NameError};
 use quorate_otp::{Groups, StartError};
-use quorate_rpc::Roles;
+use quorate_rpc::{Functions, Roles, Rpc, RpcConfig};
 use quorate_vocab::{Boot, NodeId, NodeName, Pid};
 
 use crate::hall::Hall;
@@ -33,9 +33,12 @@ pub enum ReachError {
     Late(NodeName),
 }
 
-/// This node's part of the process groups, once they are asked for.
+/// What this node's processes share with those of others, once it is asked for.
 #[derive(Default)]
-pub(crate) struct Company(OnceLock<Groups>);
+pub(crate) struct Company {
+    groups: OnceLock<Groups>,
+    rpc: OnceLock<Rpc>,
+}
 
 /// The roles of other nodes, by the registry.
 pub(crate) struct ByRegistry(pub(crate) Weak<Hall>);
@@ -80,7 +83,7 @@ pub(crate) async fn ping(
 
 /// The process groups; the first time, all nodes that are up are told of them.
 pub(crate) async fn groups(hall: &Arc<Hall>) -> Result<Groups, StartError> {
-    let company = &hall.company().0;
+    let company = &hall.company().groups;
     if let Some(groups) = company.get() {
         return Ok(groups.clone());
     }
@@ -100,7 +103,7 @@ pub(crate) async fn groups(hall: &Arc<Hall>) -> Result<Groups, StartError> {
 
 /// A node takes part.
 pub(crate) fn meet(hall: &Hall, node: NodeId) {
-    if let Some(groups) = hall.company().0.get()
+    if let Some(groups) = hall.company().groups.get()
         && node != hall.id()
         // Where no way leads there now, the road tells when it opens.
         && hall.mesh().connect(node).is_ok()
@@ -111,14 +114,39 @@ pub(crate) fn meet(hall: &Hall, node: NodeId) {
 
 /// A road to a node is open.
 pub(crate) fn met(hall: &Hall, node: NodeId) {
-    if let Some(groups) = hall.company().0.get() {
+    if let Some(groups) = hall.company().groups.get() {
         groups.met(node);
     }
+    if let Some(rpc) = hall.company().rpc.get() {
+        rpc.met(node);
+    }
+}
+
+/// The road to a node is open no more, whatever became of it.
+pub(crate) fn parted(hall: &Hall, node: NodeId) {
+    if let Some(rpc) = hall.company().rpc.get() {
+        rpc.parted(node);
+    }
+}
+
+/// From now on functions are called and served; the nodes to which roads are open are told which.
+pub(crate) fn serve(
+    hall: &Arc<Hall>,
+    functions: Functions,
+    config: RpcConfig,
+) -> Result<Rpc, NameError> {
+    let roles = Arc::new(ByRegistry(Arc::downgrade(hall)));
+    let rpc = Rpc::start(hall.actors(), functions, config, roles)?;
+    // There is one desk in a node's life, so this is the first.
+    let _ = hall.company().rpc.set(rpc.clone());
+    let roads = hall.mesh().peers().into_iter().filter(|peer| peer.data_up);
+    roads.for_each(|peer| rpc.met(peer.id));
+    Ok(rpc)
 }
 
 /// The road to a node broke.
 pub(crate) fn lost(hall: &Arc<Hall>, node: NodeId) {
-    let Some(groups) = hall.company().0.get() else { return };
+    let Some(groups) = hall.company().groups.get() else { return };
     groups.lost(node);
     let later = hall.clone();
     hall.run(async move {

@@ -42,6 +42,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Whether connections may be plain without its listening on loopback.
     pub insecure: bool,
+    /// How what it sends to other nodes is paced (`bbr`, `cubic`), when that is not left to the kernel.
+    pub congestion: Option<String>,
     /// Raft's settings.
     pub group: GroupConfig,
     /// The mesh's bounds.
@@ -94,6 +96,7 @@ impl Config {
             cookies: cookies.into(),
             tls: None,
             insecure: false,
+            congestion: None,
             group: GroupConfig::lan(),
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]

@@ -1,6 +1,7 @@
 //! How a call on a node can end other than well. Every ending says what happened to the state.
 
 use quorate_consensus::GroupError;
+use quorate_env::CongestionError;
 use quorate_mesh::{MeshError, TlsError};
 use quorate_registry::Refusal;
 use quorate_storage::StorageError;
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The certificate cannot be used. Nothing was started.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What it sends cannot be paced as was asked. Nothing was started.
+    #[error(transparent)]
+    Congestion(#[from] CongestionError),
     /// The group did not open.
     #[error(transparent)]
     Group(#[from] GroupError),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_env::{Net, Tcp};
+use quorate_env::{Net, PacedTcp, Tcp};
 use quorate_mesh::{Identity as Certificate, Tls};
 use quorate_storage::{Disk, Home, RealDisk, Shelf, StorageError, open_or_replace_shelf};
 use quorate_vocab::{Boot, ClusterId, NodeId};
@@ -39,7 +39,10 @@ pub struct Ground {
 impl Ground {
     /// The system's own: the data directory of the config, and TCP, with TLS if the config has a certificate.
     pub fn real(config: &Config) -> Result<Self, StartError> {
-        let mut net: Arc<dyn Net> = Arc::new(Tcp);
+        let mut net: Arc<dyn Net> = match &config.congestion {
+            Some(control) => Arc::new(PacedTcp::new(control)?),
+            None => Arc::new(Tcp),
+        };
         if let Some(files) = &config.tls {
             let certificate = Certificate::load(files.clone(), &config.name)?;
             net = Arc::new(Tls::over(net, certificate));

@@ -395,12 +395,12 @@ impl Peers for Wires {
 impl Carrier for Wires {
     fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent> {
         let mesh = self.0.get().ok_or(NotSent::Unreachable)?;
-        mesh.send(to, postage.lane, postage.flow, letter).map_err(|error| match error {
-            SendError::Full => NotSent::Full,
-            SendError::Denied => NotSent::Denied,
-            SendError::TooLong { bytes_max, .. } => NotSent::TooLong { bytes_max },
-            _ => NotSent::Unreachable,
-        })
+        mesh.send(to, postage.lane, postage.flow, letter).map_err(not_sent)
+    }
+
+    fn post_parts(&self, to: NodeId, postage: Postage, parts: Vec<Bytes>) -> Result<(), NotSent> {
+        let mesh = self.0.get().ok_or(NotSent::Unreachable)?;
+        mesh.send_pieces(to, postage.lane, postage.flow, &parts).map_err(not_sent)
     }
 
     fn room(&self, to: NodeId) -> BoxFuture<'static, ()> {
@@ -416,5 +416,15 @@ impl Carrier for Wires {
         if let Some(mesh) = self.0.get() {
             mesh.disconnect(node);
         }
+    }
+}
+
+/// What the mesh says of a letter, as the processes understand it.
+pub(crate) fn not_sent(error: SendError) -> NotSent {
+    match error {
+        SendError::Full => NotSent::Full,
+        SendError::Denied => NotSent::Denied,
+        SendError::TooLong { bytes_max, .. } => NotSent::TooLong { bytes_max },
+        _ => NotSent::Unreachable,
     }
 }

@@ -56,9 +56,10 @@ pub use quorate_actor::{
     Wire, receive,
 };
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
+pub use quorate_mesh::clocks::{Clock, Clocks, Opinion};
 pub use quorate_mesh::{
     Climate, Conditions, Cookie, Cookies, Counters, Limits, LinkState, Reason, TlsError, TlsFiles,
-    Weather,
+    Traffic, Weather,
 };
 pub use quorate_otp::Groups;
 pub use quorate_registry::{

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use quorate_mesh::clocks::{Clocks, Reading};
 use quorate_mesh::standing::Evidence;
 use quorate_mesh::{LinkState, Road};
 use quorate_registry::{
@@ -25,6 +26,9 @@ use crate::error::Error;
 use crate::hall::Hall;
 use crate::names::draw_key;
 use crate::status::MemberState;
+
+/// A wall clock that differs from the median by more is said to be off. NTP over the internet keeps to it.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// What this node may send to one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +137,9 @@ impl Links {
         let voters = self.hall.group().status().voters;
         let (peers, states) = (self.hall.mesh().peers(), self.hall.mesh().links());
         let state = |peer: NodeId, road| {
-            states.iter().find(|link| link.node == peer && link.road == road).cloned()
+            let mut of_road = states.iter().filter(|link| link.node == peer && link.road == road);
+            let first = of_road.next()?.clone();
+            Some(of_road.fold(first, LinkState::with))
         };
         let mut links: Vec<Link> = self.hall.group().read(|machine, _| {
             let link = |peer: quorate_mesh::Peer| Link {
@@ -218,6 +224,19 @@ impl Links {
     /// Returns when everything that was acknowledged before the call is applied here.
     pub async fn confirm(&self) -> Result<Index, Error> {
         self.hall.confirm(self.hall.config().patience()).await
+    }
+
+    /// The wall clocks of this node and of those that it has control links to, against their median. Nothing
+    /// is decided by them.
+    pub fn clocks(&self) -> Clocks {
+        let links = self.hall.mesh().links();
+        let control = links.iter().filter(|link| link.road == Road::Control);
+        let reading = |link: &LinkState| Reading {
+            node: link.node,
+            offset: link.offset,
+            round_trips: link.round_trips,
+        };
+        Clocks::compare(self.hall.id(), control.map(reading), CLOCK_TOLERANCE)
     }
 
     /// How long ago this node last heard from the leader.

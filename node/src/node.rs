@@ -171,8 +171,7 @@ impl Node {
 
     /// Lets other nodes call these functions here by their names, and calls theirs. Once in a node's life.
     pub fn rpc(&self, functions: Functions, config: RpcConfig) -> Result<Rpc, NameError> {
-        let roles = Arc::new(abroad::ByRegistry(Arc::downgrade(&self.hall)));
-        Rpc::start(self.actors(), functions, config, roles)
+        abroad::serve(&self.hall, functions, config)
     }
 
     /// The process groups of all nodes that ask for them: processes under a name that each node knows.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
 use quorate_mesh::pulse;
-use quorate_mesh::{Inbound, Peer, Reason, Road};
+use quorate_mesh::{Inbound, Peer, Reason, Road, SendError};
 use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
-use crate::hall::Hall;
+use crate::hall::{Hall, not_sent};
 use crate::post::{self, Ask, Newcomer, Post, Told};
 use crate::{abroad, formation, health, voters};
 
@@ -31,6 +31,12 @@ impl Inbound for Router {
             && let Err(error) = hall.actors().deliver_long(from, &body)
         {
             tracing::debug!(%from, %error, "a letter was not delivered");
+        }
+    }
+
+    fn returned(&self, _to: NodeId, body: &[u8], error: SendError) {
+        if let Some(hall) = self.0.upgrade() {
+            hall.actors().returned(body, not_sent(error));
         }
     }
 
@@ -65,6 +71,9 @@ impl Inbound for Router {
     fn down(&self, peer: NodeId, road: Road, reason: Reason) {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(%peer, %road, %reason, "link lost");
+            if road == Road::Data {
+                abroad::parted(&hall, peer);
+            }
             if road == Road::Data && reason != Reason::Unneeded {
                 hall.actors().lost(peer, health::loss(&hall, peer));
                 abroad::lost(&hall, peer);

@@ -19,9 +19,9 @@ use std::time::Duration;
 use quorate_vocab::{Lane, NodeId, Pid, Ref};
 use tokio::sync::oneshot;
 
-use crate::carrier::on_a_sheet;
 use crate::notice::{NAME_BYTES_MAX, Notice, Says};
 use crate::peers::Owed;
+use crate::sheet::on_a_sheet;
 use crate::signal::{Signal, Why};
 use crate::timers::Fire;
 use crate::{Actors, Down, Exit, LetterError, Loss, NotSent, Postage};
@@ -86,14 +86,15 @@ impl Actors {
     fn ask(&self, notice: &Notice) -> Result<(), NotSent> {
         match self.peers().owes(notice.to.node) {
             true => Err(NotSent::Full),
-            false => on_a_sheet(|letter| self.post_notice(notice, letter)),
+            false => on_a_sheet(|sheet| self.post_notice(notice, &mut sheet.text)),
         }
     }
 
     /// Posts what must get there for as long as the link stands.
     fn tell(&self, notice: &Notice) {
         let node = notice.to.node;
-        let owed = on_a_sheet(|letter| {
+        let owed = on_a_sheet(|sheet| {
+            let letter = &mut sheet.text;
             if self.peers().owes(node) {
                 notice.write(letter);
             } else {

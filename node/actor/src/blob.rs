@@ -10,16 +10,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::SendError;
 use crate::codec::{self, BODY_BYTES_CEILING};
+use crate::sheet::{SHARED_BYTES_MIN, Sheet};
 
-/// Bytes inside of a message, copied whole into a letter; out of a long letter that they mostly fill they are
-/// not copied at all. A `Vec<u8>` would be written and read byte by byte; large payloads belong in here.
-/// Clones share the bytes.
+/// Bytes inside of a message. Short ones are copied whole into a letter and out of it; long ones are not
+/// copied at all, neither into a letter nor out of one that they mostly fill. A `Vec<u8>` would be written
+/// and read byte by byte; large payloads belong in here. Clones share the bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Bytes);
 
 thread_local! {
     /// The letter that is being read, where it may be kept.
     static LETTER: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    /// The blob that is being written.
+    static LENT: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+}
+
+/// Has bytes written that whoever writes them may [keep](lent) instead. A serializer only lets a slice
+/// through; here it is found again.
+pub(crate) fn lending<R>(blob: &Bytes, write: impl FnOnce(&[u8]) -> R) -> R {
+    /// Also when a foreign serializer panics.
+    struct TakeBack(Option<Bytes>);
+    impl Drop for TakeBack {
+        fn drop(&mut self) {
+            LENT.set(self.0.take());
+        }
+    }
+    let _take_back = TakeBack(LENT.replace(Some(blob.clone())));
+    write(blob)
+}
+
+/// The blob that is being written, if these are its bytes.
+pub(crate) fn lent(bytes: &[u8]) -> Option<Bytes> {
+    LENT.with_borrow(|blob| blob.clone().filter(|blob| blob.as_ptr_range() == bytes.as_ptr_range()))
 }
 
 /// Reads a letter that blobs may keep alive.
@@ -54,9 +76,9 @@ fn lies_in(bytes: &[u8], letter: &[u8]) -> bool {
 impl Blob {
     /// A value, written as messages are.
     pub fn of<T: Serialize>(value: &T) -> Result<Self, SendError> {
-        let mut bytes = Vec::new();
-        codec::encode(value, &mut bytes, BODY_BYTES_CEILING)?;
-        Ok(Self(bytes.into()))
+        let mut sheet = Sheet::default();
+        codec::encode(value, &mut sheet, BODY_BYTES_CEILING)?;
+        Ok(Self(sheet.into_bytes()))
     }
 
     /// Reads the value that fills it; `None` when it is no such value.
@@ -93,7 +115,10 @@ impl fmt::Debug for Blob {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        match self.len() {
+            0..SHARED_BYTES_MIN => serializer.serialize_bytes(&self.0),
+            _ => lending(&self.0, |bytes| serializer.serialize_bytes(bytes)),
+        }
     }
 }
 

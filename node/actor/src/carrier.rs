@@ -1,7 +1,6 @@
 //! The door outward: who carries letters to other nodes, and what a letter says on its cover.
 
-use std::cell::Cell;
-
+use bytes::Bytes;
 use quorate_env::BoxFuture;
 use quorate_vocab::{Lane, NodeId, Pid, Ref};
 
@@ -20,6 +19,12 @@ pub trait Carrier: Send + Sync + 'static {
     /// It is called from wherever a message is sent or an answer is dropped, so it must not hold a lock that
     /// its own callers hold.
     fn post(&self, to: NodeId, postage: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent>;
+
+    /// The same for a letter with long blobs in it, which comes in parts, so that nobody has to copy them. It
+    /// is over when it is refused.
+    fn post_parts(&self, to: NodeId, postage: Postage, parts: Vec<Bytes>) -> Result<(), NotSent> {
+        self.post(to, postage, &mut parts.concat())
+    }
 
     /// Waits until there may be room for more letters to a node whose queue was full, or no way leads there.
     fn room(&self, _to: NodeId) -> BoxFuture<'static, ()> {
@@ -54,10 +59,13 @@ impl Postage {
         Self { lane, flow: mix(mix(from) ^ protocol_id(name)) }
     }
 
-    /// For an answer: it keeps no order with anything, since it goes straight to its caller.
+    /// For an answer of so many bytes. It goes straight to its caller, so nobody asks for an order; but a
+    /// flow for each would cost more than the answer. Short ones share a few, and long ones hold up no
+    /// others.
     #[inline]
-    pub(crate) fn of_answer(lane: Lane, call: Ref) -> Self {
-        Self { lane, flow: mix(!call.0) }
+    pub(crate) fn of_answer(lane: Lane, call: Ref, bytes: usize) -> Self {
+        let number = if bytes < LONG_ANSWER_BYTES { call.0 % ANSWER_FLOWS } else { call.0 };
+        Self { lane, flow: mix(!number) }
     }
 }
 
@@ -70,33 +78,18 @@ pub enum Loss {
     Node,
 }
 
+/// Over how many flows the short answers to one node are spread.
+const ANSWER_FLOWS: u64 = 16;
+
+/// From this length on an answer has a flow of its own.
+const LONG_ANSWER_BYTES: usize = 4096;
+
 /// Spreads numbers that lie close together (the finisher of splitmix64).
 #[inline]
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
-}
-
-/// What a thread keeps in stock for its next letter.
-const SHEET_BYTES_MAX: usize = 64 << 10;
-
-thread_local! {
-    static SHEET: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Gives memory to write a letter in; the same for each letter of a thread, so that a small one allocates
-/// nothing. Whoever writes a letter while another is written gets a sheet of its own.
-#[inline]
-pub(crate) fn on_a_sheet<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut sheet = SHEET.try_with(Cell::take).unwrap_or_default();
-    let written = write(&mut sheet);
-    if sheet.capacity() <= SHEET_BYTES_MAX {
-        sheet.clear();
-        // A thread that ends has no use for it.
-        let _ = SHEET.try_with(|stock| stock.set(sheet));
-    }
-    written
 }
 
 #[cfg(test)]
@@ -117,19 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_within_a_letter_has_a_sheet_of_its_own_and_long_sheets_are_not_kept() {
-        on_a_sheet(|outer| {
-            outer.extend(b"outer");
-            on_a_sheet(|inner| {
-                assert!(inner.is_empty());
-                inner.extend(b"inner");
-            });
-            assert_eq!(outer, b"outer");
-        });
-        on_a_sheet(|sheet| {
-            assert!(sheet.is_empty() && sheet.capacity() > 0);
-            sheet.resize(SHEET_BYTES_MAX + 1, 7);
-        });
-        on_a_sheet(|sheet| assert_eq!(sheet.capacity(), 0));
+    fn short_answers_share_a_few_flows_and_each_long_one_has_its_own() {
+        let flows = |bytes| {
+            let flow = |call| Postage::of_answer(Lane::High, Ref(call), bytes).flow;
+            (1000..2000).map(flow).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!((flows(100), flows(100_000)), (ANSWER_FLOWS as usize, 1000));
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::SendError;
+use crate::sheet::Sheet;
 
 /// The most that a body may weigh, whatever the config says.
 pub(crate) const BODY_BYTES_CEILING: usize = 256 << 20;
@@ -28,10 +29,10 @@ pub(crate) const fn protocol_id(protocol: &str) -> u64 {
 /// Appends a value. What a refused value left behind is cut off again.
 pub(crate) fn encode<T: Serialize>(
     value: &T,
-    into: &mut Vec<u8>,
+    into: &mut Sheet,
     bytes_max: usize,
 ) -> Result<(), SendError> {
-    let start = into.len();
+    let start = into.mark();
     let mut bounded = Bounded { into, left: bytes_max, full: false };
     let Err(_) = bincode::serde::encode_into_writer(value, &mut bounded, standard()) else {
         return Ok(());
@@ -40,7 +41,7 @@ pub(crate) fn encode<T: Serialize>(
         true => SendError::TooLong { bytes_max },
         false => SendError::Unencodable,
     };
-    into.truncate(start);
+    into.rewind(start);
     Err(error)
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 struct Bounded<'a> {
-    into: &'a mut Vec<u8>,
+    into: &'a mut Sheet,
     left: usize,
     full: bool,
 }
@@ -82,7 +83,7 @@ impl Writer for Bounded<'_> {
             return Err(EncodeError::UnexpectedEnd);
         };
         self.left = left;
-        self.into.extend_from_slice(bytes);
+        self.into.put(bytes);
         Ok(())
     }
 }
@@ -101,19 +102,20 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
-        let mut into = vec![7];
+        let mut into = Sheet::default();
+        into.put(&[7]);
         assert_eq!(encode(&"four", &mut into, 5), Ok(()));
         assert_eq!(encode(&"fives", &mut into, 5), Err(SendError::TooLong { bytes_max: 5 }));
-        assert_eq!(into, [7, 4, b'f', b'o', b'u', b'r']);
+        assert_eq!(into.text, [7, 4, b'f', b'o', b'u', b'r']);
     }
 
     #[test]
     fn the_densest_values_fit_their_decoders_limit() {
         for len in [1, 0xfff, 0x1000, 0xffff, 0x10_0000] {
             let zeros = vec![0_u128; len];
-            let mut bytes = Vec::new();
-            encode(&zeros, &mut bytes, BODY_BYTES_CEILING).unwrap();
-            assert_eq!(decode::<Vec<u128>>(&bytes), Some(zeros));
+            let mut sheet = Sheet::default();
+            encode(&zeros, &mut sheet, BODY_BYTES_CEILING).unwrap();
+            assert_eq!(decode::<Vec<u128>>(&sheet.text), Some(zeros));
         }
     }
 
@@ -128,8 +130,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_comes_back_and_no_other_length_does(value in any::<(u64, String, Option<bool>)>()) {
-            let mut bytes = Vec::new();
-            encode(&value, &mut bytes, 1 << 20).unwrap();
+            let mut sheet = Sheet::default();
+            encode(&value, &mut sheet, 1 << 20).unwrap();
+            let mut bytes = sheet.text;
             prop_assert_eq!(decode::<(u64, String, Option<bool>)>(&bytes), Some(value));
             prop_assert_eq!(decode::<(u64, String, Option<bool>)>(&bytes[..bytes.len() - 1]), None);
             bytes.push(0);

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::codec::{self, BODY_BYTES_CEILING};
 use crate::notice::{NAME_BYTES_MAX, Notice};
+use crate::sheet::Sheet;
 use crate::{LetterError, SendError};
 
 pub(crate) const FORMAT: u8 = 1;
@@ -83,25 +84,27 @@ pub(crate) fn write_mail(
     name: &str,
     protocol: u64,
     version: u16,
-    letter: &mut Vec<u8>,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Route>, SendError>,
+    letter: &mut Sheet,
+    body: impl FnOnce(&mut Sheet) -> Result<Vec<Route>, SendError>,
 ) -> Result<Vec<Route>, SendError> {
-    letter.extend([FORMAT, if name.is_empty() { KIND_MAIL } else { KIND_NAMED }]);
-    write_numbers(letter, [target.node.0, target.boot.0, target.serial, protocol]);
-    letter.extend(version.to_le_bytes());
+    let text = &mut letter.text;
+    text.extend([FORMAT, if name.is_empty() { KIND_MAIL } else { KIND_NAMED }]);
+    write_numbers(text, [target.node.0, target.boot.0, target.serial, protocol]);
+    text.extend(version.to_le_bytes());
     // What the routes and the body weigh is known only after them.
-    let open = letter.len();
-    letter.extend([0; 5]);
+    let open = text.len();
+    text.extend([0; 5]);
     let routes = body(letter)?;
     assert!(routes.len() <= ROUTES_MAX, "encoding refuses more answers");
     let body_bytes = letter.len() - MAIL_HEAD_BYTES;
     assert!(body_bytes <= BODY_BYTES_CEILING, "the config is held to the ceiling");
-    letter[open] = routes.len() as u8;
-    letter[open + 1..open + 5].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+    let text = &mut letter.text;
+    text[open] = routes.len() as u8;
+    text[open + 1..open + 5].copy_from_slice(&(body_bytes as u32).to_le_bytes());
     for route in &routes {
-        write_numbers(letter, [route.node.0, route.boot.0, route.call.0]);
+        write_numbers(text, [route.node.0, route.boot.0, route.call.0]);
     }
-    letter.extend(name.as_bytes());
+    text.extend(name.as_bytes());
     Ok(routes)
 }
 
@@ -110,12 +113,12 @@ pub(crate) fn write_reply<R: Serialize>(
     route: Route,
     reply: &R,
     bytes_max: usize,
-    letter: &mut Vec<u8>,
+    letter: &mut Sheet,
 ) {
-    write_answer_head(route, OUTCOME_REPLY, letter);
+    write_answer_head(route, OUTCOME_REPLY, &mut letter.text);
     if codec::encode(reply, letter, bytes_max).is_err() {
         letter.clear();
-        write_gone(route, Gone::Answer, letter);
+        write_gone(route, Gone::Answer, &mut letter.text);
     }
 }
 
@@ -274,24 +277,25 @@ mod tests {
 
     fn mail(body: &[u8], routes: &[Route]) -> Vec<u8> {
         let target = Pid { node: NodeId(1), boot: Boot(2), serial: 3 };
-        let write = |letter: &mut Vec<u8>| {
-            letter.extend(body);
+        let write = |letter: &mut Sheet| {
+            letter.put(body);
             Ok(routes.to_vec())
         };
-        let mut letter = Vec::new();
+        let mut letter = Sheet::default();
         write_mail(target, "", 0x1122, 4, &mut letter, write).unwrap();
-        letter
+        letter.text
     }
 
     #[test]
     fn a_named_mail_says_its_name_last() {
         let nobody = Pid { node: NodeId(1), boot: Boot(0), serial: 0 };
-        let mut letter = Vec::new();
-        let write = |letter: &mut Vec<u8>| {
-            letter.extend(b"hi");
+        let mut letter = Sheet::default();
+        let write = |letter: &mut Sheet| {
+            letter.put(b"hi");
             Ok(vec![route(9)])
         };
         write_mail(nobody, "till", 0x1122, 4, &mut letter, write).unwrap();
+        let mut letter = letter.text;
         let mut golden = vec![1, 12];
         for number in [1_u64, 0, 0, 0x1122] {
             golden.extend(number.to_le_bytes());
@@ -334,10 +338,10 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_too_long_becomes_the_news_of_it() {
-        let mut letter = Vec::new();
+        let mut letter = Sheet::default();
         write_reply(route(1), &"x".repeat(BODY_MAX), BODY_MAX, &mut letter);
         assert_eq!(
-            read(&letter, BODY_MAX),
+            read(&letter.text, BODY_MAX),
             Ok(Letter::Answer { route: route(1), outcome: Err(Gone::Answer) })
         );
     }

@@ -49,6 +49,7 @@ mod process;
 mod receive;
 mod reply;
 mod scheduler;
+mod sheet;
 mod signal;
 mod table;
 mod ties;

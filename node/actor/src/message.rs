@@ -6,6 +6,7 @@ use quorate_vocab::Lane;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::sheet::Sheet;
 use crate::{SendError, codec};
 
 /// What a process receives.
@@ -27,7 +28,7 @@ pub struct Wire<M> {
     /// The protocol's number and version, as letters carry them.
     pub(crate) id: (u64, u16),
     pub(crate) lane: Lane,
-    pub(crate) encode: fn(&M, &mut Vec<u8>, usize) -> Result<(), SendError>,
+    pub(crate) encode: fn(&M, &mut Sheet, usize) -> Result<(), SendError>,
     pub(crate) decode: fn(&[u8]) -> Option<M>,
 }
 

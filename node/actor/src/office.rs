@@ -9,9 +9,12 @@ use bytes::Bytes;
 use quorate_vocab::{Lane, NodeId, Pid};
 
 use crate::call::{Busy, Slot};
-use crate::carrier::on_a_sheet;
+use crate::codec::BODY_BYTES_CEILING;
 use crate::letter::{self, Gone, Letter, Mail, Route};
-use crate::{Actors, CallError, LetterError, Message, Postage, SendError, Wire, blob, here, reply};
+use crate::sheet::{Sheet, on_a_sheet};
+use crate::{
+    Actors, CallError, LetterError, Message, NotSent, Postage, SendError, Wire, blob, here, reply,
+};
 
 impl Actors {
     /// Takes in a letter that another node's carrier was given; it is decoded from where it lies. A letter
@@ -81,12 +84,40 @@ impl Actors {
                 "" => Postage::between(wire.lane, here::serial(), to),
                 name => Postage::to_name(wire.lane, here::serial(), name),
             };
-            self.0.carrier.post(to.node, postage, letter).map_err(|why| {
+            self.hand_over(to.node, postage, letter).map_err(|why| {
                 // The rights to answer are in the letter, and only there.
                 self.dismiss_all(routes, Gone::NoReply);
                 why.into()
             })
         })
+    }
+
+    /// Gives a letter to the carrier.
+    fn hand_over(&self, to: NodeId, postage: Postage, letter: &mut Sheet) -> Result<(), NotSent> {
+        match letter.take_parts() {
+            None => self.0.carrier.post(to, postage, &mut letter.text),
+            Some(parts) => self.0.carrier.post_parts(to, postage, parts),
+        }
+    }
+
+    /// Learns that a letter to another node, which the carrier had taken, was not sent after all; the link
+    /// stays. Callers that wait for answers to it are told why, and so is one whose answer it was.
+    pub fn returned(&self, letter: &[u8], why: NotSent) {
+        match letter::read(letter, BODY_BYTES_CEILING) {
+            Ok(Letter::Mail(mail)) => {
+                tracing::warn!(to = %mail.target, %why, "a message was not sent");
+                let (own, others): (Vec<_>, Vec<_>) =
+                    mail.routes.into_iter().partition(|route| route.node == self.0.node);
+                own.into_iter().for_each(|route| self.settle(route, Err(CallError::NotSent(why))));
+                self.dismiss_all(others, Gone::NoReply);
+            }
+            Ok(Letter::Answer { route, .. }) => {
+                tracing::warn!(to = %route.node, %why, "an answer was not sent");
+                self.dismiss(route, Gone::Answer);
+            }
+            // Notices are short, and find their way.
+            Ok(Letter::Notice(_)) | Err(_) => {}
+        }
     }
 
     /// Waits until there may be room on the way to another node.
@@ -99,7 +130,9 @@ impl Actors {
         if route.node == self.0.node {
             self.settle(route, Err(gone.into()));
         } else {
-            self.post_answer(route, Lane::High, |letter| letter::write_gone(route, gone, letter));
+            self.post_answer(route, Lane::High, |sheet| {
+                letter::write_gone(route, gone, &mut sheet.text);
+            });
         }
     }
 
@@ -115,14 +148,14 @@ impl Actors {
     }
 
     /// Sends an answer's letter, or takes it in when the caller is of this node after all.
-    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn post_answer(&self, route: Route, lane: Lane, write: impl FnOnce(&mut Sheet)) {
         on_a_sheet(|letter| {
             write(letter);
-            let postage = Postage::of_answer(lane, route.call);
+            let postage = Postage::of_answer(lane, route.call, letter.len());
             if route.node == self.0.node {
                 // It was written here and is whole.
-                let _ = self.deliver(self.0.node, letter);
-            } else if self.0.carrier.post(route.node, postage, letter).is_err() {
+                let _ = self.deliver_long(self.0.node, &std::mem::take(letter).into_bytes());
+            } else if self.hand_over(route.node, postage, letter).is_err() {
                 self.0.answers_unsent.fetch_add(1, Ordering::Relaxed);
             }
         });

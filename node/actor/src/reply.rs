@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::call::{Answer, Busy};
 use crate::letter::{self, Gone, Mail, ROUTES_MAX, Route};
+use crate::sheet::Sheet;
 use crate::{Actors, SendError, Wire};
 
 /// The right to answer one call. Dropped without an answer it tells the caller so at once.
@@ -44,7 +45,7 @@ struct Far<R> {
     /// The answer takes the lane of its request.
     lane: Lane,
     /// Writes the answer's letter.
-    write: fn(Route, &R, usize, &mut Vec<u8>),
+    write: fn(Route, &R, usize, &mut Sheet),
 }
 
 impl<R> ReplyTo<R> {
@@ -173,7 +174,7 @@ pub(crate) fn encode_message<M>(
     to: NodeId,
     wire: Wire<M>,
     message: &M,
-    into: &mut Vec<u8>,
+    into: &mut Sheet,
 ) -> Result<Vec<Route>, SendError> {
     let writing = Writing { actors: actors.clone(), to, routes: Vec::new(), busy: false };
     let bytes_max = actors.message_bytes_max();

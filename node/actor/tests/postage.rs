@@ -4,6 +4,7 @@ use crate::common;
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use common::{LONG, Till, Wire, open_till, poll_once};
 use quorate_actor::{
     Actors, ActorsConfig, Addr, Blob, CallError, Capacity, Carrier, Exit, LetterError, Mailbox,
@@ -211,6 +212,71 @@ async fn why_a_letter_was_not_taken_is_told_to_senders_and_callers() {
         assert_eq!(till.call(LONG, Till::Sum).await, Err(CallError::NotSent(why)));
         assert!(!actors.is_tied_to(NodeId(2)));
     }
+}
+
+/// A carrier that keeps the parts of letters that come in parts.
+#[derive(Default)]
+struct Drawer(Mutex<Vec<Vec<Bytes>>>);
+
+impl Carrier for Drawer {
+    fn post(&self, _: NodeId, _: Postage, letter: &mut Vec<u8>) -> Result<(), NotSent> {
+        self.0.lock().unwrap().push(vec![std::mem::take(letter).into()]);
+        Ok(())
+    }
+
+    fn post_parts(&self, _: NodeId, _: Postage, parts: Vec<Bytes>) -> Result<(), NotSent> {
+        self.0.lock().unwrap().push(parts);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_blob_lies_in_a_letter_uncopied_and_the_letter_says_the_same() {
+    let drawer = Arc::new(Drawer::default());
+    let near = Actors::new(NodeId(1), Boot(1), drawer.clone(), ActorsConfig::default());
+    let wire = Arc::new(Wire::default());
+    let there = wire.node(2, 1);
+    let depot = there.spawn(depot);
+    let mut held = 0;
+    for kib in [63, 64, 1000] {
+        let blob = Bytes::from(vec![7; kib << 10]);
+        near.addr(depot.pid()).send(Depot::Put(blob.clone().into())).unwrap();
+        let parts = drawer.0.lock().unwrap().pop().unwrap();
+        let is_shared = parts.iter().any(|part| part.as_ptr() == blob.as_ptr());
+        assert_eq!((is_shared, parts.len() > 1), (kib >= 64, kib >= 64));
+        assert_eq!(there.deliver(NodeId(1), &parts.concat()), Ok(()));
+        held += blob.len();
+        assert_eq!(depot.call(LONG, Depot::Look).await, Ok(held));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_because_of_a_letter_that_comes_back_is_told() {
+    let wire = Arc::new(Wire::default());
+    let (a, b) = (wire.node(1, 1), wire.node(2, 1));
+    let till = a.addr::<Till>(open_till(&b).pid());
+    let why = NotSent::TooLong { bytes_max: 9 };
+    wire.hold();
+    let mut call = Box::pin(till.call(LONG, Till::Sum));
+    assert_eq!(poll_once(&mut call).await, None);
+    let [(_, _, question)] = &wire.take_held()[..] else { panic!("one letter") };
+    a.returned(question, why);
+    assert_eq!(call.await, Err(CallError::NotSent(why)));
+    // An answer that comes back is told to the caller, on the other node.
+    let mut call = Box::pin(till.call(LONG, Till::Sum));
+    assert_eq!(poll_once(&mut call).await, None);
+    let [(_, _, question)] = &wire.take_held()[..] else { panic!("one letter") };
+    b.deliver(NodeId(1), question).unwrap();
+    let answer = loop {
+        if let Some((_, _, answer)) = wire.take_held().pop() {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    b.returned(&answer, why);
+    assert_eq!(wire.release(), [Ok(())]);
+    assert_eq!(call.await, Err(CallError::Answer));
+    a.returned(b"no letter", why);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use crate::error::BenchError;
 use crate::probe::runtime;
-use crate::report::{Failed, Measured, Report};
-use crate::suite::{in_turn, measured};
+use crate::report::{Measured, Report};
+use crate::suite::{in_turn, measured, row_by_row};
 use game::Terms;
 
 pub use erl::is_installed as erlang_is_installed;
@@ -103,7 +103,8 @@ impl MeshProbe {
     /// figure for each line of the row.
     pub fn take(&self, far: Command, dir: PathBuf) -> Result<Vec<f64>, BenchError> {
         let runtime = runtime(WORKERS)?;
-        let terms = Terms { game: self.row.game, span: self.span, large: self.large, dir };
+        let MeshRow { game, is_secured, .. } = *self.row;
+        let terms = Terms { game, is_secured, span: self.span, large: self.large, dir };
         let figures = runtime.block_on(async {
             match self.player {
                 Player::Ours => ours::play(terms, far).await,
@@ -150,13 +151,12 @@ pub async fn measure_mesh(
     mut tell: impl FnMut(&MeshRow),
 ) -> Report {
     let mut report = Report::begin(["MESH", "TCP"]);
-    for row in &plan.rows {
+    let rows = plan.rows.iter().map(|row| (row.key, *row));
+    row_by_row(&mut report, rows, async |row| {
         tell(row);
-        match measure_row(row, plan, &command).await {
-            Ok(measured) => report.rows.extend(measured),
-            Err(error) => report.failed.push(Failed { row: row.key, why: error.to_string() }),
-        }
-    }
+        measure_row(row, plan, &command).await
+    })
+    .await;
     report
 }
 

@@ -37,14 +37,28 @@ pub async fn measure(
     mut tell: impl FnMut(&Row),
 ) -> Report {
     let mut report = Report::begin(["ACTORS", "TOKIO"]);
-    for row in &plan.rows {
+    let rows = plan.rows.iter().map(|row| (row.key, *row));
+    row_by_row(&mut report, rows, async |row| {
         tell(row);
-        match measure_row(row, plan, &command).await {
+        measure_row(row, plan, &command).await
+    })
+    .await;
+    report
+}
+
+/// Measures rows, each of which may have several lines. One that fails is told in the report, and keeps no
+/// other from being measured.
+pub(crate) async fn row_by_row<R, L: IntoIterator<Item = Measured>>(
+    report: &mut Report,
+    rows: impl Iterator<Item = (&'static str, R)>,
+    mut measure: impl AsyncFnMut(R) -> Result<L, BenchError>,
+) {
+    for (key, row) in rows {
+        match measure(row).await {
             Ok(measured) => report.rows.extend(measured),
-            Err(error) => report.failed.push(Failed { row: row.key, why: error.to_string() }),
+            Err(error) => report.failed.push(Failed { row: key, why: error.to_string() }),
         }
     }
-    report
 }
 
 async fn measure_row(

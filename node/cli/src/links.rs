@@ -29,6 +29,7 @@ const LINKS: &[Column] = &[
     column("DATA", |link| road(&link["data"])),
     column("RTT", |link| measure(link, |road| millis(&road["rtt_ms"]["p50"]))),
     column("CLOCK", |link| measure(link, ahead)),
+    wide("LATE", |link| shown(&late(link))),
     column("LANES", lanes),
     wide("RATES", rates),
     column("ADDRESS", |link| shown(&link["address"])),
@@ -56,6 +57,12 @@ fn road(road: &Value) -> String {
         (Some(true), _) => "ours".to_owned(),
         (Some(false), _) => "theirs".to_owned(),
     }
+}
+
+/// How many round trips over either road took so long that something was probably lost.
+fn late(link: &Value) -> Value {
+    let of = |road: &str| link[road]["late"].as_u64().unwrap_or_default();
+    (of("control") + of("data")).into()
 }
 
 /// What was measured over either road.

@@ -95,6 +95,14 @@ fn screen(status: &Value, all: bool) -> Done {
         cell("node"),
         cell("stale_ms")
     ));
+    if let (Some(ahead), Some(error)) =
+        (status["clock"]["ahead_ms"].as_f64(), status["clock"]["error_ms"].as_f64())
+    {
+        let opinion = shown(&status["clock"]["opinion"]);
+        text.push_str(&format!(
+            "its wall clock is {ahead:+.1}±{error:.1} ms ahead of the median: {opinion}\n"
+        ));
+    }
     if let Some(members) = status["members"].as_array().filter(|members| !members.is_empty()) {
         text.push('\n');
         text.push_str(&output::table(all, members, MEMBERS));

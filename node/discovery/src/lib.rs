@@ -33,6 +33,7 @@ mod view;
 pub use address::{Address, AddressError};
 pub use discovery::Discovery;
 pub use explain::{CandidateReport, Explanation, SourceReport, Verdict};
+pub use locator::nearest;
 pub use source::{Candidates, Pace, Sighting, Source, Standing};
 pub use spec::{Asker, Spec, SpecError};
 pub use survey::survey;

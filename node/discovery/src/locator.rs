@@ -165,8 +165,8 @@ pub(crate) fn redacted(text: &str) -> String {
     format!("{scheme}://{rest}{cut}")
 }
 
-/// The word that takes the fewest changed letters.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that takes the fewest changed letters: what somebody who mistyped a setting may have meant.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().min_by_key(|known| distance(word, known))
 }
 

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use quorate::{
     Explained, Explanation, Index, Lane, Lanes, Link, LinkRule, LinkState, NodeName, Party, Rate,
-    Rule, Rules,
+    Rule, Rules, Traffic,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -231,18 +231,30 @@ fn state_of(link: &LinkState) -> Value {
     let millis = |span: Duration| span.as_secs_f64() * 1e3;
     json!({
         "ours": link.is_ours,
+        "connections": link.connections,
         "up_s": link.lasting.as_secs_f64(),
         "idle_s": link.idle.as_secs_f64(),
         "suspect": link.is_suspect,
         "waiting_bytes": link.waiting,
         "bytes_in": link.traffic.bytes_in,
         "bytes_out": link.traffic.bytes_out,
+        "lanes": by_lane(&link.traffic),
+        "late": link.late,
         "rtt_ms": link.round_trips.map(|trips| json!({
             "min": millis(trips.min), "p50": millis(trips.p50), "p99": millis(trips.p99),
         })),
         "clock_ahead_ms": link.offset.map(|offset| offset.nanos as f64 / 1e6),
         "clock_error_ms": link.offset.map(|offset| millis(offset.error)),
     })
+}
+
+/// What went in each lane, in bytes.
+fn by_lane(traffic: &Traffic) -> Value {
+    let of = |lane: &Lane| {
+        let (came, sent) = (traffic.lanes_in[lane.index()], traffic.lanes_out[lane.index()]);
+        (lane.as_str().to_owned(), json!({ "bytes_in": came, "bytes_out": sent }))
+    };
+    Lane::ALL.iter().map(of).collect::<Map<String, Value>>().into()
 }
 
 fn explained(told: &Explained) -> Value {

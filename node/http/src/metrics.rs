@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use quorate::{Counters, MemberState, Status};
+use quorate::{Clocks, Counters, Lane, Link, LinkState, MemberState, Status};
 
 use crate::codes::named;
 use crate::face::Shared;
@@ -83,7 +83,13 @@ impl Counts {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(inside): State<Shared>) -> Result<Response, Problem> {
-    let view = View { status: inside.node.status(), counters: inside.node.counters() };
+    let links = inside.node.links();
+    let view = View {
+        status: inside.node.status(),
+        counters: inside.node.counters(),
+        links: links.list(),
+        clocks: links.clocks(),
+    };
     let mut seen = Registry::with_prefix("quorate");
     seen.register_collector(Box::new(view));
     let failed = |e: std::fmt::Error| Problem::new(named::FAILED_INSIDE, e.to_string());
@@ -105,12 +111,15 @@ pub(crate) async fn metrics(State(inside): State<Shared>) -> Result<Response, Pr
 struct View {
     status: Status,
     counters: Counters,
+    links: Vec<Link>,
+    clocks: Clocks,
 }
 
 impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.gauges(&mut encoder)?;
-        self.links(&mut encoder)
+        self.links(&mut encoder)?;
+        self.peers(&mut encoder)
     }
 }
 
@@ -175,6 +184,17 @@ impl View {
             let labels = [("lane", lane), ("direction", direction)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
+        let help = "Bytes of bodies over all links, by lane";
+        let mut family = encoder.encode_descriptor("mesh_lane_bytes", help, None, counter)?;
+        for (road, traffic) in [("control", control), ("data", data)] {
+            for (way, lanes) in [("in", traffic.lanes_in), ("out", traffic.lanes_out)] {
+                for lane in Lane::ALL {
+                    let labels = [("road", road), ("lane", lane.as_str()), ("direction", way)];
+                    let bytes = ConstCounter::new(lanes[lane.index()]);
+                    bytes.encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
         let help = "Bytes over all links";
         let mut family = encoder.encode_descriptor("mesh_bytes", help, None, counter)?;
         for ((lane, direction), _, bytes) in frames {
@@ -182,5 +202,60 @@ impl View {
             ConstCounter::new(bytes).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    /// What is measured of each link. Peers are as many as nodes that this one is linked to.
+    fn peers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        type Figure = fn(&LinkState) -> Option<f64>;
+        let figures: [(&str, &str, Option<&Unit>, Figure); 3] = [
+            (
+                "mesh_round_trip",
+                "Half of the round trips took at most so long",
+                Some(&Unit::Seconds),
+                |link| link.round_trips.map(|trips| trips.p50.as_secs_f64()),
+            ),
+            ("mesh_waiting", "What waits to be written", Some(&Unit::Bytes), |link| {
+                Some(link.waiting as f64)
+            }),
+            (
+                "mesh_late_round_trips",
+                "Round trips so late that something was probably lost, of the \
+              present link",
+                None,
+                |link| Some(link.late as f64),
+            ),
+        ];
+        for (name, help, unit, figure) in figures {
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for link in &self.links {
+                for (road, state) in [("control", &link.control), ("data", &link.data)] {
+                    if let Some(value) = state.as_ref().and_then(figure) {
+                        let labels = [("peer", link.name.as_str()), ("road", road)];
+                        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        let Some(skew) = self.clocks.own().skew else { return Ok(()) };
+        let seconds = Some(&Unit::Seconds);
+        let help = "By how much this node's wall clock is ahead of the median of those it knows";
+        let ahead = ConstGauge::new(skew.nanos as f64 / 1e9);
+        ahead.encode(encoder.encode_descriptor(
+            "clock_ahead",
+            help,
+            seconds,
+            MetricType::Gauge,
+        )?)?;
+        let help = "How wrong that may be";
+        let error = ConstGauge::new(skew.error.as_secs_f64());
+        error.encode(encoder.encode_descriptor(
+            "clock_error",
+            help,
+            seconds,
+            MetricType::Gauge,
+        )?)?;
+        let help = "Nodes whose wall clock is certainly off";
+        let off = ConstGauge::new(self.clocks.off() as i64);
+        off.encode(encoder.encode_descriptor("clocks_off", help, None, MetricType::Gauge)?)
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use quorate::{MemberState, NodeRole, Role, Status};
+use quorate::{MemberState, NodeRole, Opinion, Role, Status};
 use serde_json::{Value, json};
 
 use crate::codes::named;
@@ -49,6 +49,7 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "index": status.index.0,
         "stale_ms": shape::millis(status.stale),
         "session": status.session.map(|session| session.0),
+        "clock": clock(inside.node.links().clocks().own()),
         "names": status.names,
         "sessions": status.sessions,
         "voters": voters,
@@ -63,6 +64,19 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "repaired": recovery.repaired,
     });
     (shape::age(status.index, status.stale), Json(body)).into_response()
+}
+
+/// This node's wall clock against the median of its peers' and its own.
+fn clock(own: &quorate::Clock) -> Value {
+    json!({
+        "ahead_ms": own.skew.map(|skew| skew.nanos as f64 / 1e6),
+        "error_ms": own.skew.map(|skew| skew.error.as_secs_f64() * 1e3),
+        "opinion": match own.opinion {
+            Opinion::Unsure => "unsure",
+            Opinion::Agrees => "agrees",
+            Opinion::Off => "off",
+        },
+    })
 }
 
 fn member(member: &quorate::Member) -> Value {

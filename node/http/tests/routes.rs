@@ -199,6 +199,10 @@ async fn status_probes_and_metrics_say_what_the_node_is() {
     assert_eq!((&body["node"], &body["leader"]), (&"n1".into(), &"n1".into()));
     assert_eq!((&body["quorate"], &body["names"]), (&true.into(), &1.into()));
     assert_eq!(body["voters"], serde_json::json!(["n1"]));
+    assert_eq!(
+        (&body["clock"]["ahead_ms"], &body["clock"]["opinion"]),
+        (&0.0.into(), &"unsure".into())
+    );
     let member = &body["members"][0];
     assert_eq!((&member["role"], &member["state"]), (&"leader".into(), &"up".into()));
     assert!(body["term"].as_u64().unwrap() >= 1 && body["index"].as_u64().unwrap() >= 1);
@@ -212,6 +216,10 @@ async fn status_probes_and_metrics_say_what_the_node_is() {
         "quorate_names 1\n",
         "# TYPE quorate_mesh_bytes counter\n",
         "quorate_mesh_frames_total{lane=\"control\",direction=\"in\"} ",
+        "quorate_mesh_lane_bytes_total{road=\"data\",lane=\"bulk\",direction=\"out\"} 0\n",
+        "# TYPE quorate_mesh_round_trip_seconds gauge\n",
+        "quorate_clock_ahead_seconds 0",
+        "quorate_clocks_off 0\n",
         "quorate_http_requests_total{method=\"PUT\",route=\"/v1/names/{*name}\",status=\"201\"} 1\n",
         "quorate_http_request_duration_seconds_bucket{",
     ] {

@@ -53,6 +53,9 @@ pub enum Channel {
     Tls,
 }
 
+/// The most connections that the data road to a peer has.
+pub(crate) const STRANDS_MAX: usize = 4;
+
 /// How much may be held and how long may be waited. All sizes in bytes unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -62,6 +65,8 @@ pub struct Limits {
     pub open_bytes_max: usize,
     /// How many bytes may be under way from one peer in each lane: high, normal, bulk.
     pub windows: [u32; 3],
+    /// To how many bytes each of these may grow, where the peer is so far away that more has to be under way.
+    pub window_max: u32,
     /// How many bytes may wait to be written to one road. Answers may use as much again, so that a flood of
     /// mail cannot keep a peer's calls from being answered. A single body may be longer, when less than half
     /// of it waits.
@@ -72,16 +77,21 @@ pub struct Limits {
     pub calls_waiting_max: usize,
     /// How long connecting may take, and how long the handshake after it.
     pub handshake: Duration,
-    /// How many accepted connections may be in their handshake. One more, and the oldest is closed.
+    /// How many accepted connections may be in their handshake. One more, and the oldest is closed; from a
+    /// quarter on, it is closed for a newcomer when it has taken longer than a moment.
     pub handshakes_max: usize,
     /// How many of these may come from one source, which is an address, or a /64 of IPv6. One more, and the
-    /// source's own oldest is closed.
+    /// source's own oldest is closed, and so on, as above.
     pub handshakes_per_source_max: usize,
     /// How many connections a source may open at once, after a rest.
     pub arrivals_per_source: usize,
     /// After how long a source may open one more.
     pub arrival_every: Duration,
-    /// How many data roads this node opens.
+    /// How many connections the data road to a peer may have, 1 to 4: each flow goes over one of them, always
+    /// the same. Each is opened when something is to go over it, and all break together. More than one where
+    /// a single connection does not fill the way.
+    pub data_connections: usize,
+    /// How many data roads this node opens, each connection counted.
     pub data_links_max: usize,
     /// How many data roads it opens in a second, when many are wanted at once.
     pub dials_per_second: u32,
@@ -143,16 +153,19 @@ impl Limits {
         Self {
             body_bytes_max: 64 * 1024 * 1024 + 4096,
             open_bytes_max: 128 * 1024 * 1024,
-            windows: [1024 * 1024, 2 * 1024 * 1024, 2 * 1024 * 1024],
+            windows: [512 * 1024; 3],
+            window_max: 64 * 1024 * 1024,
             queue_bytes_max: 8 * 1024 * 1024,
             calls_max: 4096,
             calls_waiting_max: 16_384,
             handshake: Duration::from_secs(5),
-            handshakes_max: 256,
-            handshakes_per_source_max: 128,
+            // As many nodes as may come back at once.
+            handshakes_max: 2048,
+            handshakes_per_source_max: 512,
             // A cluster that starts anew behind one address is let in within seconds.
             arrivals_per_source: 1024,
             arrival_every: Duration::from_millis(4),
+            data_connections: 1,
             data_links_max: 1024,
             dials_per_second: 200,
             idle_close: Duration::from_secs(60),
@@ -229,6 +242,10 @@ impl Limits {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return refuse(format!("{name} is 0"));
         }
+        if !(1..=STRANDS_MAX).contains(&self.data_connections) {
+            let asked = self.data_connections;
+            return refuse(format!("data_connections is {asked}; it must be 1 to {STRANDS_MAX}"));
+        }
         if self.open_bytes_max < self.body_bytes_max {
             let (open, body) = (self.open_bytes_max, self.body_bytes_max);
             return refuse(format!("a body of {body} does not fit open_bytes_max of {open}"));
@@ -236,6 +253,10 @@ impl Limits {
         if let Some(window) = self.windows.iter().find(|window| **window < FIRST_WINDOW_BYTES) {
             let least = FIRST_WINDOW_BYTES;
             return refuse(format!("a window of {window} is less than {least}"));
+        }
+        if let Some(window) = self.windows.iter().find(|window| **window > self.window_max) {
+            let most = self.window_max;
+            return refuse(format!("a window of {window} is more than window_max of {most}"));
         }
         // One heartbeat may be late by as much as it is apart from the next, and is still heard in time.
         if self.idle.is_zero() || self.idle.saturating_mul(2) > self.suspect {
@@ -273,6 +294,12 @@ mod tests {
         assert!(deaf.validate().unwrap_err().to_string().contains("less than twice idle"));
         let narrow = Limits { open_bytes_max: 1024, ..Limits::lan() };
         assert!(narrow.validate().unwrap_err().to_string().contains("does not fit open_bytes_max"));
+        let wide = Limits { window_max: 128 * 1024, ..Limits::lan() };
+        assert!(wide.validate().unwrap_err().to_string().contains("more than window_max"));
+        for count in [0, STRANDS_MAX + 1] {
+            let many = Limits { data_connections: count, ..Limits::lan() };
+            assert!(many.validate().unwrap_err().to_string().contains("data_connections"));
+        }
         let shut = Limits { handshakes_max: 0, ..Limits::lan() };
         assert!(shut.validate().unwrap_err().to_string().contains("handshakes_max"));
     }

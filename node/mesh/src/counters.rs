@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_env::now;
-use quorate_vocab::Time;
+use quorate_vocab::{Lane, Time};
 
 use crate::handshake::Failure;
 use crate::span::Span;
@@ -40,6 +40,10 @@ pub struct Traffic {
     pub frames_out: u64,
     /// Bytes that were handed to the socket.
     pub bytes_out: u64,
+    /// Bytes of bodies that came in each lane, by [`Lane::index`].
+    pub lanes_in: [u64; 3],
+    /// Bytes of bodies, with their heads, that were handed to the socket in each lane.
+    pub lanes_out: [u64; 3],
 }
 
 impl Counters {
@@ -74,6 +78,8 @@ pub(crate) struct LinkTally {
     bytes_in: AtomicU64,
     frames_out: AtomicU64,
     bytes_out: AtomicU64,
+    lanes_in: [AtomicU64; 3],
+    lanes_out: [AtomicU64; 3],
     suspect: AtomicBool,
     span: Mutex<Span>,
 }
@@ -158,6 +164,8 @@ impl LinkTally {
             bytes_in: AtomicU64::new(0),
             frames_out: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            lanes_in: Default::default(),
+            lanes_out: Default::default(),
             suspect: AtomicBool::new(false),
             span: Mutex::default(),
         }
@@ -171,9 +179,16 @@ impl LinkTally {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn out(&self, frames: usize, bytes: usize) {
+    pub(crate) fn lane_in(&self, lane: Lane, bytes: usize) {
+        self.lanes_in[lane.index()].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn out(&self, frames: usize, bytes: usize, lanes: [u64; 3]) {
         self.frames_out.fetch_add(frames as u64, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        for (count, bytes) in self.lanes_out.iter().zip(lanes).filter(|(_, bytes)| *bytes > 0) {
+            count.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn suspect(&self, is_suspect: bool) {
@@ -194,6 +209,8 @@ impl LinkTally {
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             frames_out: self.frames_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            lanes_in: self.lanes_in.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            lanes_out: self.lanes_out.each_ref().map(|count| count.load(Ordering::Relaxed)),
         }
     }
 }
@@ -204,6 +221,11 @@ impl AddAssign for Traffic {
         self.bytes_in += other.bytes_in;
         self.frames_out += other.frames_out;
         self.bytes_out += other.bytes_out;
+        let lanes = |ours: &mut [u64; 3], theirs: [u64; 3]| {
+            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
+        };
+        lanes(&mut self.lanes_in, other.lanes_in);
+        lanes(&mut self.lanes_out, other.lanes_out);
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) fn keep(shared: &Arc<Shared>, node: NodeId, address: &watch::Receiver
     spawn(async move { while dial.turn().await.is_some() {} });
 }
 
-/// Opens the data road to a node, unless somebody is about it.
-pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
-    if !shared.table().begin_reaching(node) {
+/// Opens a strand of the data road to a node, unless somebody is about it.
+pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId, strand: usize) {
+    if !shared.table().begin_reaching(node, strand) {
         return;
     }
     let shared = shared.clone();
@@ -39,18 +39,18 @@ pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
             let reached = tokio::select! {
                 biased;
                 () = shared.closing.wait() => Err(Reason::Closing.into()),
-                reached = reaching(&shared, node) => reached,
+                reached = reaching(&shared, node, strand) => reached,
             };
             let Err(failure) = reached else {
                 // It may have ended already, and something wait again.
-                if shared.table().is_reached(node) {
+                if shared.table().is_reached(node, strand) {
                     return;
                 }
                 continue;
             };
             let address = shared.table().address_of(node).unwrap_or_default();
             shared.tally.closed(failure, &address);
-            let unsent = shared.table().unreached(node, failure.reason, now());
+            let unsent = shared.table().unreached(node, strand, failure.reason, now());
             if let Some(outbox) = unsent {
                 shared.tally.unsent(outbox.close());
             }
@@ -60,43 +60,44 @@ pub(crate) fn reach(shared: &Arc<Shared>, node: NodeId) {
     });
 }
 
-async fn reaching(shared: &Arc<Shared>, node: NodeId) -> Result<(), Failure> {
+async fn reaching(shared: &Arc<Shared>, node: NodeId, strand: usize) -> Result<(), Failure> {
     let limits = &shared.config.limits;
-    make_room(shared, node).await?;
+    make_room(shared, node, strand).await?;
     while let Err(wait) = shared.take_dial() {
         sleep(wait.mul_f64(dice().random_range(1.0..2.0))).await;
     }
-    if !shared.table().is_wanted(node) {
+    if !shared.table().is_wanted(node, strand) {
         // The other side was quicker.
         return Ok(());
     }
-    let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
-    let way = Way { road: Some(Road::Data), expected: Some(node), dial: None };
-    if let Err(failure) = connect(shared, &address, way).await {
-        // The other side is about to open it as well, and its connection stays.
-        let theirs =
-            failure.reason == Reason::Duplicate || failure.told == Some(Reason::Duplicate.code());
-        if !theirs {
-            return Err(failure);
-        }
-    }
-    // Until it is there, for what waits would be lost otherwise.
-    let until = now() + limits.handshake;
-    while shared.table().is_wanted(node) {
+    // What waits would be lost, so it is tried for as long as another handshake, or a link that the other
+    // side has not noticed to be lost, can be in the way.
+    let until = now() + limits.handshake * 2 + limits.redial_max;
+    let mut backoff = Backoff::new(limits);
+    while shared.table().is_wanted(node, strand) {
         if now() >= until {
             return Err(Reason::Late.into());
         }
-        sleep(limits.redial_min).await;
+        let address = shared.table().address_of(node).ok_or(Reason::Unreachable)?;
+        let way = Way { road: Some(Road::Data), strand, expected: Some(node), dial: None };
+        let Err(failure) = connect(shared, &address, way).await else { return Ok(()) };
+        // The other side is about to open it as well, and its connection stays; or it has an old one.
+        let is_theirs =
+            failure.reason == Reason::Duplicate || failure.told == Some(Reason::Duplicate.code());
+        if !is_theirs {
+            return Err(failure);
+        }
+        sleep(backoff.next()).await;
     }
     Ok(())
 }
 
 /// Asks the data road that was used the longest ago to end, when there are too many.
-async fn make_room(shared: &Arc<Shared>, node: NodeId) -> Result<(), Reason> {
+async fn make_room(shared: &Arc<Shared>, node: NodeId, strand: usize) -> Result<(), Reason> {
     let limits = &shared.config.limits;
     let until = now() + limits.handshake;
     loop {
-        let opening = shared.table().begin_opening(node);
+        let opening = shared.table().begin_opening(node, strand);
         let Err(oldest) = opening else { return Ok(()) };
         if now() >= until {
             return Err(Reason::TooManyPeers);
@@ -156,7 +157,7 @@ impl Dial {
             }
             // A copy of its own, for what the attempt asks is only whether the dial has ended.
             let dial = address.clone();
-            let way = Way { road: Some(road), expected: Some(node), dial: Some(&dial) };
+            let way = Way { road: Some(road), strand: 0, expected: Some(node), dial: Some(&dial) };
             connect(shared, &target, way).await.map(|_| ())
         };
         let mut changes = address.clone();
@@ -198,7 +199,8 @@ async fn greeting(shared: &Arc<Shared>, address: &str) {
             link.ended().await;
             backoff.reset();
         }
-        match connect(shared, address, Way { road: None, expected: None, dial: None }).await {
+        let way = Way { road: None, strand: 0, expected: None, dial: None };
+        match connect(shared, address, way).await {
             Ok(Opened::Greeted(peer)) => {
                 shared.tally.closed(Reason::Greeted.into(), address);
                 let learned = shared.table().find(address, peer.node);
@@ -216,6 +218,7 @@ async fn greeting(shared: &Arc<Shared>, address: &str) {
 /// What a connection is opened for.
 struct Way<'a> {
     road: Option<Road>,
+    strand: usize,
     expected: Option<NodeId>,
     dial: Option<&'a watch::Receiver<String>>,
 }
@@ -223,7 +226,7 @@ struct Way<'a> {
 async fn connect(shared: &Arc<Shared>, address: &str, way: Way<'_>) -> Result<Opened, Failure> {
     let within = shared.config.limits.handshake;
     let stream = connected(shared, address).await?;
-    let (ours, keys) = (shared.hello(way.road), keys(shared, &stream)?);
+    let (ours, keys) = (shared.hello(way.road, way.strand), keys(shared, &stream)?);
     let mut first = BytesMut::new();
     let handshake = Handshake::dial(ours, keys, way.expected, &mut first);
     let opening = open(shared, stream, handshake, first, Role::Dialler, way.dial);

@@ -58,7 +58,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut listener: Box<dyn Listener>, 
 async fn receive(shared: &Arc<Shared>, stream: Stream, guest: &Guest) -> Result<(), Failure> {
     let opening = async {
         let stream = shared.net.secure(stream).await.map_err(|error| tls::failure(&error))?;
-        let handshake = Handshake::accept(shared.hello(None), keys(shared, &stream)?);
+        let handshake = Handshake::accept(shared.hello(None, 0), keys(shared, &stream)?);
         open(shared, stream, handshake, BytesMut::new(), Role::Acceptor, None).await
     };
     tokio::select! {

@@ -13,7 +13,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::wire;
+use crate::wire::{self, WireError};
 
 /// How long the length field is.
 pub const LENGTH_BYTES: usize = 4;
@@ -37,34 +37,6 @@ pub enum Frame {
         kind: u8,
         /// All that follows.
         body: Bytes,
-    },
-}
-
-/// Why bytes are not a frame. The stream cannot be read any further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// A length field promises more than may come.
-    #[error("a frame of {bytes} bytes is too long; {bytes_max} is the most")]
-    TooLong {
-        /// What it promises.
-        bytes: usize,
-        /// What it may have.
-        bytes_max: usize,
-    },
-    /// A frame without even a kind.
-    #[error("a frame is empty")]
-    Empty,
-    /// A kind that is not known.
-    #[error("{0} is no kind of frame")]
-    UnknownKind(u8),
-    /// A frame that is longer or shorter than its kind.
-    #[error("{bytes} bytes are no frame of kind {kind}")]
-    Malformed {
-        /// The kind.
-        kind: u8,
-        /// The length after the kind.
-        bytes: usize,
     },
 }
 
@@ -101,16 +73,16 @@ impl Frame {
     }
 
     /// Reads what stands after the length field. There is at least one byte.
-    fn parse(mut rest: BytesMut) -> Result<Self, FrameError> {
+    fn parse(mut rest: BytesMut) -> Result<Self, WireError> {
         Ok(match rest.get_u8() {
             kind::HELLO => Self::Hello(body(rest)),
             kind::PROOF => Self::Proof(body(rest)),
             kind::REFUSED if rest.len() == 1 => Self::Refused(rest.get_u8()),
             kind @ kind::REFUSED => {
-                return Err(FrameError::Malformed { kind, bytes: rest.len() });
+                return Err(WireError::Malformed { kind, bytes: rest.len() });
             }
             kind if wire::is_kind(kind) => Self::Link { kind, body: body(rest) },
-            unknown => return Err(FrameError::UnknownKind(unknown)),
+            unknown => return Err(WireError::UnknownKind(unknown)),
         })
     }
 }
@@ -124,7 +96,7 @@ fn body(rest: BytesMut) -> Bytes {
 pub struct Decoder {
     buffer: BytesMut,
     bytes_max: usize,
-    broken: Option<FrameError>,
+    broken: Option<WireError>,
 }
 
 impl Decoder {
@@ -161,7 +133,7 @@ impl Decoder {
     }
 
     /// The next frame, once all of it has arrived.
-    pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, WireError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
@@ -173,15 +145,15 @@ impl Decoder {
         taken
     }
 
-    fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
+    fn cut(&mut self) -> Result<Option<Frame>, WireError> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
         let bytes = u32::from_le_bytes(*length) as usize;
         match bytes {
-            0 => return Err(FrameError::Empty),
+            0 => return Err(WireError::Empty),
             _ if bytes > self.bytes_max => {
-                return Err(FrameError::TooLong { bytes, bytes_max: self.bytes_max });
+                return Err(WireError::TooLong { bytes, bytes_max: self.bytes_max });
             }
             _ if self.buffer.len() < LENGTH_BYTES + bytes => return Ok(None),
             _ => self.buffer.advance(LENGTH_BYTES),

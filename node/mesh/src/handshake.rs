@@ -32,8 +32,9 @@ use quorate_env::Secured;
 use quorate_vocab::NodeId;
 use sha2::{Digest, Sha256};
 
-use crate::frame::{Decoder, Frame, FrameError};
+use crate::frame::{Decoder, Frame};
 use crate::hello::{self, Hello, HelloError};
+use crate::wire::WireError;
 use crate::{Cookie, Cookies, Reason};
 
 /// The bytes of a mac.
@@ -218,7 +219,7 @@ impl Handshake {
         let accord = self.compare(peer)?;
         let transcript = match self.role {
             Role::Acceptor => {
-                self.ours.road = accord.peer.road;
+                (self.ours.road, self.ours.strand) = (accord.peer.road, accord.peer.strand);
                 self.ours_raw = hello::encode(&self.ours);
                 Frame::Hello(self.ours_raw.clone()).encode(out);
                 transcript(raw, &self.ours_raw, self.keys.channel.as_ref())
@@ -261,7 +262,7 @@ impl Handshake {
         if ours.cluster.zip(peer.cluster).is_some_and(|(ours, theirs)| ours != theirs) {
             return Err(Reason::OtherCluster);
         }
-        if self.role == Role::Dialler && peer.road != ours.road {
+        if self.role == Role::Dialler && (peer.road, peer.strand) != (ours.road, ours.strand) {
             return Err(Reason::Malformed);
         }
         let features = ours.features & peer.features;
@@ -384,18 +385,8 @@ impl From<Reason> for Failure {
     }
 }
 
-impl From<FrameError> for Failure {
-    fn from(error: FrameError) -> Self {
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
         Reason::from(error).into()
-    }
-}
-
-impl From<FrameError> for Reason {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::TooLong { .. } => Self::TooLong,
-            FrameError::UnknownKind(_) => Self::UnknownKind,
-            FrameError::Empty | FrameError::Malformed { .. } => Self::Malformed,
-        }
     }
 }

@@ -43,13 +43,16 @@ pub mod pulse;
 pub mod reader;
 mod reason;
 pub mod span;
+mod spare;
 pub mod standing;
 mod table;
 mod tls;
 mod weather;
+pub mod window;
 pub mod wire;
 mod writer;
 
+pub(crate) use config::STRANDS_MAX;
 pub use config::{Channel, Limits, Me, MeshConfig};
 pub use cookie::{Cookie, Cookies};
 pub use counters::{Counters, Traffic};

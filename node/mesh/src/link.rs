@@ -30,9 +30,9 @@ use crate::mesh::{Running, Shared};
 use crate::outbox::{Outbox, Parting};
 use crate::pulse::{Pulse, Verdict};
 use crate::reader::{Body, Came, Reader, Room};
-use crate::table::Place;
+use crate::table::{self, Place};
 use crate::wire::{Frame, Sample, Terms, What};
-use crate::{CallError, Limits, Reason, Road, span, writer};
+use crate::{CallError, Limits, Reason, Road, hello, span, writer};
 
 /// What others hold of a link.
 #[derive(Debug)]
@@ -40,12 +40,16 @@ pub(crate) struct Link {
     pub(crate) node: NodeId,
     pub(crate) boot: Boot,
     pub(crate) road: Road,
+    /// Which strand of the road.
+    pub(crate) strand: usize,
     /// Which of the two sides opened the connection.
     pub(crate) dialled_by: NodeId,
     /// The cluster that this node named in the handshake.
     pub(crate) said: Option<ClusterId>,
     pub(crate) calls: Calls,
     pub(crate) tally: LinkTally,
+    /// What both sides can, as bits.
+    pub(crate) features: u64,
     /// What this side takes in.
     terms: Terms,
     outbox: OnceLock<Arc<Outbox>>,
@@ -77,10 +81,12 @@ impl Link {
             node: peer.node,
             boot: peer.boot,
             road,
+            strand: peer.strand.into(),
             dialled_by,
             said,
             calls: Calls::new(limits.calls_waiting_max),
             tally: LinkTally::new(now()),
+            features: peer.features & hello::FEATURES,
             terms: limits.terms(),
             outbox: OnceLock::new(),
             police: Mutex::default(),
@@ -92,6 +98,11 @@ impl Link {
             closing: Latch::new(),
             ended: Latch::new(),
         }
+    }
+
+    /// Which place it has among those of its node.
+    pub(crate) fn place(&self) -> usize {
+        table::place(self.road, self.strand)
     }
 
     /// What is to be sent over it, from now on.
@@ -285,8 +296,9 @@ impl Seat {
 
     async fn read(&self, mut source: Box<dyn AsyncRead + Send + Unpin>, rest: BytesMut) -> Reason {
         let Self { shared, link, .. } = self;
-        let mut reader = Reader::new(link.terms, rest);
-        let mut watch = Watch::new(&shared.config.limits, now());
+        let limits = &shared.config.limits;
+        let mut reader = Reader::new(link.terms, rest).widening_to(limits.window_max);
+        let mut watch = Watch::new(limits, now());
         loop {
             let mut bodies = 0;
             let step = reader.step(|came| match came {
@@ -330,6 +342,7 @@ impl Seat {
             let at = now();
             if watch.look <= at || self.link.is_asked_to_leave() {
                 self.consider_leaving(reader, &mut watch.leaving);
+                reader.rest();
                 watch.look = at + look_every(&self.shared.config.limits);
             }
             let bytes = match read {
@@ -373,7 +386,9 @@ impl Seat {
                 if let Some(meter) = meter {
                     meter.charge(bytes.into());
                 }
-                outbox.grant(lane, bytes);
+                let round_trip = self.link.tally.span(|span| span.shortest());
+                let more = reader.widen(lane, bytes, now(), round_trip);
+                outbox.grant(lane, bytes.saturating_add(more));
             }
         }
         again
@@ -393,12 +408,13 @@ impl Seat {
 
     fn receive(&self, lane: Lane, what: What, body: Body<'_>) -> Result<(), Reason> {
         let Self { shared, link, .. } = self;
+        link.tally.lane_in(lane, body.len());
         match what {
             // It knows the rules as well, so it is one that does not keep to them.
             What::Mail if !link.admits.load(Ordering::Relaxed) => Err(Reason::Denied),
             What::Mail => contained(|| match body {
                 Body::Short(body) => shared.inbound.mail(link.node, body),
-                Body::Long(body) => shared.inbound.long_mail(link.node, body.into()),
+                Body::Long(body) => shared.inbound.long_mail(link.node, body),
             }),
             What::Answer(call) => {
                 link.calls.end(call, Ok(body.into_bytes()));
@@ -471,6 +487,8 @@ impl Seat {
                 outbox.unfence();
             }
             Frame::Adopted(cluster) => shared.table().adopted(link, cluster)?,
+            // It was heard, and that is all.
+            Frame::Beat => {}
             // One that runs ahead too far is counted, and draws nobody with it.
             Frame::Stamp(stamp) => drop(shared.hlc.merge(Stamp(stamp), wall())),
             _ => return Err(Reason::Unexpected),
@@ -494,7 +512,9 @@ impl Drop for Seat {
             shared.tally.unsent(outbox.close());
         }
         link.ended.set(());
-        shared.reach_if_wanted(link.node);
+        if link.road == Road::Data {
+            shared.reach_if_wanted(link.node, link.strand);
+        }
     }
 }
 
@@ -536,6 +556,6 @@ async fn unless_it_panics(mut future: BoxFuture<'static, Bytes>) -> Option<Bytes
 }
 
 /// Runs a piece of the inside. If it panics, the link ends, and the peer and this node go on.
-fn contained<T>(inside: impl FnOnce() -> T) -> Result<T, Reason> {
+pub(crate) fn contained<T>(inside: impl FnOnce() -> T) -> Result<T, Reason> {
     catch_unwind(AssertUnwindSafe(inside)).map_err(|_| Reason::Inside)
 }

@@ -1,8 +1,10 @@
 //! The mesh as the hall holds it.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use crate::hello::{self, Hello};
 use crate::hlc::Hlc;
 use crate::latch::Latch;
 use crate::link::Link;
+use crate::outbox::Outbox;
 use crate::porch::Porch;
 use crate::table::{Event, Table, Way};
 use crate::wire::{FRAGMENT_BYTES_MAX, What};
@@ -184,35 +187,74 @@ impl Mesh {
         flow: u64,
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        let Way { outbox, closed } = self.0.table().way_to(to, lane, now())?;
-        let sent = if body.len() <= FRAGMENT_BYTES_MAX {
-            outbox.push(lane, flow, What::Mail, body)
-        } else {
-            let bytes_max = self.0.config.limits.body_bytes_max;
-            if body.len() > bytes_max {
-                return Err(SendError::TooLong { bytes: body.len(), bytes_max });
-            }
-            outbox.push_long(lane, flow, body)
+        self.check_length(body.len())?;
+        self.over_data_road(to, lane, flow, |outbox| match body.len() {
+            0..=FRAGMENT_BYTES_MAX => outbox.push(lane, flow, What::Mail, body),
+            _ => outbox.push_long(lane, flow, body),
+        })
+    }
+
+    /// The same as [`send`](Self::send) with a body that lies in pieces, of which no long one is copied.
+    pub fn send_pieces(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        flow: u64,
+        pieces: &[Bytes],
+    ) -> Result<(), SendError> {
+        self.check_length(pieces.iter().map(Bytes::len).sum())?;
+        let send = || {
+            let push = |outbox: &Outbox| outbox.push_pieces(lane, flow, pieces.to_vec());
+            self.over_data_road(to, lane, flow, push)
         };
+        match send() {
+            Err(SendError::NoLink) => send(),
+            sent => sent,
+        }
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), SendError> {
+        let bytes_max = self.0.config.limits.body_bytes_max;
+        if bytes > bytes_max { Err(SendError::TooLong { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    /// Puts something into the outbox of a data road, which is opened if it is not open.
+    #[inline]
+    fn over_data_road(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        flow: u64,
+        push: impl FnOnce(&Outbox) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Way { outbox, strand, closed } = self.0.table().way_to(to, lane, flow, now())?;
+        let sent = push(&outbox);
         if closed {
-            dialer::reach(&self.0, to);
+            dialer::reach(&self.0, to, strand);
         }
         sent
     }
 
     /// Waits until there may be room for more over the data road to a node, or there is no such road.
     pub async fn room(&self, to: NodeId) {
-        let outbox = self.0.table().waiting_for(to);
-        if let Some(outbox) = outbox {
-            outbox.room().await;
+        let outboxes = self.0.table().waiting_for(to);
+        // Which of them its caller found full is not known here; one that is not full says nothing of it.
+        let full: Vec<_> = outboxes.into_iter().filter(|outbox| !outbox.has_room()).collect();
+        let mut rooms: Vec<_> = full.iter().map(|outbox| Box::pin(outbox.room())).collect();
+        if !rooms.is_empty() {
+            let any = |cx: &mut Context<'_>| {
+                let is_any = rooms.iter_mut().any(|room| room.as_mut().poll(cx).is_ready());
+                if is_any { Poll::Ready(()) } else { Poll::Pending }
+            };
+            poll_fn(any).await;
         }
     }
 
     /// Opens the data road to a node, if it is not open.
     pub fn connect(&self, to: NodeId) -> Result<(), SendError> {
-        let way = self.0.table().way_to(to, Lane::Normal, now())?;
+        let way = self.0.table().way_to(to, Lane::Normal, 0, now())?;
         if way.closed {
-            dialer::reach(&self.0, to);
+            dialer::reach(&self.0, to, way.strand);
         }
         Ok(())
     }
@@ -233,10 +275,7 @@ impl Mesh {
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        let bytes_max = self.0.config.limits.body_bytes_max;
-        if body.len() > bytes_max {
-            return Err(SendError::TooLong { bytes: body.len(), bytes_max }.into());
-        }
+        self.check_length(body.len())?;
         let link = self.0.table().link(to, Road::Control).cloned().ok_or(SendError::NoLink)?;
         let outbox = link.outbox().ok_or(SendError::NoLink)?;
         let (call, mut end) = link.calls.begin()?;
@@ -269,6 +308,7 @@ impl Mesh {
         let state = |link: Arc<Link>| LinkState {
             node: link.node,
             road: link.road,
+            connections: 1,
             is_ours: link.dialled_by == self.0.config.me.id,
             lasting: now.since(link.tally.since),
             idle: now.since(link.used()),
@@ -276,6 +316,7 @@ impl Mesh {
             waiting: link.outbox().map_or(0, |outbox| outbox.waiting()),
             traffic: link.tally.traffic(),
             round_trips: link.tally.span(|span| span.round_trips()),
+            late: link.tally.span(|span| span.late()),
             offset: link.tally.span(|span| span.offset(now, wall)),
         };
         links.into_iter().map(state).collect()
@@ -305,7 +346,7 @@ impl Shared {
     }
 
     /// What this node says of itself on a new connection.
-    pub(crate) fn hello(&self, road: Option<Road>) -> Hello {
+    pub(crate) fn hello(&self, road: Option<Road>, strand: usize) -> Hello {
         let mut nonce = [0; 32];
         dice().fill_bytes(&mut nonce);
         let me = &self.config.me;
@@ -319,6 +360,7 @@ impl Shared {
             boot: me.boot,
             address: self.address.clone(),
             road,
+            strand: strand as u8,
             nonce,
         }
     }
@@ -365,10 +407,10 @@ impl Shared {
         self.dials.lock().expect("nothing panics while it counts").take(now(), 1)
     }
 
-    /// Opens the data road to a node if something waits for it.
-    pub(crate) fn reach_if_wanted(self: &Arc<Self>, node: NodeId) {
-        if self.table().is_wanted(node) {
-            dialer::reach(self, node);
+    /// Opens a strand of the data road to a node if something waits for it.
+    pub(crate) fn reach_if_wanted(self: &Arc<Self>, node: NodeId, strand: usize) {
+        if self.table().is_wanted(node, strand) {
+            dialer::reach(self, node, strand);
         }
     }
 }

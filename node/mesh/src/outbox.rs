@@ -42,7 +42,7 @@ const FRAME_HEAD_BYTES: usize = 13;
 
 /// How many flows that have nothing to send keep their place, so that a flow of single messages costs no
 /// memory management.
-const RESTING_FLOWS_MAX: usize = 64;
+const RESTING_FLOWS_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -90,6 +90,7 @@ pub(crate) struct Own {
     pub(crate) terms: Option<Terms>,
     pub(crate) adopted: Option<ClusterId>,
     pub(crate) ping: bool,
+    pub(crate) beat: bool,
     /// The clocks of who pinged, and ours when that came.
     pub(crate) pong: Option<(Sample, Sample)>,
     pub(crate) parting: Option<Parting>,
@@ -155,7 +156,7 @@ impl Outbox {
         if body.len() <= FRAGMENT_BYTES_MAX {
             return self.push(lane, flow, what, &body);
         }
-        self.put(lane, flow, body.len(), 1, |waiting, _| waiting.append_long(what, body))
+        self.put(lane, flow, body.len(), 1, |waiting, _| waiting.append_long(what, [body]))
     }
 
     /// Takes a long mail, if there is room: then `body` is empty.
@@ -166,8 +167,22 @@ impl Outbox {
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
         self.put(lane, flow, body.len(), 1, |waiting, _| {
-            waiting.append_long(What::Mail, std::mem::take(body).into())
+            waiting.append_long(What::Mail, [std::mem::take(body).into()])
         })
+    }
+
+    /// Takes a mail that lies in pieces, if there is room. Long ones are not copied.
+    pub(crate) fn push_pieces(
+        &self,
+        lane: Lane,
+        flow: u64,
+        pieces: Vec<Bytes>,
+    ) -> Result<(), SendError> {
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        if bytes <= FRAGMENT_BYTES_MAX {
+            return self.push(lane, flow, What::Mail, &pieces.concat());
+        }
+        self.put(lane, flow, bytes, 1, |waiting, _| waiting.append_long(What::Mail, pieces))
     }
 
     /// Takes an answer, or that there is none, when there is room. False: the road is closed.
@@ -189,7 +204,7 @@ impl Outbox {
                         let what = What::Answer(call);
                         waiting.append(Frame::Whole { lane, what, body: &body }, false)
                     }
-                    Some(body) => waiting.append_long(What::Answer(call), body),
+                    Some(body) => waiting.append_long(What::Answer(call), [body]),
                 });
             match put {
                 Ok(()) => return true,
@@ -215,16 +230,18 @@ impl Outbox {
             let mut room = pin!(self.room.notified());
             // Before the look, so that room which is made right after it is not missed.
             room.as_mut().enable();
-            let has_room = {
-                let state = self.lock();
-                let short_bytes = state.bytes - state.long_bytes;
-                state.phase == Phase::Closed || short_bytes * 2 < self.bytes_max
-            };
-            if has_room {
+            if self.has_room() {
                 return;
             }
             room.await;
         }
+    }
+
+    /// Whether less than half of the bound waits, or the road is closed.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.lock();
+        let short_bytes = state.bytes - state.long_bytes;
+        state.phase == Phase::Closed || short_bytes * 2 < self.bytes_max
     }
 
     /// Says something of the link itself, before all else that waits.
@@ -267,7 +284,8 @@ impl Outbox {
     /// Begins to serve a new link.
     pub(crate) fn attach(&self, terms: Terms) {
         let mut state = self.lock();
-        state.own = Own { terms: Some(terms), ..Own::default() };
+        // How far away the peer is decides how much may be under way.
+        state.own = Own { terms: Some(terms), ping: true, ..Own::default() };
         state.terms = None;
         state.sent = 0;
         for queue in &mut state.lanes {
@@ -407,8 +425,8 @@ impl Outbox {
             let bytes_max = usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX);
             return Err(SendError::TooLong { bytes, bytes_max });
         }
-        let home = state.home_of(flow).unwrap_or(lane);
-        if !state.has_room(home, flow, bytes, self.bytes_max * share) {
+        let (home, held) = state.home_of(flow).unwrap_or((lane, 0));
+        if !state.has_room(held, bytes, self.bytes_max * share) {
             return Err(SendError::Full);
         }
         let queue = &mut state.lanes[home.index()];
@@ -444,28 +462,29 @@ fn flow_of(call: u64) -> u64 {
 }
 
 impl State {
-    /// The lane that a flow has to stay in: the one in which something of it waits.
+    /// The lane that a flow has to stay in: the one in which something of it waits; and how much of that is
+    /// short.
     #[inline]
-    fn home_of(&self, flow: u64) -> Option<Lane> {
-        let waits = |lane: &Lane| {
-            let waiting = self.lanes[lane.index()].flows.get(&flow);
-            waiting.is_some_and(|waiting| !waiting.parcels.is_empty())
-        };
-        Lane::ALL.into_iter().find(waits)
+    fn home_of(&self, flow: u64) -> Option<(Lane, usize)> {
+        Lane::ALL.into_iter().find_map(|lane| {
+            let queue = &self.lanes[lane.index()];
+            // Most lanes are empty at most times, and a flow that rests has its turn no more.
+            let waiting = (!queue.turns.is_empty()).then(|| queue.flows.get(&flow)).flatten()?;
+            (!waiting.parcels.is_empty()).then(|| (lane, waiting.short()))
+        })
     }
 
-    /// Whether a flow may wait with so much more.
+    /// Whether a flow of which so much waits in short frames may wait with so much more.
     ///
     /// Long bodies have a bound of their own, so that one of them takes no room from what is short; one may
     /// be longer than the bound, where less than half of it waits. Of the short ones no flow may hold more
     /// than what is left free, so however much one sends, others find room.
     #[inline]
-    fn has_room(&self, home: Lane, flow: u64, bytes: usize, bytes_max: usize) -> bool {
+    fn has_room(&self, held: usize, bytes: usize, bytes_max: usize) -> bool {
         if bytes > FRAGMENT_BYTES_MAX {
             return self.long_bytes * 2 < bytes_max || self.long_bytes + bytes <= bytes_max;
         }
         let short_bytes = self.bytes - self.long_bytes;
-        let held = self.lanes[home.index()].flows.get(&flow).map_or(0, |waiting| waiting.short());
         let place = if held == 0 { FLOW_BYTES } else { 0 };
         let cost = place + FRAME_HEAD_BYTES + bytes;
         short_bytes == 0 || held + cost <= bytes_max.saturating_sub(short_bytes)
@@ -527,6 +546,7 @@ impl State {
             }
             if batch.bytes > before {
                 *sent += (batch.cost - cost_before) as u64;
+                batch.lanes[lane.index()] += (batch.cost - cost_before) as u64;
                 let cost = (batch.cost - cost_before) as i64;
                 queue.credit -= cost;
                 queue.share -= cost.max(1);
@@ -556,7 +576,8 @@ impl State {
 
     /// Frames of the link itself.
     fn take_own(&mut self, batch: &mut Batch) {
-        let Own { terms, adopted, ping, pong, parting, credits } = std::mem::take(&mut self.own);
+        let Own { terms, adopted, ping, beat, pong, parting, credits } =
+            std::mem::take(&mut self.own);
         if let Some(terms) = terms {
             batch.add(Frame::Terms(terms));
         }
@@ -573,6 +594,10 @@ impl State {
         }
         if ping {
             batch.add(Frame::Ping { at: Sample::now() });
+        }
+        // Whatever else goes is life as well.
+        if beat && batch.bytes == 0 {
+            batch.add(Frame::Beat);
         }
         match parting {
             Some(Parting::Leave { heard }) => batch.add(Frame::Leave { heard }),

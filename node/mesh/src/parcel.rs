@@ -16,6 +16,9 @@ use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What};
 /// How much memory a flow that has nothing to send may keep.
 const SPARE_BYTES_MAX: usize = 4 * 1024;
 
+/// A piece of a long body that is shorter is copied.
+const PIECE_BYTES_MIN: usize = 1024;
+
 /// What waits of one flow.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -41,10 +44,20 @@ pub(crate) enum Parcel {
 #[derive(Debug)]
 pub(crate) struct Long {
     what: What,
-    body: Bytes,
-    written: usize,
+    /// What is not written yet.
+    rest: VecDeque<Bytes>,
+    /// How long the body is, and how much of it is not written yet.
+    bytes: usize,
+    left: usize,
     /// Its number, once it was opened.
     stream: Option<u64>,
+}
+
+/// A mail that the peer does not take, as it said after the mail was taken from its sender.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) error: SendError,
 }
 
 /// What is written at once: short frames, and between them parts of long bodies, where they lie.
@@ -57,6 +70,10 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// What of it the peer has to grant: whole frames, and of parts their bodies.
     pub(crate) cost: usize,
+    /// What was found on the way, and does not go.
+    pub(crate) returned: Vec<Returned>,
+    /// How much of the cost each lane has.
+    pub(crate) lanes: [u64; 3],
 }
 
 impl Waiting {
@@ -84,9 +101,11 @@ impl Waiting {
         grown
     }
 
-    pub(crate) fn append_long(&mut self, what: What, body: Bytes) -> usize {
-        let bytes = body.len();
-        self.parcels.push_back(Parcel::Long(Long { what, body, written: 0, stream: None }));
+    /// Adds a long body, which may lie in pieces.
+    pub(crate) fn append_long(&mut self, what: What, pieces: impl Into<VecDeque<Bytes>>) -> usize {
+        let rest: VecDeque<Bytes> = pieces.into();
+        let bytes = rest.iter().map(Bytes::len).sum();
+        self.parcels.push_back(Parcel::Long(Long { what, rest, bytes, left: bytes, stream: None }));
         bytes
     }
 
@@ -134,7 +153,7 @@ impl Long {
         opening: &mut Opening<'_>,
         batch: &mut Batch,
     ) -> Step {
-        let bytes = self.body.len() as u64;
+        let bytes = self.bytes as u64;
         let stream = match self.stream {
             Some(stream) => {
                 if matches!(self.what, What::Call(call) if !calls.is_waited_for(call)) {
@@ -150,9 +169,7 @@ impl Long {
                 if *opening.open_bytes + bytes > room && (*opening.open_bytes > 0 || room == 0) {
                     return Step { freed: 0, is_over: false };
                 }
-                if let What::Call(call) = self.what
-                    && !self.is_taken(call, opening.terms, calls)
-                {
+                if !self.is_taken(opening.terms, calls, batch) {
                     return self.dropped();
                 }
                 *opening.last_stream += 1;
@@ -162,33 +179,38 @@ impl Long {
                 stream
             }
         };
-        let end = self.body.len().min(self.written + part_max);
-        let part = self.body.slice(self.written..end);
-        let freed = part.len();
-        batch.add_part(stream, part);
-        self.written = end;
-        let is_over = end == self.body.len();
+        let freed = self.left.min(part_max);
+        batch.add_part(stream, freed, &mut self.rest);
+        self.left -= freed;
+        let is_over = self.left == 0;
         if is_over {
             *opening.open_bytes -= bytes;
         }
         Step { freed, is_over }
     }
 
-    /// Whether a call is still waited for, and is not longer than what the peer takes, which may not have
-    /// been known before. A mail that is too long has to break the link, as the break is all that tells its
-    /// sender.
-    fn is_taken(&self, call: u64, terms: Option<Terms>, calls: &Calls) -> bool {
+    /// Whether the peer takes it, which may not have been known before, and a call is still waited for. Who
+    /// sent what the peer does not take is told.
+    fn is_taken(&mut self, terms: Option<Terms>, calls: &Calls, batch: &mut Batch) -> bool {
         let bytes_max = terms.map_or(u64::MAX, |terms| terms.body_bytes_max);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let bytes = self.body.len();
-        if bytes > bytes_max {
-            calls.end(call, Err(SendError::TooLong { bytes, bytes_max }.into()));
+        let bytes = self.bytes;
+        let error = SendError::TooLong { bytes, bytes_max };
+        match self.what {
+            What::Call(call) if bytes > bytes_max => calls.end(call, Err(error.into())),
+            What::Mail if bytes > bytes_max => {
+                let pieces = std::mem::take(&mut self.rest);
+                batch.returned.push(Returned { pieces: pieces.into(), error });
+            }
+            What::Call(call) => return calls.hand_over(call),
+            // The peer's terms come before its calls, so answers were measured when they were put in.
+            What::Mail | What::Answer(_) => return true,
         }
-        calls.hand_over(call)
+        false
     }
 
     fn dropped(&self) -> Step {
-        Step { freed: self.body.len() - self.written, is_over: true }
+        Step { freed: self.left, is_over: true }
     }
 }
 
@@ -196,7 +218,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.parts.clear();
-        (self.frames, self.bytes, self.cost) = (0, 0, 0);
+        (self.frames, self.bytes, self.cost, self.lanes) = (0, 0, 0, [0; 3]);
     }
 
     /// How far it is filled.
@@ -216,13 +238,27 @@ impl Batch {
         self.count(1, self.short.len() - before);
     }
 
-    /// A part of a long body, which stays where it lies.
-    fn add_part(&mut self, stream: u64, part: Bytes) {
+    /// A part of a long body: so many of the bytes that are left of it, which stay where they lie.
+    fn add_part(&mut self, stream: u64, bytes: usize, rest: &mut VecDeque<Bytes>) {
         let before = self.short.len();
-        Frame::Part { stream, body: &part }.encode_head(&mut self.short);
-        self.count(1, self.short.len() - before + part.len());
-        self.cost += part.len();
-        self.parts.push((self.short.len(), part));
+        wire::put_part_head(&mut self.short, stream, bytes);
+        self.count(1, self.short.len() - before + bytes);
+        self.cost += bytes;
+        let mut missing = bytes;
+        while missing > 0
+            && let Some(piece) = rest.front_mut()
+        {
+            let taken = piece.split_to(missing.min(piece.len()));
+            missing -= taken.len();
+            if piece.is_empty() {
+                rest.pop_front();
+            }
+            match taken.len() {
+                // To name a piece to the system costs more than to copy it, if it is short.
+                0..PIECE_BYTES_MIN => self.short.extend_from_slice(&taken),
+                _ => self.parts.push((self.short.len(), taken)),
+            }
+        }
     }
 
     fn add_all(&mut self, frames: &mut BytesMut, count: usize) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Rate;
 use crate::pulse::Verdict;
 use crate::span::{Offset, RoundTrips};
-use crate::{Reason, Traffic};
+use crate::{Reason, SendError, Traffic};
 
 /// A priority between two nodes. Each road is a connection of its own, so what is lost or stuck in one does
 /// not hold up the other.
@@ -100,13 +100,15 @@ impl Default for Rule {
     }
 }
 
-/// A link, as it is now.
+/// A link, or all that make up one road, as it is now.
 #[derive(Clone, Debug)]
 pub struct LinkState {
     /// To which node.
     pub node: NodeId,
     /// Which of the roads to it.
     pub road: Road,
+    /// How many connections it has.
+    pub connections: usize,
     /// Whether this node opened it.
     pub is_ours: bool,
     /// For how long it has been up.
@@ -121,8 +123,27 @@ pub struct LinkState {
     pub traffic: Traffic,
     /// How far away the peer is.
     pub round_trips: Option<RoundTrips>,
+    /// How many round trips took so long that something was probably lost on the way.
+    pub late: u64,
     /// By how much the peer's wall clock is ahead of this node's.
     pub offset: Option<Offset>,
+}
+
+impl LinkState {
+    /// The road that this and another connection make together.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        self.connections += other.connections;
+        self.lasting = self.lasting.max(other.lasting);
+        self.idle = self.idle.min(other.idle);
+        self.is_suspect |= other.is_suspect;
+        self.waiting += other.waiting;
+        self.traffic += other.traffic;
+        self.late += other.late;
+        self.round_trips = self.round_trips.or(other.round_trips);
+        self.offset = self.offset.or(other.offset);
+        self
+    }
 }
 
 /// What the mesh hands to the inside. The hall implements it.
@@ -136,6 +157,13 @@ pub trait Inbound: Send + Sync + 'static {
     /// The same, where the body is long: it may be kept.
     fn long_mail(&self, from: NodeId, body: Bytes) {
         self.mail(from, &body);
+    }
+
+    /// A mail that [`Mesh::send`](crate::Mesh::send) has taken, when it was not yet known what the peer
+    /// takes, is not sent after all, and will not be: see the error. What was sent after it goes on, and the
+    /// link stays.
+    fn returned(&self, to: NodeId, body: &[u8], error: SendError) {
+        let _ = (to, body, error);
     }
 
     /// A body came by [`Mesh::call`](crate::Mesh::call); what the future gives is the answer. It runs as a

@@ -3,7 +3,9 @@
 //! Whoever sits there costs memory, and whoever comes costs work, TLS most of all; so both are counted, for
 //! all and for each source. An honest handshake takes milliseconds, so when the porch is full it is the
 //! oldest that is turned out, and when a source has more than its share it is that source's own oldest: a
-//! crowd from one address crowds out itself. A source that comes too fast is not let in at all.
+//! crowd from one address crowds out itself. From a quarter on, who has been there for longer than a moment
+//! is turned out; only a porch that is full turns out who has just come, for many who come at the same moment
+//! are more likely a cluster that starts than an attack. A source that comes too fast is not let in at all.
 //!
 //! A pure core: times come as values. What is remembered is bounded; sources that find no place of their own
 //! share one. Not here: who is honest. That is the handshake's to find out.
@@ -20,6 +22,10 @@ use crate::{Limits, Reason};
 
 /// How many sources are told apart.
 const SOURCES_MAX: usize = 1024;
+
+/// Who has been here for longer goes for a newcomer as soon as a quarter of the places is taken. A handshake
+/// over an ocean takes as long when this node has much to do.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Who waits, and who came when.
 #[derive(Debug)]
@@ -41,13 +47,20 @@ type Source = String;
 #[derive(Debug)]
 struct Waiting {
     last: u64,
-    guests: BTreeMap<u64, (Source, Arc<Latch<Reason>>)>,
+    guests: BTreeMap<u64, Waiter>,
     sources: BTreeMap<Source, Visits>,
     guests_max: usize,
     share_max: usize,
     every: Duration,
     /// How far ahead of the clock a source's visits may be booked.
     ahead_max: Duration,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    source: Source,
+    came: Time,
+    out: Arc<Latch<Reason>>,
 }
 
 #[derive(Debug, Default)]
@@ -77,10 +90,11 @@ impl Porch {
         let mut waiting = self.0.lock().expect("nothing panics on the porch");
         let source = waiting.place(now, source(from));
         waiting.book(now, &source)?;
-        waiting.make_room(&source);
+        waiting.make_room(now, &source);
         waiting.last += 1;
         let (number, out) = (waiting.last, Arc::new(Latch::new()));
-        waiting.guests.insert(number, (source.clone(), out.clone()));
+        let waiter = Waiter { source: source.clone(), came: now, out: out.clone() };
+        waiting.guests.insert(number, waiter);
         waiting.sources.entry(source.clone()).or_default().guests.push_back(number);
         Ok(Guest { number, source, out })
     }
@@ -117,25 +131,26 @@ impl Waiting {
         Ok(())
     }
 
-    fn make_room(&mut self, source: &Source) {
-        let visits = self.sources.entry(source.clone()).or_default();
-        if visits.guests.len() >= self.share_max
-            && let Some(oldest) = visits.guests.pop_front()
-        {
-            self.turn_out(oldest, Reason::CrowdedSource);
-        }
-        if self.guests.len() >= self.guests_max
-            && let Some(&oldest) = self.guests.keys().next()
-        {
-            self.turn_out(oldest, Reason::Crowded);
-        }
+    fn make_room(&mut self, now: Time, source: &Source) {
+        let own = self.sources.get(source).map(|visits| &visits.guests);
+        let own = own.and_then(|own| Some((*own.front()?, own.len())));
+        self.turn_out_one(now, own, self.share_max, Reason::CrowdedSource);
+        let all = self.guests.keys().next().map(|oldest| (*oldest, self.guests.len()));
+        self.turn_out_one(now, all, self.guests_max, Reason::Crowded);
     }
 
-    fn turn_out(&mut self, number: u64, why: Reason) {
-        if let Some((source, out)) = self.guests.remove(&number) {
+    /// Turns the oldest of so many out, if they are too many for how long it has been there.
+    fn turn_out_one(&mut self, now: Time, of: Option<(u64, usize)>, most: usize, why: Reason) {
+        let Some((oldest, count)) = of else { return };
+        let overdue = |waiter: &Waiter| now.since(waiter.came) > MOMENT;
+        let is_overdue = self.guests.get(&oldest).is_some_and(overdue);
+        if count < most && (count < most.div_ceil(4) || !is_overdue) {
+            return;
+        }
+        if let Some(Waiter { source, out, .. }) = self.guests.remove(&oldest) {
             out.set(why);
             if let Some(visits) = self.sources.get_mut(&source) {
-                visits.guests.retain(|guest| *guest != number);
+                visits.guests.retain(|guest| *guest != oldest);
             }
         }
     }
@@ -193,6 +208,23 @@ mod tests {
         porch.leave(&guests[2]);
         porch.enter(at(0), "10.0.0.9:1").unwrap();
         assert_eq!(guests[3].out.value(), None);
+    }
+
+    #[test]
+    fn who_comes_in_the_same_moment_finds_a_place_and_who_stays_for_long_loses_it_to_newcomers() {
+        let porch = porch(16, 16, 1000);
+        let enter = |millis, host| porch.enter(at(millis), &format!("10.0.0.{host}:1")).unwrap();
+        let first: Vec<Guest> = (0..16).map(|host| enter(host, host)).collect();
+        let gone = || first.iter().filter(|guest| guest.out.value().is_some()).count();
+        assert_eq!(gone(), 0, "they came at once, and there is a place for each");
+        first[6..].iter().for_each(|guest| porch.leave(guest));
+        let newcomers: Vec<Guest> = (0..9).map(|host| enter(900, 100 + host)).collect();
+        assert_eq!(gone(), 6, "they were no longer than a moment alone");
+        assert!(newcomers.iter().all(|guest| guest.out.value().is_none()));
+        // As long as there are few, they may take their time.
+        newcomers[1..].iter().for_each(|guest| porch.leave(guest));
+        enter(9_000, 1);
+        assert_eq!(newcomers[0].out.value(), None);
     }
 
     #[test]

@@ -7,12 +7,16 @@
 //! Not here: sockets, and what becomes of bodies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use quorate_vocab::Lane;
+use quorate_vocab::{Lane, Time};
 
 use crate::Reason;
 use crate::outbox::FIRST_WINDOW_BYTES;
+use crate::spare::Spare;
+use crate::window::Window;
 use crate::wire::{self, FRAGMENT_BYTES_MAX, Frame, Terms, What, WireError};
 
 /// How much is asked of the socket at once while much arrives.
@@ -36,6 +40,9 @@ pub struct Reader {
     part: Option<(u64, usize)>,
     open: BTreeMap<u64, Assembly>,
     open_bytes: u64,
+    spare: Arc<Spare>,
+    /// Whether a long body has begun since the last [rest](Reader::rest).
+    is_warm: bool,
     last_stream: u64,
     lanes: [Account; 3],
     /// All that was charged to any lane.
@@ -47,6 +54,7 @@ pub struct Reader {
 struct Account {
     granted: i64,
     read: u32,
+    window: Window,
 }
 
 /// A body that arrives in parts.
@@ -56,6 +64,19 @@ struct Assembly {
     what: What,
     bytes: usize,
     body: Vec<u8>,
+}
+
+impl Assembly {
+    /// Makes room for so many bytes more, which are some of the body. Doubling: never for more than twice what
+    /// has arrived and a fragment, and in the end for the body and nothing else.
+    fn reserve(&mut self, bytes: usize) {
+        let missing = self.bytes - self.body.len();
+        let body = &mut self.body;
+        if body.capacity() - body.len() < bytes {
+            let more = body.len().max(FRAGMENT_BYTES_MAX).max(bytes);
+            body.reserve_exact(more.min(missing));
+        }
+    }
 }
 
 /// What has arrived.
@@ -80,15 +101,24 @@ pub enum Body<'a> {
     /// It lies in the read buffer.
     Short(&'a [u8]),
     /// It came in parts.
-    Long(Vec<u8>),
+    Long(Bytes),
 }
 
 impl Body<'_> {
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "one may be empty, and nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Short(bytes) => bytes.len(),
+            Self::Long(bytes) => bytes.len(),
+        }
+    }
+
     /// Its bytes, to be kept.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Short(bytes) => Bytes::copy_from_slice(bytes),
-            Self::Long(bytes) => bytes.into(),
+            Self::Long(bytes) => bytes,
         }
     }
 }
@@ -109,10 +139,13 @@ impl Reader {
     pub fn new(terms: Terms, rest: BytesMut) -> Self {
         let account = |window: u32| {
             let granted = i64::from(window.max(FIRST_WINDOW_BYTES));
-            Account { granted, read: 0 }
+            Account { granted, read: 0, window: Window::new(window, window) }
         };
         Self {
             lanes: terms.windows.map(account),
+            // One of the longest: while the inside reads it, the next may come.
+            spare: Spare::new(usize::try_from(terms.body_bytes_max).unwrap_or(usize::MAX)),
+            is_warm: false,
             terms,
             buffer: rest,
             much: false,
@@ -122,6 +155,14 @@ impl Reader {
             last_stream: 0,
             heard: 0,
         }
+    }
+
+    /// The same, with windows that may grow to so many bytes each.
+    pub fn widening_to(mut self, most: u32) -> Self {
+        for account in &mut self.lanes {
+            account.window = Window::new(account.window.bytes(), most);
+        }
+        self
     }
 
     /// How much more may come in a lane; below zero by at most a turn.
@@ -159,13 +200,8 @@ impl Reader {
             && self.buffer.is_empty()
             && let Some(assembly) = self.open.get_mut(&stream)
         {
-            let body = &mut assembly.body;
-            if body.capacity() == body.len() {
-                // Doubling: never more than twice what has arrived, and a fragment.
-                let more = body.len().max(FRAGMENT_BYTES_MAX);
-                body.reserve_exact(more.min(assembly.bytes - body.len()));
-            }
-            return Room::Part(bytes::BufMut::limit(body, left));
+            assembly.reserve(1);
+            return Room::Part(bytes::BufMut::limit(&mut assembly.body, left));
         }
         let step = if self.much { STEP_BYTES_MAX } else { STEP_BYTES_MIN };
         if self.buffer.capacity() - self.buffer.len() < step / 2 {
@@ -194,9 +230,8 @@ impl Reader {
 
     /// What can be granted again in a lane, once it is worth a word.
     pub fn grant(&mut self, lane: Lane) -> Option<u32> {
-        let window = self.terms.windows[lane.index()];
         let account = &mut self.lanes[lane.index()];
-        let is_due = account.read >= window / 4;
+        let is_due = account.read >= account.window.bytes() / 4;
         is_due.then(|| {
             let read = std::mem::take(&mut account.read);
             account.granted += i64::from(read);
@@ -204,10 +239,32 @@ impl Reader {
         })
     }
 
+    /// What can be granted in a lane besides, after so much was granted [again](Reader::grant): it is more
+    /// than nothing where the lane's window is too narrow for how far away the peer is.
+    pub fn widen(
+        &mut self,
+        lane: Lane,
+        granted: u32,
+        now: Time,
+        round_trip: Option<Duration>,
+    ) -> u32 {
+        let account = &mut self.lanes[lane.index()];
+        let more = account.window.read(granted, now, round_trip);
+        account.granted += i64::from(more);
+        more
+    }
+
     /// How much memory is held, in bytes.
     pub fn held(&self) -> usize {
         let open = self.open.values().map(|assembly| assembly.body.capacity());
-        self.buffer.capacity() + open.sum::<usize>()
+        self.buffer.capacity() + open.sum::<usize>() + self.spare.bytes()
+    }
+
+    /// Gives back the memory that is kept for long bodies, if none has begun since this was last called.
+    pub fn rest(&mut self) {
+        if !std::mem::take(&mut self.is_warm) {
+            self.spare.clear();
+        }
     }
 
     /// Checks what must always hold.
@@ -290,7 +347,9 @@ impl Reader {
         }
         let bytes = usize::try_from(bytes).map_err(|_| Reason::TooLong)?;
         (self.last_stream, self.open_bytes) = (stream, open_bytes);
-        self.open.insert(stream, Assembly { lane, what, bytes, body: Vec::new() });
+        self.is_warm = true;
+        let body = self.spare.take(bytes);
+        self.open.insert(stream, Assembly { lane, what, bytes, body });
         Ok(())
     }
 
@@ -308,6 +367,7 @@ impl Reader {
 
     fn extend(&mut self, stream: u64, piece: &[u8]) {
         if let Some(assembly) = self.open.get_mut(&stream) {
+            assembly.reserve(piece.len());
             assembly.body.extend_from_slice(piece);
             let lane = assembly.lane;
             self.charge(lane, piece.len());
@@ -324,7 +384,7 @@ impl Reader {
             self.open.get(&stream).is_some_and(|assembly| assembly.body.len() == assembly.bytes);
         if is_whole && let Some(Assembly { lane, what, bytes, body }) = self.open.remove(&stream) {
             self.open_bytes -= bytes as u64;
-            tell(Came::Body { lane, what, body: Body::Long(body) })?;
+            tell(Came::Body { lane, what, body: Body::Long(self.spare.lend(body)) })?;
         }
         Ok(())
     }

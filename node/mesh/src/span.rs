@@ -29,6 +29,13 @@ use quorate_vocab::Time;
 /// How many round trips are remembered.
 const TRIPS_MAX: usize = 128;
 
+/// Of so many round trips one has met with no delay, or the way has it always.
+const TRIPS_BELIEVED: usize = 3;
+
+/// A round trip that takes longer than the shortest one by this much looks as if something was lost on the
+/// way: it is the least time after which the kernel sends again what was not acknowledged.
+const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
 /// How many readings of the peer's clock are remembered; the best of them counts.
 const READINGS_MAX: usize = 8;
 
@@ -70,6 +77,7 @@ pub struct Span {
     trips: VecDeque<Duration>,
     readings: VecDeque<Reading>,
     refused: u64,
+    late: u64,
 }
 
 /// The times of round trips, over the last of them.
@@ -105,6 +113,8 @@ impl Span {
         let reading = Reading::of(sample).inspect_err(|_| {
             self.refused = self.refused.saturating_add(1);
         })?;
+        let shortest = self.trips.iter().min().copied().unwrap_or(reading.trip);
+        self.late += u64::from(reading.trip >= shortest.saturating_add(SENT_AGAIN_AFTER));
         keep(&mut self.trips, reading.trip, TRIPS_MAX);
         // What the new one contradicts was read before the peer's clock was set.
         self.readings.retain(|older| older.agrees_with(&reading));
@@ -121,6 +131,11 @@ impl Span {
         Some(RoundTrips { min, p50: rank(50), p99: rank(99), count: sorted.len() })
     }
 
+    /// The shortest of the round trips, once there were enough that one of them can be believed.
+    pub fn shortest(&self) -> Option<Duration> {
+        self.trips.iter().min().copied().filter(|_| self.trips.len() >= TRIPS_BELIEVED)
+    }
+
     /// By how much the peer's wall clock is ahead of the own one, which shows `wall` at `now`; `None` before
     /// the first sample. The error grows while no new sample comes.
     pub fn offset(&self, now: Time, wall: Wall) -> Option<Offset> {
@@ -128,6 +143,12 @@ impl Span {
         let ahead = best.ahead_nanos + i128::from(now.0) - i128::from(wall.0);
         let error = u64::try_from(best.error_nanos(now)).unwrap_or(u64::MAX);
         Some(Offset { nanos: saturated(ahead), error: Duration::from_nanos(error) })
+    }
+
+    /// How many round trips took so much longer than the shortest that something was probably lost, or stood
+    /// in a queue, on the way.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// How many samples were refused.

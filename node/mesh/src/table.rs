@@ -5,7 +5,9 @@
 //!
 //! Of two links in one road to the same life of a peer, the one that was dialled by the smaller node id
 //! stays, so both sides choose the same one without a word; of two that were dialled by the same side, the
-//! later one, since a side dials only when it has none. When both dial at once the smaller one settles it
+//! later one, since a side dials only when it has none. For that reason one that was dialled by the greater
+//! node stays as well when the other has been there for longer than any handshake takes: who has just dialled
+//! has lost that one, and this side has not noticed. When both dial at once the smaller one settles it
 //! before either link carries anything: it refuses the other's while its own proof is under way, and keeps
 //! its own proof to itself once it has let the other's in. A later life ends every link of an earlier one,
 //! and an earlier life is refused.
@@ -13,16 +15,22 @@
 //! What is to be sent over a data road lies in an outbox that may be there before its link, and after one
 //! that ended because nobody needed it; it brings about the next link.
 //!
+//! A data road may have several strands, each a connection with an outbox of its own; a flow goes over one of
+//! them. They open and close one by one, as they are needed, but they break together: the inside knows one
+//! road, which is up from its first strand to its last.
+//!
 //! Invariants: I12, as far as "the break is told" goes: between two `Up` of a road there is a `Down`, which
 //! is told only when nothing of the link can reach the inside any more; a link is raised only after those
 //! before it have ended, forgotten ones as well, and carries only once the inside has been told of all that
 //! was before.
 
+mod entry;
 mod events;
 mod face;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_vocab::{ClusterId, Lane, NodeId, Time};
 use tokio::sync::{Semaphore, watch};
@@ -31,6 +39,8 @@ use crate::hello::Hello;
 use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::{Limits, Peer, Reason, Road, Rule, SendError};
+pub(crate) use entry::place;
+use entry::{Entry, Reaching};
 pub(crate) use events::Event;
 use events::Events;
 pub(crate) use face::Face;
@@ -61,67 +71,20 @@ pub(crate) struct Table {
     entries: BTreeMap<NodeId, Entry>,
     /// Links that have lost their place, and may still hand something to the inside.
     ending: Vec<Arc<Link>>,
+    /// Why the data road to a node broke, while some of its strands have yet to end.
+    broken: BTreeMap<NodeId, Reason>,
     greets: BTreeMap<String, Greet>,
     events: Events,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    shown: Option<Shown>,
-    slots: [Slot; 2],
-    /// Alive while this node's own proof for a road is under way.
-    proofs: [Weak<Proving>; 2],
-    /// Where the hall said that it is.
-    said: Option<String>,
-    /// Whether the hall wants a control link to it.
-    kept: bool,
-    dial: Option<Dial>,
-    /// What is to be sent over the data road.
-    data: Option<Arc<Outbox>>,
-    reaching: Reaching,
-    /// How often it could not be opened, in a row.
-    failures: u32,
-    /// What may be sent to it, and come from it.
-    rule: Rule,
-}
-
-/// Whether the data road is being opened.
-#[derive(Clone, Copy, Debug, Default)]
-enum Reaching {
-    #[default]
-    No,
-    /// A task is about it, and may be waiting for its turn.
-    Now,
-    /// It has its turn: the road counts as one that this node opened.
-    Opening,
-    /// It could not be, and is not tried again before then.
-    Resting(Time),
-}
-
-impl Reaching {
-    fn is_under_way(self) -> bool {
-        matches!(self, Self::Now | Self::Opening)
-    }
 }
 
 /// The way to send something to a node.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) outbox: Arc<Outbox>,
-    /// The road has to be opened, by whoever sees this.
+    /// Which strand of the road it is for.
+    pub(crate) strand: usize,
+    /// The strand has to be opened, by whoever sees this.
     pub(crate) closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    link: Option<Arc<Link>>,
-    up: bool,
-}
-
-/// Where a node is dialled, to keep a control link to it. Its task ends when this is dropped.
-#[derive(Debug)]
-struct Dial {
-    address: watch::Sender<String>,
 }
 
 /// An address that is asked who is there. Its task ends when this is dropped.
@@ -141,6 +104,7 @@ impl Table {
             settled: false,
             entries: BTreeMap::new(),
             ending: Vec::new(),
+            broken: BTreeMap::new(),
             greets: BTreeMap::new(),
             events: Events::default(),
         }
@@ -153,15 +117,16 @@ impl Table {
     /// Whether this side should prove itself to a peer that claims to be so: not when the road has a link by
     /// now.
     pub(crate) fn prove(&mut self, claimed: &Hello, road: Road) -> Result<Arc<Proving>, Reason> {
+        let at = place(road, claimed.strand.into());
         let entry = self.entries.get_mut(&claimed.node).ok_or(Reason::Forgotten)?;
         match &entry.shown {
             Some(shown) if claimed.boot < shown.face.peer().boot => return Err(Reason::OldBoot),
             Some(shown) if claimed.boot > shown.face.peer().boot => {}
-            _ if entry.slots[road.index()].link.is_some() => return Err(Reason::Duplicate),
+            _ if entry.slots[at].link.is_some() => return Err(Reason::Duplicate),
             _ => {}
         }
         let proving = Arc::new(Proving);
-        entry.proofs[road.index()] = Arc::downgrade(&proving);
+        entry.proofs[at] = Arc::downgrade(&proving);
         Ok(proving)
     }
 
@@ -193,15 +158,17 @@ impl Table {
         if link.road == Road::Data && entry.rule.is_shut() {
             return Err(Reason::Denied);
         }
-        let slot = &entry.slots[link.road.index()];
+        let at = link.place();
+        let slot = &entry.slots[at];
         let is_theirs = link.dialled_by == link.node && self.me < link.node;
-        if is_theirs && entry.proofs[link.road.index()].strong_count() > 0 {
+        if is_theirs && entry.proofs[at].strong_count() > 0 {
             return Err(Reason::Duplicate);
         }
-        if slot.link.as_ref().is_some_and(|held| !displaces(link, held)) {
+        let handshake = self.limits.handshake;
+        if slot.link.as_ref().is_some_and(|held| !displaces(link, held, handshake)) {
             return Err(Reason::Duplicate);
         }
-        entry.vacate(link.road, Reason::Replaced, &mut self.ending);
+        entry.vacate(at, Reason::Replaced, &mut self.ending);
         let shown = entry.shown.get_or_insert_with(|| Shown::new(hello, self.limits.calls_max));
         shown.face.edit(|peer| {
             peer.name = hello.name.clone();
@@ -216,15 +183,16 @@ impl Table {
             permits: shown.permits[link.road.index()].clone(),
             before: self.ending.iter().filter(is_before).cloned().collect(),
         };
-        entry.slots[link.road.index()].link = Some(link.clone());
+        entry.slots[at].link = Some(link.clone());
         Ok(place)
     }
 
     /// A link that was let in begins to carry, once the inside has been told of this event and all before it.
     /// `None`: it has lost its place since.
     pub(crate) fn raise(&mut self, link: &Arc<Link>) -> Option<u64> {
+        let was_up = self.carries(link.node, link.road);
         let entry = self.entries.get_mut(&link.node)?;
-        if !entry.slots[link.road.index()].holds(link) {
+        if !entry.slots[link.place()].holds(link) {
             return None;
         }
         let fresh = || Arc::new(Outbox::new(&self.limits));
@@ -232,27 +200,31 @@ impl Table {
             Road::Control => fresh(),
             Road::Data => {
                 link.police(entry.rule.rates_in, entry.rule.admits);
-                let data = entry.data.get_or_insert_with(fresh).clone();
-                data.limit(entry.rule.rates_out);
-                data
+                let strand = &mut entry.strands[link.strand];
+                strand.opened();
+                let outbox = strand.outbox.get_or_insert_with(fresh).clone();
+                outbox.limit(entry.rule.rates_out);
+                outbox
             }
         };
         link.attach(outbox.clone());
-        if link.road == Road::Data {
-            entry.failures = 0;
-            if !entry.reaching.is_under_way() {
-                // Else whoever is about it finds out: a second one would open a link beside the first's.
-                entry.reaching = Reaching::No;
-            }
-        }
-        entry.slots[link.road.index()].up = true;
+        entry.slots[link.place()].up = true;
         let peer = entry.show()?;
+        let is_kept = entry.kept && link.road == Road::Control;
         if let Some(cluster) = self.cluster
             && link.said != Some(cluster)
         {
             outbox.say(|own| own.adopted = Some(cluster));
         }
-        Some(self.events.push(Event::Up(peer, link.road)))
+        if is_kept && self.settled {
+            // Who was only asked the way is not needed any more.
+            let asked = self.entries.values_mut().filter(|entry| !entry.kept);
+            asked.for_each(|entry| entry.dial = None);
+        }
+        Some(match was_up {
+            true => self.events.count,
+            false => self.events.push(Event::Up(peer, link.road)),
+        })
     }
 
     /// A link has ended: nothing of it reaches the inside any more. Gives what is still to be sent, if
@@ -260,25 +232,48 @@ impl Table {
     pub(crate) fn leave(&mut self, link: &Arc<Link>, reason: Reason) -> Option<Arc<Outbox>> {
         let outbox = link.outbox().cloned();
         if let Some(entry) = self.entries.get_mut(&link.node)
-            && entry.slots[link.road.index()].holds(link)
+            && entry.slots[link.place()].holds(link)
         {
-            entry.vacate(link.road, reason, &mut self.ending);
+            entry.vacate(link.place(), reason, &mut self.ending);
             if reason == Reason::Unneeded && link.road == Road::Data {
                 // What was held back goes over the next link.
-                entry.data.take_if(|outbox| outbox.close_if_empty());
+                entry.strands[link.strand].outbox.take_if(|outbox| outbox.close_if_empty());
             }
         }
         self.ending.retain(|held| !Arc::ptr_eq(held, link));
         if outbox.is_some() {
-            self.events.push(Event::Down(link.node, link.road, reason));
+            self.part(link.node, link.road, reason);
         }
         outbox.filter(|_| reason != Reason::Unneeded || link.road == Road::Control)
     }
 
+    /// Whether anything may still come over a road.
+    fn carries(&self, node: NodeId, road: Road) -> bool {
+        let is_ending =
+            |link: &Arc<Link>| link.node == node && link.road == road && link.outbox().is_some();
+        self.entries.get(&node).is_some_and(|entry| entry.is_up(road))
+            || self.ending.iter().any(is_ending)
+    }
+
+    /// A road has lost a link that carried. When that was its last, the inside is to be told, and of a break
+    /// rather than of an end that was agreed upon.
+    fn part(&mut self, node: NodeId, road: Road, reason: Reason) {
+        let is_last = !self.carries(node, road);
+        let broken = match road {
+            Road::Control => None,
+            Road::Data if is_last => self.broken.remove(&node),
+            Road::Data if reason == Reason::Unneeded => None,
+            Road::Data => Some(*self.broken.entry(node).or_insert(reason)),
+        };
+        if is_last {
+            self.events.push(Event::Down(node, road, broken.unwrap_or(reason)));
+        }
+    }
+
     /// The link that carries a road now.
     pub(crate) fn link(&self, node: NodeId, road: Road) -> Option<&Arc<Link>> {
-        let slot = &self.entries.get(&node)?.slots[road.index()];
-        slot.link.as_ref().filter(|_| slot.up)
+        let slots = self.entries.get(&node)?.slots_of(road);
+        slots.iter().filter(|slot| slot.up).find_map(|slot| slot.link.as_ref())
     }
 
     /// From now on this may go to a node and come from it. A road that may carry nothing is closed.
@@ -286,64 +281,73 @@ impl Table {
         let entry = self.entries.entry(node).or_default();
         entry.rule = rule;
         if rule.is_shut() {
-            entry.vacate(Road::Data, Reason::Denied, &mut self.ending);
+            entry.vacate_road(Road::Data, Reason::Denied, &mut self.ending);
             entry.drop_data();
             return;
         }
-        if let Some(outbox) = &entry.data {
+        for outbox in entry.strands.iter().filter_map(|strand| strand.outbox.as_ref()) {
             outbox.limit(rule.rates_out);
         }
-        if let Some(link) = &entry.slots[Road::Data.index()].link {
+        for link in entry.slots_of(Road::Data).iter().filter_map(|slot| slot.link.as_ref()) {
             link.police(rule.rates_in, rule.admits);
         }
     }
 
-    /// Where to put what is to be sent to a node over the data road.
+    /// Where to put what is to be sent to a node over the data road, in a flow.
     #[inline]
-    pub(crate) fn way_to(&mut self, node: NodeId, lane: Lane, now: Time) -> Result<Way, SendError> {
+    pub(crate) fn way_to(
+        &mut self,
+        node: NodeId,
+        lane: Lane,
+        flow: u64,
+        now: Time,
+    ) -> Result<Way, SendError> {
         if self.closed {
             return Err(SendError::NoLink);
         }
+        let at = entry::strand_of(flow, self.limits.data_connections);
         let entry = self.entries.get_mut(&node).ok_or(SendError::NoLink)?;
         if !entry.rule.lanes[lane.index()] {
             return Err(SendError::Denied);
         }
-        if let Some(outbox) = &entry.data {
-            let closed = !entry.slots[1].up && !entry.reaching.is_under_way();
-            return Ok(Way { outbox: outbox.clone(), closed });
+        let strand = &entry.strands[at];
+        if let Some(outbox) = &strand.outbox {
+            let closed = !entry.slots[1 + at].up && !strand.reaching.is_under_way();
+            return Ok(Way { outbox: outbox.clone(), strand: at, closed });
         }
-        if matches!(entry.reaching, Reaching::Resting(until) if now < until)
+        if matches!(strand.reaching, Reaching::Resting(until) if now < until)
             || entry.address().is_none()
         {
             return Err(SendError::NoLink);
         }
-        let outbox = entry.data.insert(Arc::new(Outbox::new(&self.limits))).clone();
+        let outbox = Arc::new(Outbox::new(&self.limits));
         outbox.limit(entry.rule.rates_out);
-        Ok(Way { outbox, closed: true })
+        entry.strands[at].outbox = Some(outbox.clone());
+        Ok(Way { outbox, strand: at, closed: true })
     }
 
     /// What waits to be sent to a node over the data road, or would, if there is such a road or will be.
-    pub(crate) fn waiting_for(&self, node: NodeId) -> Option<Arc<Outbox>> {
-        self.entries.get(&node)?.data.clone()
+    pub(crate) fn waiting_for(&self, node: NodeId) -> Vec<Arc<Outbox>> {
+        let strands = self.entries.get(&node).map(|entry| &entry.strands);
+        strands.into_iter().flatten().filter_map(|strand| strand.outbox.clone()).collect()
     }
 
-    /// Takes the right to open the data road to a node, if something waits for it and nobody is about it.
-    pub(crate) fn begin_reaching(&mut self, node: NodeId) -> bool {
+    /// Takes the right to open a strand of the data road to a node, if something waits for it and nobody is
+    /// about it.
+    pub(crate) fn begin_reaching(&mut self, node: NodeId, strand: usize) -> bool {
+        let is_wanted = self.is_wanted(node, strand) && !self.closed;
         let Some(entry) = self.entries.get_mut(&node) else { return false };
-        let begins = !self.closed
-            && entry.data.is_some()
-            && entry.slots[Road::Data.index()].link.is_none()
-            && !entry.reaching.is_under_way();
+        let begins = is_wanted && !entry.strands[strand].reaching.is_under_way();
         if begins {
-            entry.reaching = Reaching::Now;
+            entry.strands[strand].reaching = Reaching::Now;
         }
         begins
     }
 
-    /// Whether something waits for the data road to a node, and there is none.
-    pub(crate) fn is_wanted(&self, node: NodeId) -> bool {
+    /// Whether something waits for a strand of the data road to a node, and there is none.
+    pub(crate) fn is_wanted(&self, node: NodeId, strand: usize) -> bool {
         self.entries.get(&node).is_some_and(|entry| {
-            entry.data.is_some() && entry.slots[Road::Data.index()].link.is_none()
+            entry.strands[strand].outbox.is_some() && entry.slots[1 + strand].link.is_none()
         })
     }
 
@@ -352,33 +356,34 @@ impl Table {
         self.entries.get(&node)?.address()
     }
 
-    /// The data road has been opened; false when that is to be done again already.
-    pub(crate) fn is_reached(&mut self, node: NodeId) -> bool {
-        let is_wanted = self.is_wanted(node) && !self.closed;
+    /// A strand has been opened; false when that is to be done again already.
+    pub(crate) fn is_reached(&mut self, node: NodeId, strand: usize) -> bool {
+        let is_wanted = self.is_wanted(node, strand) && !self.closed;
         if let Some(entry) = self.entries.get_mut(&node) {
-            entry.reaching = if is_wanted { Reaching::Now } else { Reaching::No };
+            let reaching = if is_wanted { Reaching::Now } else { Reaching::No };
+            entry.strands[strand].reaching = reaching;
         }
         !is_wanted
     }
 
-    /// The data road could not be opened: what waits for it is not sent. Unless it came up meanwhile.
+    /// A strand could not be opened: what waits for it is not sent, and so the road breaks. Unless it came up
+    /// meanwhile.
     pub(crate) fn unreached(
         &mut self,
         node: NodeId,
+        strand: usize,
         reason: Reason,
         now: Time,
     ) -> Option<Arc<Outbox>> {
-        let (least, most) = (self.limits.redial_min, self.limits.redial_max);
         let entry = self.entries.get_mut(&node)?;
-        if entry.slots[Road::Data.index()].link.is_some() {
-            entry.reaching = Reaching::No;
+        if entry.slots[1 + strand].link.is_some() {
+            entry.strands[strand].reaching = Reaching::No;
             return None;
         }
-        entry.failures = entry.failures.saturating_add(1);
-        let rest = least.saturating_mul(1 << entry.failures.min(16)).min(most);
-        entry.reaching = Reaching::Resting(now + rest);
-        let outbox = entry.data.take()?;
-        self.events.push(Event::Down(node, Road::Data, reason));
+        let outbox = entry.strands[strand].rest(now, &self.limits)?;
+        entry.vacate_road(Road::Data, reason, &mut self.ending);
+        entry.drop_data();
+        self.part(node, Road::Data, reason);
         Some(outbox)
     }
 
@@ -395,16 +400,20 @@ impl Table {
         slots.filter(|slot| slot.up).filter_map(|slot| slot.link.clone()).collect()
     }
 
-    /// Whether this node may open one more data road, now. If not, gives the one that was used the longest
-    /// ago of those that it opened and did not ask to end.
-    pub(crate) fn begin_opening(&mut self, node: NodeId) -> Result<(), Option<Arc<Link>>> {
-        let links = self.entries.values().filter_map(|entry| entry.slots[1].link.as_ref());
+    /// Whether this node may open one more strand of a data road, now. If not, gives the one that was used
+    /// the longest ago of those that it opened and did not ask to end.
+    pub(crate) fn begin_opening(
+        &mut self,
+        node: NodeId,
+        strand: usize,
+    ) -> Result<(), Option<Arc<Link>>> {
+        let slots = self.entries.values().flat_map(|entry| entry.slots_of(Road::Data));
+        let links = slots.filter_map(|slot| slot.link.as_ref());
         let own = links.filter(|link| link.dialled_by == self.me);
-        let is_opening = |(id, entry): &(&NodeId, &Entry)| {
-            let has_turn = matches!(entry.reaching, Reaching::Opening);
-            has_turn && entry.slots[1].link.is_none() && **id != node
+        let opening = |(id, entry): (&NodeId, &Entry)| {
+            entry.openings(|opening| *id != node || opening != strand)
         };
-        let opening = self.entries.iter().filter(is_opening).count();
+        let opening: usize = self.entries.iter().map(opening).sum();
         let leaving = own.clone().filter(|link| link.is_asked_to_leave()).count();
         let count = own.clone().count() + opening;
         if count >= self.limits.data_links_max {
@@ -414,14 +423,18 @@ impl Table {
             return Err(staying.min_by_key(|link| link.used()).filter(|_| !asked).cloned());
         }
         if let Some(entry) = self.entries.get_mut(&node) {
-            entry.reaching = Reaching::Opening;
+            entry.strands[strand].reaching = Reaching::Opening;
         }
         Ok(())
     }
 
     /// The link that has a road's place, whether it carries already or not.
     pub(crate) fn occupant(&self, node: NodeId, road: Road) -> Option<Arc<Link>> {
-        self.entries.get(&node)?.slots[road.index()].link.clone()
+        let slots = self.entries.get(&node)?.slots_of(road);
+        // One that is up speaks for the road.
+        let mut held = slots.iter().filter(|slot| slot.link.is_some());
+        let first = held.clone().next();
+        held.find(|slot| slot.up).or(first)?.link.clone()
     }
 
     /// Where a node is, as the hall knows it. When a link to it is to be kept, and this begins it, gives what
@@ -467,7 +480,7 @@ impl Table {
 
     /// Whether there is no need to ask around: links are kept, and one of them is up.
     pub(crate) fn is_settled(&self) -> bool {
-        let is_linked = |entry: &Entry| entry.kept && entry.slots[Road::Control.index()].up;
+        let is_linked = |entry: &Entry| entry.kept && entry.is_up(Road::Control);
         self.settled
             && (self.entries.values().any(is_linked)
                 || self.entries.values().all(|entry| !entry.kept))
@@ -551,7 +564,7 @@ impl Table {
             return Err(Reason::OtherCluster);
         }
         if let Some(entry) = self.entries.get(&link.node)
-            && entry.slots[link.road.index()].holds(link)
+            && entry.slots[link.place()].holds(link)
             && let Some(shown) = &entry.shown
         {
             shown.face.edit(|peer| peer.cluster = Some(theirs));
@@ -595,7 +608,8 @@ impl Table {
             return Ok(());
         }
         let is_idle = |entry: &Entry| {
-            let is_known = entry.said.is_some() || entry.dial.is_some() || entry.data.is_some();
+            let waits = entry.strands.iter().any(|strand| strand.outbox.is_some());
+            let is_known = entry.said.is_some() || entry.dial.is_some() || waits;
             !is_known && entry.slots.iter().all(|slot| slot.link.is_none())
         };
         let idle = self.entries.iter().find(|(_, entry)| is_idle(entry)).map(|(node, _)| *node);
@@ -604,77 +618,9 @@ impl Table {
 }
 
 /// Whether a new link takes the place of the one that has it.
-fn displaces(new: &Link, held: &Link) -> bool {
-    held.is_closing() || new.dialled_by <= held.dialled_by
-}
-
-impl Entry {
-    fn clear(&mut self, reason: Reason, ending: &mut Vec<Arc<Link>>) {
-        for road in Road::ALL {
-            self.vacate(road, reason, ending);
-        }
-    }
-
-    /// Takes a link's place away. The inside is told when it has ended.
-    fn vacate(&mut self, road: Road, reason: Reason, ending: &mut Vec<Arc<Link>>) {
-        let Slot { link, up } = std::mem::take(&mut self.slots[road.index()]);
-        self.show();
-        let Some(link) = link else { return };
-        // It may be about to end for another reason already.
-        let reason = link.close(reason);
-        if up && road == Road::Data && reason != Reason::Unneeded {
-            // It goes down with its link, which closes it.
-            self.data = None;
-        }
-        ending.push(link);
-    }
-
-    /// Nothing that waits is sent any more.
-    fn drop_data(&mut self) {
-        if let Some(outbox) = self.data.take() {
-            outbox.close();
-        }
-    }
-
-    /// Where the node can be dialled, as far as it is known.
-    fn address(&self) -> Option<String> {
-        let dialled = self.dial.as_ref().map(|dial| dial.address.borrow().clone());
-        let shown = || self.shown.as_ref().map(|shown| shown.face.peer().address.clone());
-        dialled.or_else(|| self.said.clone()).or_else(shown)
-    }
-
-    fn begin_dial(&mut self, address: &str) -> watch::Receiver<String> {
-        let (address, seen) = watch::channel(address.to_owned());
-        self.dial = Some(Dial { address });
-        seen
-    }
-
-    /// Writes the roads' state into the face.
-    fn show(&self) -> Option<Arc<Peer>> {
-        let [control, data] = &self.slots;
-        let face = &self.shown.as_ref()?.face;
-        face.edit(|peer| (peer.control_up, peer.data_up) = (control.up, data.up));
-        Some(face.peer())
-    }
-}
-
-impl Dial {
-    /// Tells the tasks that dial of another address.
-    fn turn_to(&self, address: &str) {
-        self.address.send_if_modified(|held| {
-            let changes = held != address;
-            if changes {
-                address.clone_into(held);
-            }
-            changes
-        });
-    }
-}
-
-impl Slot {
-    fn holds(&self, link: &Arc<Link>) -> bool {
-        self.link.as_ref().is_some_and(|held| Arc::ptr_eq(held, link))
-    }
+fn displaces(new: &Link, held: &Link, handshake: Duration) -> bool {
+    let was_lost = || new.tally.since.since(held.tally.since) > handshake;
+    held.is_closing() || new.dialled_by <= held.dialled_by || was_lost()
 }
 
 #[cfg(test)]

@@ -106,6 +106,8 @@ pub enum Frame<'a> {
     Adopted(ClusterId),
     /// The hybrid logical time at which what follows was sent.
     Stamp(u64),
+    /// That the sender lives. Only to those who said that they [know it](crate::hello::BEAT).
+    Beat,
 }
 
 /// What a body is.
@@ -146,15 +148,17 @@ impl Sample {
     }
 }
 
-/// Why bytes are not a frame. The stream cannot be read any further.
+/// Why bytes are not a frame, of a link or of its handshake. The stream cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
     /// A length field promises more than a frame may have.
-    #[error("a frame of {bytes} bytes is too long; {FRAME_BYTES_MAX} is the most")]
+    #[error("a frame of {bytes} bytes is too long; {bytes_max} is the most")]
     TooLong {
         /// What it promises.
         bytes: usize,
+        /// What it may have.
+        bytes_max: usize,
     },
     /// A frame without even a kind.
     #[error("a frame is empty")]
@@ -189,6 +193,7 @@ mod kind {
     pub(super) const STAY: u8 = 29;
     pub(super) const ADOPTED: u8 = 30;
     pub(super) const STAMP: u8 = 31;
+    pub(super) const BEAT: u8 = 32;
     /// The lane stands above the kind.
     pub(super) const LANE_SHIFT: u32 = 6;
     pub(super) const MASK: u8 = (1 << LANE_SHIFT) - 1;
@@ -245,9 +250,9 @@ impl Frame<'_> {
             Self::Stay => out.put_u8(kind::STAY),
             Self::Adopted(cluster) => put_numbers(out, kind::ADOPTED, &[cluster.0]),
             Self::Stamp(stamp) => put_numbers(out, kind::STAMP, &[stamp]),
+            Self::Beat => out.put_u8(kind::BEAT),
         }
-        let bytes = out.len() - at - LENGTH_BYTES + self.body().len();
-        out[at..at + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
+        put_length(out, at, self.body().len());
     }
 
     /// What it carries.
@@ -287,10 +292,24 @@ fn put_numbers(out: &mut BytesMut, kind: u8, numbers: &[u64]) {
     numbers.iter().for_each(|number| out.put_u64_le(*number));
 }
 
+/// Writes everything of a [`Frame::Part`] but its bytes, of which so many have to follow.
+pub(crate) fn put_part_head(out: &mut BytesMut, stream: u64, bytes: usize) {
+    let at = out.len();
+    out.put_u32_le(0);
+    put_numbers(out, kind::PART, &[stream]);
+    put_length(out, at, bytes);
+}
+
+/// Fills in how long the frame is that begins at `at`, when so many bytes are still to follow.
+fn put_length(out: &mut BytesMut, at: usize, to_follow: usize) {
+    let bytes = out.len() - at - LENGTH_BYTES + to_follow;
+    out[at..at + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
+}
+
 /// Whether a byte is the kind of a frame, with a lane.
 pub(crate) fn is_kind(byte: u8) -> bool {
     let lane = usize::from(byte >> kind::LANE_SHIFT);
-    lane < Lane::ALL.len() && (kind::MAIL..=kind::STAMP).contains(&(byte & kind::MASK))
+    lane < Lane::ALL.len() && (kind::MAIL..=kind::BEAT).contains(&(byte & kind::MASK))
 }
 
 /// How many bytes the frame at the start of `bytes` has, its length field included; `None` when that has not
@@ -302,7 +321,9 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>, WireError> {
     };
     match u32::from_le_bytes(*length) as usize {
         0 => Err(WireError::Empty),
-        bytes if bytes > FRAME_BYTES_MAX => Err(WireError::TooLong { bytes }),
+        bytes if bytes > FRAME_BYTES_MAX => {
+            Err(WireError::TooLong { bytes, bytes_max: FRAME_BYTES_MAX })
+        }
         bytes => Ok(Some(LENGTH_BYTES + bytes)),
     }
 }
@@ -328,7 +349,7 @@ pub fn read(frame: &[u8]) -> Result<Frame<'_>, WireError> {
     if let Some(what) = What::read(kind, &mut rest) {
         return Ok(Frame::Whole { lane, what, body: rest });
     }
-    if !(kind::MAIL..=kind::STAMP).contains(&kind) {
+    if !(kind::MAIL..=kind::BEAT).contains(&kind) {
         return Err(WireError::UnknownKind(kind));
     }
     // One frame, one way to write it: where there is no lane, its bits are zero.
@@ -372,6 +393,7 @@ fn read_rest<'a>(kind: u8, lane: Lane, rest: &mut &'a [u8]) -> Option<Frame<'a>>
         kind::STAY => Frame::Stay,
         kind::ADOPTED => Frame::Adopted(ClusterId(number()?)),
         kind::STAMP => Frame::Stamp(number()?),
+        kind::BEAT => Frame::Beat,
         _ => return None,
     })
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use quorate_env::{now, timeout, wall};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::Reason;
-use crate::link::Link;
+use crate::link::{Link, contained};
 use crate::mesh::Shared;
-use crate::parcel::Batch;
+use crate::parcel::{Batch, Returned};
+use crate::{Reason, hello};
 
 /// The least and the most that is taken at once, in bytes.
 const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
@@ -21,8 +21,9 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
 /// What is taken at once should be gone after about this long.
 const GONE_WITHIN: Duration = Duration::from_millis(2);
 
-/// While there is much to write, this often a ping finds out how far away the peer is.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// So often a ping finds out how far away the peer is: at first soon one after another, then less often.
+/// Other heartbeats ask for no answer.
+const MEASURE_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// How many pieces one call of the system writes.
 const SLICES_MAX: usize = 32;
@@ -49,15 +50,25 @@ async fn write_batches(
     let limits = &shared.config.limits;
     let Some(outbox) = link.outbox() else { return Reason::Closing };
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
-    let (mut next_ping, mut next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
+    let mut measure = MEASURE_EVERY.0;
+    // The first thing that goes, after the terms, is a question.
+    let (mut next_beat, mut next_measure) = (now() + limits.idle, now());
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
+        if let Err(reason) = give_back(shared, link, &mut batch) {
+            return reason;
+        }
         if batch.bytes == 0 {
-            let until = held.map_or(next_ping, |held| held.min(next_ping));
+            let until = held.map_or(next_beat, |held| held.min(next_beat));
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
-            if is_idle && until == next_ping {
-                outbox.say(|own| own.ping = true);
-                (next_ping, next_measure) = (now() + limits.idle, now() + MEASURE_EVERY);
+            if is_idle && until == next_beat {
+                let measures = now() >= next_measure || link.features & hello::BEAT == 0;
+                outbox.say(|own| (own.ping, own.beat) = (own.ping || measures, true));
+                next_beat = now() + limits.idle;
+                if measures {
+                    measure = (measure * 2).min(MEASURE_EVERY.1);
+                    next_measure = now() + measure;
+                }
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
                 outbox.rest();
@@ -73,15 +84,25 @@ async fn write_batches(
         }
         let ended = now();
         at_once = pace(at_once, batch.bytes, ended.since(begun));
-        link.tally.out(batch.frames, batch.bytes);
+        link.tally.out(batch.frames, batch.bytes, batch.lanes);
         batch.clear();
         // Something was written, so the peer knows that this side lives.
-        next_ping = ended + limits.idle;
+        next_beat = ended + limits.idle;
         if ended >= next_measure {
             outbox.say(|own| own.ping = true);
-            next_measure = ended + MEASURE_EVERY;
+            measure = (measure * 2).min(MEASURE_EVERY.1);
+            next_measure = ended + measure;
         }
     }
+}
+
+/// Gives the inside what the peer does not take.
+fn give_back(shared: &Shared, link: &Link, batch: &mut Batch) -> Result<(), Reason> {
+    for Returned { pieces, error } in batch.returned.drain(..) {
+        shared.tally.unsent(1);
+        contained(|| shared.inbound.returned(link.node, &pieces.concat(), error))?;
+    }
+    Ok(())
 }
 
 /// How much to take the next time.

@@ -10,6 +10,7 @@ mod handshake;
 mod hostile;
 mod links;
 mod many;
+mod middle;
 mod order;
 mod tls;
 mod tls_attacks;

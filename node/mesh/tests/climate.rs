@@ -182,6 +182,42 @@ async fn who_sends_more_than_may_be_under_way_has_to_wait() {
     .await;
 }
 
+/// How long it takes to send 32 MiB to a node that is 40 ms away, where a window may grow so far.
+async fn far_stream(window_max: u32) -> Duration {
+    let lab: Arc<dyn Net> = Arc::new(Lab::new(Duration::ZERO));
+    let climate = Climate::new(slow());
+    let at = |id: u64| {
+        let mut limits = Limits::wan();
+        (limits.windows, limits.window_max) = ([256 * 1024; 3], window_max);
+        MeshConfig { listen: format!("node-{id}"), limits, ..config(id, 1) }
+    };
+    let weather = || Arc::new(Weather::over(lab.clone(), climate.clone()));
+    let ((one, one_tap), (two, two_tap)) =
+        (start(at(1), weather()).await, start(at(2), weather()).await);
+    keep(&one, &[&two]);
+    one_tap.met(2, 1).await;
+    let began = now();
+    for number in 1..=16 {
+        one.room(NodeId(2)).await;
+        one.send(NodeId(2), Lane::Bulk, 1, &mut vec![number; 2 << 20]).unwrap();
+        two_tap.mails(usize::from(number).saturating_sub(2)).await;
+    }
+    two_tap.mails(16).await;
+    now().since(began)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_under_way_grows_with_the_way_so_a_far_stream_is_not_a_window_a_round_trip() {
+    in_a_life(async {
+        // 256 KiB in each 40 ms.
+        let narrow = far_stream(256 * 1024).await;
+        assert!(narrow > Duration::from_secs(5), "{narrow:?}");
+        let wide = far_stream(64 << 20).await;
+        assert!(wide < Duration::from_secs(2), "{wide:?} where it was {narrow:?}");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn meshes_meet_and_talk_across_an_ocean() {
     in_a_life(async {

@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use quorate_mesh::frame::{Decoder, Frame, FrameError};
+use quorate_mesh::frame::{Decoder, Frame};
+use quorate_mesh::wire::WireError;
 
 const LIMIT: usize = 64 * 1024;
 
@@ -23,7 +24,7 @@ fn frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
-fn drain(decoder: &mut Decoder, into: &mut Vec<Frame>) -> Result<(), FrameError> {
+fn drain(decoder: &mut Decoder, into: &mut Vec<Frame>) -> Result<(), WireError> {
     while let Some(frame) = decoder.take()? {
         into.push(frame);
     }
@@ -102,7 +103,7 @@ fn a_promise_of_two_gigabytes_is_refused_at_its_length_and_reserves_nothing() {
     let mut decoder = Decoder::new(1024 * 1024);
     decoder.feed(&(1_u32 << 31).to_le_bytes());
     let error = decoder.take().unwrap_err();
-    assert_eq!(error, FrameError::TooLong { bytes: 1 << 31, bytes_max: 1024 * 1024 });
+    assert_eq!(error, WireError::TooLong { bytes: 1 << 31, bytes_max: 1024 * 1024 });
     assert_eq!(decoder.held(), 0);
 }
 
@@ -126,15 +127,15 @@ fn a_frame_of_the_wrong_size_or_of_no_kind_is_refused_and_one_of_a_link_is_known
         decoder.take()
     };
     for rest in [&[3][..], &[3, 1, 1]] {
-        let malformed = FrameError::Malformed { kind: 3, bytes: rest.len() - 1 };
+        let malformed = WireError::Malformed { kind: 3, bytes: rest.len() - 1 };
         assert_eq!(take(rest), Err(malformed));
     }
-    assert_eq!(take(&[]), Err(FrameError::Empty));
+    assert_eq!(take(&[]), Err(WireError::Empty));
     // A lane stands above a link's kind; there is no fourth.
-    for kind in [0, 4, 15, 32, 63, 99, 0xC0 | 16, 255] {
-        assert_eq!(take(&[kind]), Err(FrameError::UnknownKind(kind)));
+    for kind in [0, 4, 15, 33, 63, 99, 0xC0 | 16, 255] {
+        assert_eq!(take(&[kind]), Err(WireError::UnknownKind(kind)));
     }
-    for kind in [16, 31, 0x40 | 16, 0x80 | 31] {
+    for kind in [16, 32, 0x40 | 16, 0x80 | 32] {
         let body = Bytes::from_static(b"hi");
         assert_eq!(take(&[kind, b'h', b'i']), Ok(Some(Frame::Link { kind, body })));
     }

@@ -23,6 +23,7 @@ fn hello(node: u64) -> Hello {
         boot: Boot(3),
         address: format!("host-{node}:7000"),
         road: Some(Road::Control),
+        strand: 0,
         nonce: [node as u8; 32],
     }
 }

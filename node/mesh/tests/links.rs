@@ -104,6 +104,36 @@ async fn bodies_of_every_size_come_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_mail_longer_than_the_peer_takes_comes_back_though_it_waited_before_that_was_known() {
+    let mut small = patient(2, 1);
+    let max = 100_000;
+    (small.limits.body_bytes_max, small.limits.open_bytes_max) = (max, max);
+    let ((one, one_tap), (_two, two_tap)) = pair_of(patient(1, 1), small).await;
+    // The road opens with the first of them, so the peer has not said yet what it takes.
+    for size in [7, max + 1, max, 1] {
+        one.send(NodeId(2), Lane::Normal, 1, &mut vec![7; size]).unwrap();
+    }
+    let pieces = [vec![1; 50_000], vec![2; 50_001]].map(Bytes::from);
+    one.send_pieces(NodeId(2), Lane::Bulk, 2, &pieces).unwrap();
+    two_tap.mails(3).await;
+    assert_eq!(two_tap.mail().iter().map(Bytes::len).collect::<Vec<_>>(), [7, max, 1]);
+    let error = SendError::TooLong { bytes: max + 1, bytes_max: max };
+    let back = Seen::Returned(NodeId(2), max + 1, error);
+    let is_back = |seen: &&Seen| **seen == back;
+    one_tap.until("both come back", |seen| seen.iter().filter(is_back).count() == 2).await;
+    assert_eq!(one.counters().unsent, 2);
+    // From now on it is refused at once, and the link has stayed.
+    assert_eq!(one.send(NodeId(2), Lane::Normal, 1, &mut vec![7; max + 1]), Err(error));
+    assert_eq!(one.send_pieces(NodeId(2), Lane::Bulk, 2, &pieces), Err(error));
+    one.send_pieces(NodeId(2), Lane::Normal, 1, &pieces[..1]).unwrap();
+    one.send_pieces(NodeId(2), Lane::Normal, 1, &[&pieces[0], &pieces[0]].map(Bytes::clone))
+        .unwrap();
+    two_tap.mails(5).await;
+    assert_eq!(two_tap.mail()[3..].iter().map(Bytes::len).collect::<Vec<_>>(), [50_000, max]);
+    assert_eq!((one_tap.times_parted(), two_tap.times_parted()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_long_body_holds_up_no_other_flow_and_keeps_the_order_of_its_own() {
     let ((one, _), (_two, two_tap)) = pair().await;
     // The first opens the road; all others are queued before anything of them is written.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use common::{Lab, MeshConfig, config, eventually, patient, world};
 use quorate_env::{BoxFuture, Net, Tcp, dice, sleep, spawn};
 use quorate_mesh::pulse::Verdict;
-use quorate_mesh::{CallError, Inbound, Mesh, Peer, Reason, Road, SendError};
+use quorate_mesh::{CallError, Inbound, Limits, Mesh, Peer, Reason, Road, SendError};
 use quorate_vocab::{Lane, NodeId};
 use rand::RngExt;
 
@@ -272,6 +272,12 @@ fn brief(mut config: MeshConfig) -> MeshConfig {
     config
 }
 
+/// Stories and trials alternate between one connection a road and three.
+fn strands(mut config: MeshConfig, story: u64) -> MeshConfig {
+    config.limits.data_connections = if story.is_multiple_of(2) { 1 } else { 3 };
+    config
+}
+
 fn at(id: u64) -> MeshConfig {
     brief(MeshConfig { listen: format!("node-{id}"), ..config(id, 1) })
 }
@@ -283,7 +289,7 @@ fn every_flow_keeps_its_order_through_resets_cuts_and_roads_that_close() {
         unneeded += world(seed, || async {
             let lab = Lab::new(Duration::from_millis(1));
             let net: Arc<dyn Net> = Arc::new(lab.clone());
-            let (one, two) = two_nodes(&net, [at(1), at(2)]).await;
+            let (one, two) = two_nodes(&net, [1, 2].map(|id| strands(at(id), seed))).await;
             let count = MESSAGES / STORIES as usize / 2;
             let talks = [
                 spawn(chatter(one.0.clone(), one.1.clone(), NodeId(2), count)),
@@ -319,8 +325,18 @@ fn every_flow_keeps_its_order_through_resets_cuts_and_roads_that_close() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tcp_as_well_while_roads_are_torn_down_and_close_by_themselves() {
+    over_tcp(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_three_tcp_connections_a_road_as_well() {
+    over_tcp(1).await;
+}
+
+async fn over_tcp(story: u64) {
     let net: Arc<dyn Net> = Arc::new(Tcp);
-    let (one, two) = two_nodes(&net, [brief(patient(1, 1)), brief(patient(2, 1))]).await;
+    let configs = [1, 2].map(|id| strands(brief(patient(id, 1)), story));
+    let (one, two) = two_nodes(&net, configs).await;
     let talks = [
         spawn(chatter(one.0.clone(), one.1.clone(), NodeId(2), 8_000)),
         spawn(chatter(two.0.clone(), two.1.clone(), NodeId(1), 8_000)),
@@ -339,12 +355,49 @@ async fn over_tcp_as_well_while_roads_are_torn_down_and_close_by_themselves() {
 
 #[test]
 fn without_breaks_everything_that_was_taken_comes() {
-    world(9, || async {
-        let net: Arc<dyn Net> = Arc::new(Lab::new(Duration::from_millis(1)));
-        let (one, two) = two_nodes(&net, [at(1), at(2)]).await;
-        chatter(one.0.clone(), one.1.clone(), NodeId(2), 5_000).await;
-        sleep(Duration::from_secs(10)).await;
-        settle_one_way(&one, &two);
+    for story in 0..2 {
+        world(9, || async {
+            let net: Arc<dyn Net> = Arc::new(Lab::new(Duration::from_millis(1)));
+            let (one, two) = two_nodes(&net, [1, 2].map(|id| strands(at(id), story))).await;
+            chatter(one.0.clone(), one.1.clone(), NodeId(2), 5_000).await;
+            sleep(Duration::from_secs(10)).await;
+            settle_one_way(&one, &two);
+        });
+    }
+}
+
+#[test]
+fn the_flows_of_a_road_are_spread_over_its_connections_and_each_stays_on_one() {
+    world(11, || async {
+        let lab = Lab::new(Duration::from_millis(1));
+        let net: Arc<dyn Net> = Arc::new(lab.clone());
+        let spread = |id| MeshConfig { limits: Limits::test(), ..strands(at(id), 0) };
+        let [mut first, second] = [spread(1), spread(2)];
+        first.limits.data_connections = 3;
+        let (one, two) = two_nodes(&net, [first, second]).await;
+        let connections = || {
+            let data = one.0.links().into_iter().filter(|link| link.road == Road::Data);
+            data.map(|link| link.traffic.bytes_out).collect::<Vec<_>>()
+        };
+        let say = |flow: u64, body: &str| {
+            one.0.send(NodeId(2), Lane::Normal, flow, &mut body.to_owned().into_bytes()).unwrap();
+        };
+        // What one flow says opens one, and goes on over that one.
+        for _ in 0..9 {
+            say(5, "forget nobody");
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(connections().len(), 1);
+        for flow in 0..FLOWS {
+            say(flow, "nor now");
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(connections().len(), 3, "each has flows");
+        // The other side has one for itself, and uses what is there.
+        let (opened, ups) = (lab.opened(), two.0.links().len());
+        two.0.send(NodeId(1), Lane::Normal, 5, &mut b"back".to_vec()).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((lab.opened(), two.0.links().len()), (opened, ups));
     });
 }
 

@@ -108,6 +108,7 @@ fn claims(name: &str) -> Hello {
         boot: Boot(1),
         address: "nowhere:1".into(),
         road: Some(Road::Data),
+        strand: 0,
         nonce: [6; 32],
     }
 }

@@ -20,6 +20,7 @@ fn hello(node: u64) -> Hello {
         boot: Boot(300),
         address: format!("host-{node}:4747"),
         road: Some(Road::Data),
+        strand: 0,
         nonce: [0xa0 | node as u8; 32],
     }
 }

@@ -72,11 +72,39 @@ fn an_idle_link_lives_by_heartbeats_alone_and_a_data_road_that_is_idle_is_closed
             assert_eq!(told.count(), 3, "two roads came up, and one was closed: {:?}", tap.seen());
             let counters = mesh.counters();
             assert_eq!((counters.opened, counters.closed_for(Reason::Unneeded)), (2, 1));
-            // Each side says something each 100 ms: a ping, or the answer to one.
+            // Each side says something each 100 ms, and each 5 s one asks how far the other is.
             let frames = counters.control.frames_out;
             assert!((5_500..=12_100).contains(&frames), "{frames} heartbeats in 600 s");
         }
     });
+}
+
+#[test]
+fn what_waits_comes_though_only_its_sender_has_seen_the_end_of_a_road() {
+    // However short ago the road was opened, and by whom.
+    for (seed, age) in [millis(5_000), millis(20)].into_iter().enumerate() {
+        world(seed as u64, || async {
+            let lab = Lab::new(millis(1));
+            let deaf = |id| {
+                let mut config = at(id, 1);
+                (config.limits.suspect, config.limits.silence) =
+                    (millis(600_000), millis(3_000_000));
+                config
+            };
+            let ((one, one_tap), (two, two_tap)) = pair_of(&lab, deaf(1), deaf(2)).await;
+            send(&one, 2, "x").unwrap();
+            two_tap.mails(1).await;
+            sleep(age).await;
+            // From here on the first node hears nothing of what becomes of the connections that it dialled.
+            lab.cut_door("node-2", true);
+            assert!(two.disconnect(NodeId(1)));
+            two_tap.down(1, Road::Data, 1).await;
+            send(&two, 1, "after all").unwrap();
+            one_tap.until("the mail", |seen| seen.iter().any(is_mail("after all"))).await;
+            one_tap.down(2, Road::Data, 1).await;
+            assert!(takes_turns(&one_tap.seen()) && takes_turns(&two_tap.seen()));
+        });
+    }
 }
 
 #[test]
@@ -96,6 +124,10 @@ fn while_bodies_go_both_ways_there_are_no_heartbeats() {
             // while it is used.
             let frames = mesh.counters().data.frames_out;
             assert!((4_000..4_100).contains(&frames), "{frames} frames for 2000 bodies");
+            let data = mesh.counters().data;
+            let body = if mesh.me() == NodeId(1) { "back" } else { "there" };
+            assert_eq!(data.lanes_in, [0, 2_000 * body.len() as u64, 0], "by lane");
+            assert!(data.lanes_out[1] >= 2_000 * 4 && data.lanes_out[0] == 0);
         }
     });
 }

@@ -80,6 +80,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         number().prop_map(|heard| Frame::Leave { heard }),
         Just(Frame::Bye),
         Just(Frame::Stay),
+        Just(Frame::Beat),
         number().prop_map(|cluster| Frame::Adopted(ClusterId(cluster))),
         number().prop_map(Frame::Stamp),
     ];
@@ -347,18 +348,72 @@ fn a_promise_reserves_only_what_arrives() {
 }
 
 #[test]
+fn the_memory_of_a_long_body_is_used_for_the_next_one_and_given_back_after_a_rest() {
+    let mut reader = Reader::new(Terms { windows: [1 << 30; 3], ..TERMS }, BytesMut::new());
+    let mut body_of = |stream, bytes: usize| {
+        let (mut wire, mut came) = (BytesMut::new(), None);
+        open(stream, bytes as u64).encode(&mut wire);
+        for part in vec![stream as u8; bytes].chunks(FRAGMENT_BYTES_MAX) {
+            Frame::Part { stream, body: part }.encode(&mut wire);
+        }
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            let piece = rest.len().min(10_000);
+            let put = match reader.room() {
+                Room::Buffer(buffer) => {
+                    buffer.put_slice(&rest[..piece]);
+                    piece
+                }
+                Room::Part(mut part) => {
+                    let fits = piece.min(part.remaining_mut());
+                    part.put_slice(&rest[..fits]);
+                    fits
+                }
+            };
+            reader.filled(put);
+            rest = &rest[put..];
+            let told = reader.step(|told| {
+                if let Came::Body { body, .. } = told {
+                    came = Some(body.into_bytes());
+                }
+                Ok(())
+            });
+            assert!(told.is_ok());
+        }
+        came.unwrap()
+    };
+    let first = body_of(1, 300_000);
+    assert!(first.len() == 300_000 && first.iter().all(|byte| *byte == 1));
+    let place = first.as_ptr();
+    let second = body_of(2, 300_000);
+    assert_ne!(second.as_ptr(), place, "the first is still kept");
+    drop(first);
+    let third = body_of(3, 200_000);
+    assert_eq!((third.as_ptr(), third.len()), (place, 200_000));
+    assert!(third.iter().all(|byte| *byte == 3) && second.iter().all(|byte| *byte == 2));
+    drop((second, third));
+    assert!(reader.held() >= 300_000);
+    // Bodies have begun since the last time.
+    reader.rest();
+    assert!(reader.held() >= 300_000);
+    reader.rest();
+    assert!(reader.held() < 300_000, "{}", reader.held());
+}
+
+#[test]
 fn lengths_and_kinds_that_cannot_be_are_refused_before_anything_is_waited_for() {
     let length = |bytes: u32| wire::length(&bytes.to_le_bytes());
     assert_eq!(length(0), Err(WireError::Empty));
     let most = wire::FRAME_BYTES_MAX;
     assert_eq!(length(most as u32), Ok(Some(most + wire::LENGTH_BYTES)));
-    assert_eq!(length(most as u32 + 1), Err(WireError::TooLong { bytes: most + 1 }));
-    assert_eq!(length(1 << 31), Err(WireError::TooLong { bytes: 1 << 31 }));
+    let too_long = |bytes| Err(WireError::TooLong { bytes, bytes_max: most });
+    assert_eq!(length(most as u32 + 1), too_long(most + 1));
+    assert_eq!(length(1 << 31), too_long(1 << 31));
     let read = |rest: &[u8]| {
         let bytes = [&(rest.len() as u32).to_le_bytes(), rest].concat();
         wire::read(&bytes).map(|frame| format!("{frame:?}"))
     };
-    for kind in [0, 1, 15, 32, 63] {
+    for kind in [0, 1, 15, 33, 63] {
         assert_eq!(read(&[kind]), Err(WireError::UnknownKind(kind)));
     }
     // A fourth lane; a lane where there is none; a flag that is neither; short; long.
@@ -377,7 +432,7 @@ fn the_bytes_on_the_wire_are_kept_for_good() {
     let clocks = |elapsed, wall| Sample { elapsed, wall };
     let terms = Terms { windows: [1, 2, 3], body_bytes_max: 4, open_bytes_max: 5 };
     let (asked, came, sent) = (clocks(1, 2), clocks(3, 4), clocks(5, 6));
-    let golden: [(Frame<'_>, &str); 18] = [
+    let golden: [(Frame<'_>, &str); 19] = [
         (Frame::Whole { lane, what: What::Mail, body: b"hi" }, "03000000 90 6869"),
         (
             Frame::Whole { lane: Lane::High, what: What::Call(call), body: b"hi" },
@@ -418,6 +473,7 @@ fn the_bytes_on_the_wire_are_kept_for_good() {
         (Frame::Stay, "01000000 1d"),
         (Frame::Adopted(ClusterId(6)), "09000000 1e 0600000000000000"),
         (Frame::Stamp(5), "09000000 1f 0500000000000000"),
+        (Frame::Beat, "01000000 20"),
     ];
     for (frame, hex) in golden {
         let mut wire = BytesMut::new();

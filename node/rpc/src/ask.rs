@@ -1,8 +1,10 @@
 //! What a caller says to the desk of another node.
 
 use quorate_actor::{Blob, Message, Origin, ReplyTo, Wire};
-use quorate_vocab::{Pid, Ref};
+use quorate_vocab::{NodeId, Pid, Ref};
 use serde::{Deserialize, Serialize};
+
+use crate::tables::Table;
 
 /// The name under which each node's desk is found.
 pub(crate) const DESK: &str = "quorate.rpc";
@@ -26,6 +28,10 @@ pub(crate) enum Ask {
     Cast { from: Origin, which: Which, args: Blob },
     /// Run it as a process, and say which.
     Spawn { from: Origin, which: Which, args: Blob, tie: Tie, to: ReplyTo<Result<Pid, Refusal>> },
+    /// A road to a node is open, or no more. Only this node says it.
+    Road { from: Origin, node: NodeId, is_open: bool },
+    /// What the other may call here; and whether it is to say the same of itself.
+    Known { from: Origin, table: Table, answer: bool },
 }
 
 impl Message for Ask {

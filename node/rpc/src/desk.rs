@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_actor::{Actors, Blob, Bond, Exit, Incoming, Mailbox, ReplyTo, Spawn};
+use quorate_actor::{Actors, Blob, Bond, Exit, Incoming, Mailbox, Origin, ReplyTo, Spawn};
 use quorate_vocab::{NodeId, Pid, Ref};
 
-use crate::ask::{Ask, Refusal, Tie, Which};
+use crate::ask::{Ask, DESK, Refusal, Tie, Which};
 use crate::functions::{Entry, Functions, Run};
+use crate::tables::{Table, Tables};
 use crate::{Roles, RpcConfig};
 
 /// What everything that runs for others is called in listings.
@@ -19,6 +20,8 @@ pub(crate) struct Desk {
     pub(crate) functions: Functions,
     pub(crate) config: RpcConfig,
     pub(crate) roles: Arc<dyn Roles>,
+    /// What other nodes let this one call.
+    pub(crate) tables: Arc<Tables>,
     /// What runs, by the monitor that tells of its end.
     pub(crate) running: BTreeMap<Ref, Callee>,
     /// The calls whose callers may cancel them.
@@ -93,7 +96,29 @@ impl Desk {
                     Err(refusal) => to.send(Err(refusal)),
                 }
             }
+            Ask::Road { from, node, is_open } if from.node() == actors.node() => match is_open {
+                true => self.tell(&actors, node, true),
+                false => self.tables.forget(node),
+            },
+            Ask::Road { .. } => {}
+            Ask::Known { from, table, answer } => {
+                self.tables.learn(from.node(), table);
+                if answer {
+                    self.tell(&actors, from.node(), false);
+                }
+            }
         }
+    }
+
+    /// Tells a node what it may call here.
+    fn tell(&self, actors: &Actors, node: NodeId, answer: bool) {
+        let role = self.roles.role_of(node);
+        let is_open = |which: &Which| self.config.rules.allows(&which.name, role.as_deref());
+        let is_whole = self.functions.all().all(|which| is_open(&which));
+        let table = Table::of(self.functions.all().filter(is_open), is_whole);
+        let known = Ask::Known { from: Origin::of(actors), table, answer };
+        // Where it cannot be sent the node is told when a road opens.
+        let _ = actors.named::<Ask>(node, DESK).send(known);
     }
 
     /// What a node may not call it learns nothing of, so the rules come first.

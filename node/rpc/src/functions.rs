@@ -167,6 +167,15 @@ impl Functions {
         notes.hash
     }
 
+    /// Everything that is in it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Which> {
+        self.0.iter().map(|(name, Entry { version, digest, .. })| Which {
+            name: (*name).to_owned(),
+            version: *version,
+            digest: *digest,
+        })
+    }
+
     pub(crate) fn find(&self, which: &Which) -> Result<&Entry, Refusal> {
         let entry = self.0.get(which.name.as_str()).ok_or(Refusal::Unknown)?;
         if entry.version != which.version {

@@ -11,7 +11,8 @@
 //! A call is made at most once. Its error says whether it can have been: [`RpcError::maybe_done`].
 //!
 //! Reading order: `functions` is what can be called, `shape` how two nodes know that they mean the same,
-//! `ask` what is said, `desk` who answers, `rpc` who calls.
+//! `ask` what is said, `desk` who answers, `rpc` who calls, `tables` what of others is known before they
+//! are asked.
 //!
 //! Not here: sockets and names of the cluster (below and above), repetition of calls that may have been made,
 //! and choice of the node.
@@ -23,6 +24,7 @@ mod functions;
 mod rpc;
 mod rules;
 mod shape;
+mod tables;
 
 pub use error::RpcError;
 pub use functions::{Function, Functions, Process};

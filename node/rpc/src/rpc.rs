@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::{Ask, DESK, Refusal, Tie, Which};
 use crate::desk::Desk;
+use crate::tables::Tables;
 use crate::{Function, Functions, Process, Roles, RpcError, Rules};
 
 /// What a node lets others do.
@@ -40,6 +41,8 @@ pub struct Rpc {
     actors: Actors,
     /// What this node calls its next call.
     next: Arc<AtomicU64>,
+    /// What other nodes let this one call.
+    tables: Arc<Tables>,
 }
 
 impl Rpc {
@@ -51,8 +54,10 @@ impl Rpc {
         config: RpcConfig,
         roles: Arc<dyn Roles>,
     ) -> Result<Self, NameError> {
+        let tables = Arc::<Tables>::default();
         let desk = Desk {
             functions,
+            tables: tables.clone(),
             config,
             roles,
             running: BTreeMap::new(),
@@ -65,7 +70,25 @@ impl Rpc {
         })?;
         // Numbers of an earlier life of this node must not come again.
         let next = Arc::new(AtomicU64::new(quorate_env::now().0));
-        Ok(Self { actors: actors.clone(), next })
+        Ok(Self { actors: actors.clone(), next, tables })
+    }
+
+    /// A road to a node is open: the two desks tell each other what may be called, so that a call that cannot
+    /// succeed is refused without being sent.
+    pub fn met(&self, node: NodeId) {
+        self.road(node, true);
+    }
+
+    /// The road to a node is open no more. It may come back with other functions.
+    pub fn parted(&self, node: NodeId) {
+        self.road(node, false);
+    }
+
+    fn road(&self, node: NodeId, is_open: bool) {
+        let ask = Ask::Road { from: Origin::of(&self.actors), node, is_open };
+        // It goes through the desk's mailbox, so that it is in order with what nodes say. A desk that is gone
+        // has nothing to know.
+        let _ = self.desk(self.actors.node()).send(ask);
     }
 
     /// Calls a function, and waits for its answer. When the time is over, or the future is dropped, what runs
@@ -122,7 +145,9 @@ impl Rpc {
         R: DeserializeOwned,
     {
         let args = Blob::of(args).map_err(|_| RpcError::Args)?;
-        let ask = Ask::Cast { from: Origin::of(&self.actors), which: function.which(), args };
+        let which = function.which();
+        self.tables.check(node, &which)?;
+        let ask = Ask::Cast { from: Origin::of(&self.actors), which, args };
         Ok(self.desk(node).send(ask)?)
     }
 
@@ -231,6 +256,7 @@ impl Rpc {
         tie: Tie,
         within: Duration,
     ) -> Result<Pid, RpcError> {
+        self.tables.check(node, &which)?;
         let from = Origin::of(&self.actors);
         let ask = |to| Ask::Spawn { from, which, args, tie, to };
         Ok(self.desk(node).call::<Result<Pid, Refusal>>(within, ask).await??)
@@ -243,6 +269,7 @@ impl Rpc {
         args: Blob,
         within: Duration,
     ) -> Result<Blob, RpcError> {
+        self.tables.check(node, &which)?;
         let (from, id) = (Origin::of(&self.actors), self.next.fetch_add(1, Ordering::Relaxed));
         let left_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let mut open = Open { rpc: self, node, id, is_open: true };

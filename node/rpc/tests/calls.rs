@@ -73,6 +73,7 @@ struct Stage {
     a: Actors,
     b: Actors,
     rpc: Rpc,
+    there: Rpc,
 }
 
 fn table() -> Functions {
@@ -101,8 +102,8 @@ impl Stage {
         let road = Arc::new(Road::default());
         let (a, b) = (road.node(A), road.node(B));
         let rpc = Rpc::start(&a, table(), RpcConfig::default(), Arc::new(Nobody)).unwrap();
-        Rpc::start(&b, there, config, roles).unwrap();
-        Self { road, a, b, rpc }
+        let there = Rpc::start(&b, there, config, roles).unwrap();
+        Self { road, a, b, rpc, there }
     }
 
     /// How many processes run on the other node beside its desk.
@@ -140,6 +141,38 @@ async fn a_table_that_differs_says_how() {
     assert_eq!(rpc.call(B, &SLEEP, &1, LONG).await, Err(RpcError::Version { there: 2 }));
     assert_eq!(rpc.call(B, &PANIC, &(), LONG).await, Err(RpcError::UnknownFunction));
     assert_eq!(rpc.spawn(B, &COUNTER, &1, LONG).await.unwrap_err(), RpcError::UnknownFunction);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nodes_know_of_each_other_s_tables_is_refused_without_being_sent() {
+    let wider = Function::<(u64, u64, u64), u64>::new("add", 1);
+    let newer = Function::<u64, ()>::new("sleep", 2);
+    let there = Functions::new()
+        .function(&wider, async |(a, b, c)| a + b + c)
+        .function(&newer, async |_| ())
+        .function(&PANIC, async |()| panic!("it burns"));
+    let rules = Rules::new().deny("panic", "*");
+    let stage = Stage::with(there, RpcConfig { rules, ..RpcConfig::default() }, Arc::new(Nobody));
+    // It is enough that one side has noticed the road.
+    stage.rpc.met(B);
+    settle().await;
+    *stage.road.cut.lock().unwrap() = true;
+    let rpc = &stage.rpc;
+    assert_eq!(rpc.call(B, &ADD, &(2, 3), LONG).await, Err(RpcError::Digest));
+    assert_eq!(rpc.call(B, &SLEEP, &1, LONG).await, Err(RpcError::Version { there: 2 }));
+    assert_eq!(rpc.cast(B, &SLEEP, &1), Err(RpcError::Version { there: 2 }));
+    // What is not said may be there, for this node is not told what it may not call.
+    let unsure = RpcError::NotSent(NotSent::Unreachable);
+    assert_eq!(rpc.spawn(B, &COUNTER, &1, LONG).await.unwrap_err(), unsure);
+    assert_eq!(rpc.call(B, &PANIC, &(), LONG).await, Err(unsure.clone()));
+    // The other side is not told less.
+    assert_eq!(stage.there.call(A, &wider, &(1, 2, 3), LONG).await, Err(RpcError::Digest));
+    let absent = Function::<(), ()>::new("absent", 1);
+    assert_eq!(stage.there.cast(A, &absent, &()), Err(RpcError::UnknownFunction));
+    // The node may come back with another table.
+    rpc.parted(B);
+    settle().await;
+    assert_eq!(rpc.call(B, &ADD, &(2, 3), LONG).await, Err(unsure));
 }
 
 #[tokio::test(start_paused = true)]

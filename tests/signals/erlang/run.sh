@@ -7,4 +7,7 @@ here="$(cd "$(dirname "$0")" && pwd)"
 beams="$(mktemp -d)"
 trap 'rm -rf "$beams"' EXIT
 erlc -o "$beams" "$here"/*.erl
-ERL_CRASH_DUMP=/dev/null erl -noshell -pa "$beams" -s scenarios main -extra "${1:-1}"
+# Some scenarios have a second node, hence the name. No epmd: it would stay behind.
+export HOME="$beams" ERL_CRASH_DUMP=/dev/null
+erl -noshell -pa "$beams" -name near@127.0.0.1 -start_epmd false -epmd_module ports -dist_listen false \
+    -s scenarios main -extra "${1:-1}"

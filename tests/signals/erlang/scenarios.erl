@@ -16,7 +16,7 @@
 -define(SCENARIO, 30000).
 
 -define(MODULES, [links, monitors, order, calls, timers, names,
-                  servers, statems, events, supervisors, groups]).
+                  servers, statems, events, supervisors, groups, far]).
 
 %% The first plain argument is the pace: what all durations are multiplied by, for a machine that is slow.
 main() ->

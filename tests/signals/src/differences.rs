@@ -108,4 +108,15 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "A start that fails is told once, by its error, with the reason of the child \
               itself.",
     },
+    Difference {
+        scenario: "far_node_ends_told_to_monitors",
+        ours: "down m node down, down n node down",
+        why: "The registry decides by its leases that a node is down, so an end of the node and a \
+              cut of the way to it need not be told by the same word.",
+    },
+    Difference {
+        scenario: "far_node_ends_told_to_links",
+        ours: "exit node down, lives",
+        why: "The same for links: who hears `NodeDown` knows that nothing of that node goes on.",
+    },
 ];

@@ -12,11 +12,14 @@
 //! reports whatever else comes to it; in the end it is asked for its fate. Where Rust's half differs, and is
 //! meant to, [`DIFFERENCES`] says why.
 //!
-//! Not here: races (node/actor's own tests try those by the million), other nodes, and speed.
+//! Some scenarios have a second node (`far`): here it is another runtime at a wire, there another Erlang.
+//!
+//! Not here: races (node/actor's own tests try those by the million), sockets, and speed.
 
 mod calls;
 mod differences;
 mod events;
+mod far;
 mod groups;
 mod links;
 mod monitors;
@@ -27,6 +30,7 @@ mod stage;
 mod statems;
 mod supervisors;
 mod timers;
+mod wire;
 
 pub use differences::{DIFFERENCES, Difference};
 pub use stage::{Events, Scenario, Stage, World};
@@ -45,6 +49,7 @@ pub fn scenarios() -> Vec<Scenario> {
         events::ALL,
         supervisors::ALL,
         groups::ALL,
+        far::ALL,
     ];
     modules.into_iter().flatten().copied().collect()
 }

@@ -4,13 +4,19 @@
 //! passes only when nothing is left to do; in [`World::Threads`] it is a guess, so all durations have a pace.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_actor::{Actors, Addr, Exit, Incoming, Mailbox, Message, Spawn, yield_now};
-use quorate_env::{BoxFuture, Life, LifeConfig, dice, sleep, timeout};
+use quorate_actor::{
+    self as actor, Actors, Addr, Exit, Incoming, Mailbox, Message, Spawn, yield_now,
+};
+use quorate_env::{BoxFuture, Life, LifeConfig, dice, sleep, spawn, timeout};
 use quorate_vocab::{Pid, Ref};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use crate::wire::{self, Wire};
 
 /// How long to wait for what shall not come, in milliseconds at pace 1.
 const SETTLE: u64 = 50;
@@ -81,10 +87,12 @@ fn threads(run: Run, pace: u32) -> Events {
 }
 
 async fn perform(run: Run, pace: u32) -> Events {
-    let actors = Actors::alone();
+    let wire = Arc::new(Wire::default());
+    let [near, far] = wire::nodes(&wire);
     let (tell, told) = oneshot::channel();
-    actors.spawn(move |me| async move {
-        let events = run(Stage { me, pace, watched: BTreeMap::new() }).await;
+    let elsewhere = Elsewhere { far: far.clone(), wire };
+    near.spawn(move |me| async move {
+        let events = run(Stage { me, pace, watched: BTreeMap::new(), elsewhere }).await;
         // The one who asks gives up after a while.
         let _ = tell.send(events);
         Exit::Normal
@@ -94,7 +102,8 @@ async fn perform(run: Run, pace: u32) -> Events {
         Ok(Err(_)) => vec!["BROKEN".to_owned()],
         Err(_) => vec!["HANGS".to_owned()],
     };
-    actors.close().await;
+    near.close().await;
+    far.close().await;
     events
 }
 
@@ -109,42 +118,67 @@ macro_rules! scenarios {
 }
 pub(crate) use scenarios;
 
-/// What comes to the scenario's own process.
+/// What comes to the scenario's own process. Only mail comes over the wire; what subjects on the other node
+/// report goes past it, so that it changes nothing of what is looked at.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Note {
+    /// A number. It comes first, since letters count only what is not skipped.
+    Mail(u64),
     /// A subject has done its setup.
+    #[serde(skip)]
     Ready(Pid),
     /// A subject saw something.
+    #[serde(skip)]
     Saw(Pid, String),
     /// A subject lives.
+    #[serde(skip)]
     Pong(Pid),
+    /// A subject on the other node has ended.
+    #[serde(skip)]
+    Ended(Pid, Exit),
     /// What a process said that the scenario did not start itself.
+    #[serde(skip)]
     Log(String),
     /// A child of a supervisor has started.
+    #[serde(skip)]
     Started(String, Addr<Order>),
-    /// What the scenario sends to itself.
-    Mail(u64),
 }
 
-impl Message for Note {}
+impl Message for Note {
+    const WIRE: Option<actor::Wire<Self>> = Some(actor::Wire::new("signals.note", 1));
+}
 
 /// What a subject is told to do.
 type Act = Box<dyn FnOnce(&mut Mailbox<Order>) + Send>;
 
-/// What comes to a subject.
+/// What comes to a subject. Here, too, only mail comes over the wire.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// Report this. It comes first for the same reason.
+    Mail(u64),
     /// Say that you live.
+    #[serde(skip)]
     Ping,
     /// Do this.
+    #[serde(skip)]
     Do(Act),
     /// Return with this.
+    #[serde(skip)]
     End(Exit),
     /// Panic.
+    #[serde(skip)]
     Panic,
-    /// Report this.
-    Mail(u64),
 }
 
-impl Message for Order {}
+impl Message for Order {
+    const WIRE: Option<actor::Wire<Self>> = Some(actor::Wire::new("signals.order", 1));
+}
+
+/// The node on the other side of the wire.
+pub(crate) struct Elsewhere {
+    pub(crate) far: Actors,
+    pub(crate) wire: Arc<Wire>,
+}
 
 /// A scenario's own process and the subjects that it has started.
 pub struct Stage {
@@ -153,6 +187,8 @@ pub struct Stage {
     pace: u32,
     /// By which monitor the scenario hears of the end of each subject.
     watched: BTreeMap<Pid, Ref>,
+    /// The other node.
+    pub(crate) elsewhere: Elsewhere,
 }
 
 /// A subject.
@@ -203,15 +239,34 @@ impl Stage {
         let driver = self.me.addr();
         let (subject, monitor) =
             self.me.spawn_monitor(Spawn::default(), |mailbox| report(mailbox, driver, setup));
-        let pid = subject.pid();
-        self.watched.insert(pid, monitor);
+        self.watched.insert(subject.pid(), monitor);
+        self.ready(subject.pid()).await;
+        subject
+    }
+
+    /// The same on the other node.
+    pub(crate) async fn far_subject_that<T: 'static>(
+        &mut self,
+        setup: impl FnOnce(&mut Mailbox<Order>) -> T + Send + 'static,
+    ) -> Subject {
+        let (driver, far) = (self.me.addr(), &self.elsewhere.far);
+        let subject = far.spawn(|mailbox| report(mailbox, driver, setup));
+        let (pid, driver, ended) = (subject.pid(), self.me.addr(), far.ended(subject.pid()));
+        spawn(async move {
+            // The scenario may be over; then nobody wants to know.
+            let _ = driver.send(Note::Ended(pid, ended.await));
+        });
+        self.ready(pid).await;
+        subject
+    }
+
+    async fn ready(&mut self, pid: Pid) {
         let ready = |news: &Incoming<Note>| match news {
             Incoming::Mail(Note::Ready(who)) if *who == pid => Some(()),
             _ => None,
         };
         // A subject that its setup has ended is never ready; its fate tells.
         let _ = self.me.select(ready, Some(self.ms(SETTLE))).await;
-        subject
     }
 
     /// Has a subject run `act`, and gives what it returns.
@@ -243,6 +298,9 @@ impl Stage {
                     Some((event.clone(), false))
                 }
                 Incoming::Mail(Note::Pong(who)) if *who == pid => Some(("lives".to_owned(), true)),
+                Incoming::Mail(Note::Ended(who, exit)) if *who == pid => {
+                    Some((format!("ends {}", reason(exit)), true))
+                }
                 Incoming::Down(down) if Some(down.monitor) == ends => {
                     Some((format!("ends {}", reason(&down.exit)), true))
                 }
@@ -285,6 +343,7 @@ impl Stage {
             match news {
                 Incoming::Mail(Note::Mail(number)) => events.push(format!("mail {number}")),
                 Incoming::Mail(Note::Log(word)) => events.push(word),
+                Incoming::Mail(Note::Ended(..)) => {}
                 Incoming::Mail(_) => events.push("mail of a subject".to_owned()),
                 Incoming::Exited(news) => events.push(format!("exit {}", reason(&news.exit))),
                 Incoming::Timeout(_) => events.push("timeout".to_owned()),

@@ -1,8 +1,9 @@
 //! The checkers: what must hold of a run, whatever happened in it.
 //!
-//! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, and one for
-//! linearizability. They read the client's history and what nodes applied; none of them shares code with
-//! what it judges. A checker answers with violations and never panics, so that one run shows all of them.
+//! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, one for
+//! linearizability, and one for the rules of the topology. They read the client's history and what nodes
+//! applied; none of them shares code with what it judges. A checker answers with violations and never
+//! panics, so that one run shows all of them.
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ pub mod i10_nothing_lost;
 pub mod i11_same_everywhere;
 pub mod i12_mail_in_order;
 pub mod linear;
+pub mod topology;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]

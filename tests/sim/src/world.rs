@@ -12,7 +12,7 @@
 //! Not here: what a fault is (`nemesis`), and what is right (`check`).
 //!
 //! I1, I2, I3, I4, I8, I10, I11, I12 and linearizability are checked; that a healed cluster serves again
-//! within ten seconds is, too (L1, as far as names go).
+//! within ten seconds is, too (L1, as far as names go). So is that the rules of the topology are obeyed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ mod fate;
 mod panics;
 mod processes;
 mod seat;
+mod topology;
 mod witness;
 
 use seat::{Alive, Seat, Start};
@@ -294,14 +295,16 @@ impl World {
         if world.serves_within(BEGINNING).await {
             let clients = client::begin(&world);
             let processes = processes::begin(&world);
+            let rules = topology::begin(&world);
             outcome.faults = fate::rule(&world).await;
             world.closing.store(true, Ordering::Relaxed);
-            for task in clients.into_iter().chain(processes) {
+            for task in clients.into_iter().chain(processes).chain([rules]) {
                 if let Err(error) = task.await {
                     world.witness.violate("world", format_args!("a client ended with {error}"));
                 }
             }
             end::settle(&world).await;
+            topology::settle(&world).await;
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));
         }
@@ -340,6 +343,7 @@ impl World {
         let Some(alive) = seat.alive() else { return };
         alive.run(witness::follow(self.clone(), alive.clone()));
         alive.run(witness::feel_pulse(self.clone(), alive.clone()));
+        alive.run(topology::watch(self.clone(), alive.clone()));
     }
 
     /// A node is stopped, and with `power` its whole machine.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_registry::{
-    At, Claim, Command, Effect, Evidence, Machine, Once, Op, Registration, ReleaseCause, Verdict,
+    At, Claim, Command, Effect, Evidence, Lanes, Machine, Once, Op, Registration, ReleaseCause,
+    Rule, Selector, Stance, Verdict,
 };
 use quorate_sim::check::i01_rising_epochs::RisingEpochs;
 use quorate_sim::check::i02_one_holder::OneHolder;
@@ -14,6 +15,7 @@ use quorate_sim::check::i08_silent_minority::SilentMinority;
 use quorate_sim::check::i10_nothing_lost::NothingLost;
 use quorate_sim::check::i11_same_everywhere::SameEverywhere;
 use quorate_sim::check::i12_mail_in_order::MailInOrder;
+use quorate_sim::check::topology::{Topology, forbids};
 use quorate_sim::check::{Applied, Violation};
 use quorate_sim::history::{Answer, Ask, History, Mark, Moment, Outcome, Record};
 use quorate_sim::trace::{Keep, Trace};
@@ -472,4 +474,51 @@ fn mail_that_overtakes_is_found() {
 #[test]
 fn mail_that_arrives_twice_is_found_wherever_it_does() {
     finds(&mail(&[(1, 2, 7), (1, 2, 8)]), "I12", "twice");
+}
+
+// The topology
+
+fn rule(from: &str, to: &str, stance: Stance) -> Rule {
+    let somebody = |name: &str| match name {
+        "*" => Selector::Any,
+        name => Selector::Node(name.try_into().unwrap()),
+    };
+    let (from, to) = (somebody(from), somebody(to));
+    Rule { from, to, stance, lanes: Lanes::ALL, rates: [None; 3] }
+}
+
+#[test]
+fn the_first_rule_that_fits_two_nodes_decides() {
+    let rules = [
+        rule("n1", "n2", Stance::Allow),
+        rule("n1", "*", Stance::Deny),
+        rule("n2", "n1", Stance::Deny),
+    ];
+    let ways = [("n1", "n2"), ("n1", "n3"), ("n2", "n1"), ("n2", "n3"), ("n3", "n1")];
+    assert_eq!(ways.map(|(a, b)| forbids(&rules, a, b)), [false, true, true, false, false]);
+}
+
+/// A node whose rules shut it off from another at a second, and that has a road until then.
+fn road_until(millis: u64) -> Vec<Violation> {
+    let shut = [rule("n1", "n2", Stance::Deny), rule("n2", "n1", Stance::Deny)];
+    let mut check = Topology::default();
+    for now in (0..=10_000).step_by(250) {
+        let rules: &[Rule] = if now < 1_000 { &[] } else { &shut };
+        let (at, up) = (Duration::from_millis(now), now <= millis);
+        check.saw(at, ("n1", 1), "n2", rules, up);
+        // What goes one way only has a road; and another life has only begun.
+        check.saw(at, ("n1", 1), "n3", &shut[..1], true);
+        check.saw(at, ("n1", now), "n2", rules, true);
+    }
+    check.finish()
+}
+
+#[test]
+fn a_road_that_is_closed_soon_after_it_was_forbidden_passes() {
+    assert_eq!(road_until(3_000), vec![]);
+}
+
+#[test]
+fn a_road_that_stays_though_it_is_forbidden_is_found() {
+    finds(&road_until(3_250), "topology", "life 1 of n1 has a data road to n2");
 }

@@ -75,7 +75,8 @@ pub fn serve() -> Result<(), BenchError> {
             let _ = stdin.read_to_end(&mut Vec::new()).await;
         };
         match player.as_str() {
-            "quorate" => ours::serve(word()?, word()?, word()?, over).await,
+            ours::PLAIN => ours::serve(word()?, word()?, word()?, false, over).await,
+            ours::SECURED => ours::serve(word()?, word()?, word()?, true, over).await,
             "tcp" => tcp::serve(word()?, over).await,
             _ => Err(not_told("there is no such player")),
         }

@@ -38,6 +38,8 @@ pub(crate) enum Game {
 /// How it is played.
 pub(crate) struct Terms {
     pub(crate) game: Game,
+    /// Whether our nodes speak TLS.
+    pub(crate) is_secured: bool,
     /// How long it counts.
     pub(crate) span: Duration,
     /// How many bytes a large message has.

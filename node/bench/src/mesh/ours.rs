@@ -2,6 +2,7 @@
 //!
 //! The far node's processes are found by their global names, and from then on are plain addresses.
 
+mod certificates;
 mod clients;
 mod senders;
 mod station;
@@ -25,6 +26,11 @@ use crate::probe::{millis, rate};
 
 pub(crate) use station::serve;
 
+/// What the far process is told to be.
+pub(crate) const PLAIN: &str = "quorate";
+/// The same with certificates, which lie beside its directory.
+pub(crate) const SECURED: &str = "quorate-tls";
+
 /// The largest message of the stream that a node lets through, up to 64 MiB.
 pub fn large_bytes_max() -> usize {
     const ROOM_FOR_THE_REST: usize = 256;
@@ -38,8 +44,14 @@ pub(crate) async fn play(terms: Terms, far: Command) -> Result<Vec<f64>, BenchEr
     let mut config = config("near", &secret)?;
     config.data = terms.dir.join("near");
     config.expect = 1;
+    if terms.is_secured {
+        certificates::issue(&terms.dir)?;
+        config.tls = Some(certificates::files(&terms.dir, "near"));
+    }
     let near = start(config).await?;
-    let told = format!("quorate {} {secret} {}", near.address(), terms.dir.join("far").display());
+    let player = if terms.is_secured { SECURED } else { PLAIN };
+    let (address, dir) = (near.address(), terms.dir.join("far"));
+    let told = format!("{player} {address} {secret} {}", dir.display());
     let far = Far::start(far, &told).await?;
     let figures = play_on(&near, &terms).await;
     far.end().await;

@@ -15,6 +15,8 @@ pub struct MeshRow {
     /// Its figures.
     pub lines: &'static [Line],
     pub(crate) game: Game,
+    /// Whether our nodes speak TLS.
+    pub(crate) is_secured: bool,
     pub(crate) peers: &'static [Player],
 }
 
@@ -37,7 +39,7 @@ const fn aside(key: &'static str, title: &'static str, unit: Unit) -> Line {
 }
 
 /// All rows, in the order of the report.
-pub static MESH_ROWS: [MeshRow; 11] = [
+pub static MESH_ROWS: [MeshRow; 12] = [
     MeshRow {
         key: "ping-pong",
         title: "ping-pong of a small message",
@@ -46,6 +48,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
             line("ping-pong-p50", "ping-pong, p50", Unit::Microseconds, 16.0),
         ],
         game: Game::PingPong,
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -53,6 +56,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "ping-pong with a pause after each",
         lines: &[line("ping-idle-p50", "ping-pong from idle, p50", Unit::Microseconds, 55.0)],
         game: Game::PingIdle,
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -60,6 +64,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "call with a timeout, 1 client",
         lines: &[line("call", "call, 1 client", Unit::PerSecond, 40e3)],
         game: Game::Call(1),
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -67,6 +72,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "call with a timeout, 100 clients",
         lines: &[line("call-100", "call, 100 clients", Unit::PerSecond, 500e3)],
         game: Game::Call(100),
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -74,6 +80,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "small messages one way, 1 sender",
         lines: &[line("one-way", "one way, small, 1 to 1", Unit::PerSecond, 3e6)],
         game: Game::OneWay { senders: 1, bytes: 8 },
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -81,6 +88,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "small messages one way, 8 senders",
         lines: &[line("one-way-8", "one way, small, 8 to 1", Unit::PerSecond, 3e6)],
         game: Game::OneWay { senders: 8, bytes: 8 },
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -88,6 +96,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "messages of 1 KiB one way, 8 senders",
         lines: &[line("one-way-1k", "one way, 1 KiB, 8 to 1", Unit::PerSecond, 1e6)],
         game: Game::OneWay { senders: 8, bytes: 1024 },
+        is_secured: false,
         peers: &[Tcp, Erl],
     },
     MeshRow {
@@ -95,7 +104,16 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "a stream of large messages",
         lines: &[line("stream", "stream of large messages", Unit::GibPerSecond, 2.0)],
         game: Game::Stream,
+        is_secured: false,
         peers: &[Tcp, Erl],
+    },
+    MeshRow {
+        key: "stream-tls",
+        title: "the same stream over TLS, beside plain TCP",
+        lines: &[line("stream-tls", "the same over TLS", Unit::GibPerSecond, 1.0)],
+        game: Game::Stream,
+        is_secured: true,
+        peers: &[Tcp],
     },
     MeshRow {
         key: "stream-ping",
@@ -107,6 +125,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
             aside("stream-pinged", "the stream meanwhile", Unit::GibPerSecond),
         ],
         game: Game::PingUnderStream,
+        is_secured: false,
         peers: &[Tcp, TcpApart, Erl],
     },
     MeshRow {
@@ -124,6 +143,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
             line("stream-losses", "links and sessions lost meanwhile", Unit::Events, 0.0),
         ],
         game: Game::ControlUnderStream,
+        is_secured: false,
         peers: &[],
     },
     MeshRow {
@@ -131,6 +151,7 @@ pub static MESH_ROWS: [MeshRow; 11] = [
         title: "bytes between two nodes at rest",
         lines: &[aside("idle", "bytes on the wire at rest", Unit::BytesPerSecond)],
         game: Game::Idle,
+        is_secured: false,
         peers: &[],
     },
 ];

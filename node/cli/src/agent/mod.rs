@@ -74,6 +74,12 @@ pub(crate) struct Args {
     /// The CA whose certificates are let in
     #[arg(long, value_name = "FILE", env = "QUORATE_TLS_CA")]
     tls_ca: Option<PathBuf>,
+    /// How what is sent to other nodes is paced: bbr, cubic, … [default: as the kernel likes]
+    #[arg(long, value_name = "CONTROL", env = "QUORATE_CONGESTION")]
+    congestion: Option<String>,
+    /// How many connections carry what processes say to those of another node, 1 to 4 [default: 1]
+    #[arg(long, value_name = "N", env = "QUORATE_DATA_CONNECTIONS")]
+    data_connections: Option<usize>,
     /// The token that writes over HTTP need (mode 0600); required unless --http is loopback
     #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
     api_token_file: Option<PathBuf>,

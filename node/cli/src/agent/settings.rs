@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate::{Config, Cookie, Cookies, GroupConfig, Limits, NodeName, TlsFiles};
-use quorate_discovery::Spec;
+use quorate_discovery::{Spec, nearest};
+use quorate_env::PacedTcp;
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -17,7 +18,7 @@ use crate::wan::{self, Wan};
 use crate::{args, secrets, span};
 
 /// What the config file may say; the same as the long flags.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "name",
     "listen",
     "advertise",
@@ -32,6 +33,8 @@ const KEYS: [&str; 16] = [
     "tls-cert",
     "tls-key",
     "tls-ca",
+    "congestion",
+    "data-connections",
     "api-token-file",
     "log",
 ];
@@ -96,6 +99,10 @@ impl Settings {
         // A cookie that is named for an address beyond loopback is the leave to be plain there.
         config.insecure = !is_near && tls.is_none();
         config.tls = tls;
+        if let Some(control) = &args.congestion {
+            PacedTcp::new(control).map_err(|e| bad(e.to_string()))?;
+        }
+        config.congestion = args.congestion;
         config.listen = listen;
         config.advertise = args.advertise;
         config.data = args.data.unwrap_or(config.data);
@@ -108,6 +115,8 @@ impl Settings {
             config.lease = wan::LEASE;
         }
         config.lease = args.lease.unwrap_or(config.lease);
+        let connections = &mut config.limits.data_connections;
+        *connections = args.data_connections.unwrap_or(*connections);
         config.validate().map_err(|e| bad(e.to_string()))?;
         let log = Log::new(args.log.as_deref().unwrap_or("info"))?;
         Ok(Self { config, cookie_file: args.cookie_file, http, token, log, wan: args.wan })
@@ -166,7 +175,10 @@ fn read_file(args: &mut Args, file: &Path) -> Done {
         take(args, &key, &value).map_err(|why| match why {
             Wrong::Key => Fail::new(
                 code::UNKNOWN_KEY,
-                format!("{shown}: `{key}` is no key; the nearest is `{}`", nearest(&key)),
+                format!(
+                    "{shown}: `{key}` is no key; the nearest is `{}`",
+                    nearest(&key, &KEYS).unwrap_or(KEYS[0])
+                ),
             ),
             Wrong::Value(why) => bad(format!("{shown}: `{key}`: {why}")),
         })?;
@@ -196,6 +208,8 @@ fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
         "tls-cert" => put(&mut args.tls_cert, || text(value).map(Into::into)),
         "tls-key" => put(&mut args.tls_key, || text(value).map(Into::into)),
         "tls-ca" => put(&mut args.tls_ca, || text(value).map(Into::into)),
+        "congestion" => put(&mut args.congestion, || text(value)),
+        "data-connections" => put(&mut args.data_connections, || number(value)),
         "api-token-file" => put(&mut args.api_token_file, || text(value).map(Into::into)),
         "log" => put(&mut args.log, || text(value)),
         _ => return Err(Wrong::Key),
@@ -294,26 +308,6 @@ fn bad(why: impl Into<String>) -> Fail {
     Fail::new(code::BAD_SETTING, why)
 }
 
-fn nearest(key: &str) -> &'static str {
-    KEYS.iter().copied().min_by_key(|known| distance(key, known)).unwrap_or(KEYS[0])
-}
-
-/// How many letters must be put in, taken out or changed to make one text from another.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut costs: Vec<usize> = (0..=to.len()).collect();
-    for (row, letter) in from.chars().enumerate() {
-        let mut corner = costs[0];
-        costs[0] = row + 1;
-        for (column, other) in to.iter().enumerate() {
-            let change = corner + usize::from(letter != *other);
-            corner = costs[column + 1];
-            costs[column + 1] = change.min(corner + 1).min(costs[column] + 1);
-        }
-    }
-    costs[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -335,13 +329,16 @@ mod tests {
              lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
              log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
-             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\napi-token-file = \"/t\"\n",
+             tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
+             congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",
         )
         .unwrap();
         assert_eq!(args.name.as_deref(), Some("flag"));
         assert_eq!(args.join, Some(vec!["a:1".to_owned(), "b:2".to_owned()]));
         assert_eq!((args.expect, args.voters), (Some(3), Some(5)));
         assert_eq!(args.lease, Some(Duration::from_secs(3)));
+        assert_eq!(args.congestion.as_deref(), Some("reno"));
+        assert_eq!(args.data_connections, Some(3));
         assert_eq!(args.label, Some(vec![("zone".to_owned(), "a".to_owned())]));
     }
 
@@ -356,6 +353,23 @@ mod tests {
         }
         // Also where a flag makes the value moot.
         assert!(file("name = 7").is_err());
+    }
+
+    #[test]
+    fn a_congestion_control_that_the_kernel_lacks_is_refused_before_anything_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let cookie = dir.path().join("cookie");
+        secrets::draw(&cookie).unwrap();
+        let gather = |control: &str| {
+            Settings::gather(Args {
+                cookie_file: Some(cookie.clone()),
+                congestion: Some(control.into()),
+                ..Args::default()
+            })
+        };
+        let config = gather("reno").unwrap().config;
+        assert_eq!(config.congestion.as_deref(), Some("reno"));
+        assert!(gather("no_such_one").map(drop).unwrap_err().is(code::BAD_SETTING));
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn hello(node: u64, boot: u64) -> Hello {
         boot: Boot(boot),
         address: format!("shown:{node}"),
         road: None,
+        strand: 0,
         nonce: [0; 32],
     }
 }
@@ -93,6 +94,89 @@ fn of_two_dials_at_once_the_smaller_node_settles_which_becomes_a_link() {
     greater.learn(NodeId(1), "host:1");
     let _proving = greater.prove(&peer, Road::Data).unwrap();
     enter(&mut greater, &peer, Road::Data, 1).unwrap();
+}
+
+/// The hello of a peer that opens a strand of the data road.
+fn strand(node: u64, strand: u8) -> Hello {
+    Hello { strand, ..hello(node, 1) }
+}
+
+#[test]
+fn the_strands_of_a_road_are_one_road_which_is_up_from_the_first_to_the_last() {
+    let mut table = table();
+    let first = enter(&mut table, &strand(9, 0), Road::Data, 9).unwrap();
+    let third = enter(&mut table, &strand(9, 2), Road::Data, 9).unwrap();
+    assert!(!first.is_closing() && !third.is_closing(), "each has a place of its own");
+    assert_eq!(told(&mut table), "data up 1");
+    first.close(Reason::Unneeded);
+    end(&mut table, &first);
+    assert!(table.link(NodeId(9), Road::Data).is_some());
+    enter(&mut table, &strand(9, 0), Road::Data, 9).unwrap();
+    assert_eq!(told(&mut table), "", "it never was without a strand");
+    for at in [0, 2] {
+        let link = table.occupant(NodeId(9), Road::Data).unwrap();
+        link.close(Reason::Unneeded);
+        end(&mut table, &link);
+        assert_eq!(told(&mut table), if at == 0 { "" } else { "data unneeded" });
+    }
+}
+
+#[test]
+fn when_one_strand_breaks_all_do_and_it_is_told_once_when_the_last_has_ended() {
+    let mut table = table();
+    let links = [0, 1, 3].map(|at| enter(&mut table, &strand(9, at), Road::Data, 9).unwrap());
+    let waits = |table: &mut Table, flow| {
+        let way = table.way_to(NodeId(9), Lane::Normal, flow, at(0)).unwrap();
+        way.outbox.push(Lane::Normal, flow, crate::wire::What::Mail, b"x").unwrap();
+        way.outbox
+    };
+    let waiting = waits(&mut table, 7);
+    told(&mut table);
+    end(&mut table, &links[1]);
+    assert!(links.iter().all(|link| link.is_closing()));
+    assert_eq!(table.waiting_for(NodeId(9)).len(), 0, "what waited goes over no other strand");
+    // A new one waits for all that may still bring something.
+    let new = link(&strand(9, 1), Road::Data, NodeId(9));
+    let before = table.admit(&new, &strand(9, 1)).unwrap().before;
+    assert_eq!(before.len(), 2);
+    assert_eq!(told(&mut table), "", "the others have not ended yet");
+    end(&mut table, &links[0]).unwrap().close();
+    assert_eq!(told(&mut table), "");
+    end(&mut table, &links[2]).unwrap();
+    assert_eq!(told(&mut table), "data gone");
+    assert!(waiting.push(Lane::Normal, 7, crate::wire::What::Mail, b"x").is_err());
+    table.raise(&new).unwrap();
+    assert_eq!(told(&mut table), "data up 1");
+}
+
+#[test]
+fn a_strand_that_cannot_be_opened_breaks_its_road_for_what_waited_is_lost() {
+    let limits = Limits { data_connections: 4, ..Limits::test() };
+    let mut table = Table::new(ME, Some(ClusterId(1)), &limits);
+    let first = enter(&mut table, &strand(9, 0), Road::Data, 9).unwrap();
+    let mut flows = 0..;
+    let way = flows.find_map(|flow| {
+        let way = table.way_to(NodeId(9), Lane::Normal, flow, at(0)).unwrap();
+        (way.strand == 2).then_some(way)
+    });
+    assert!(way.unwrap().closed && table.begin_reaching(NodeId(9), 2));
+    told(&mut table);
+    table.unreached(NodeId(9), 2, Reason::Unreachable, at(0)).unwrap();
+    assert!(first.is_closing());
+    end(&mut table, &first);
+    assert_eq!(told(&mut table), "data unreachable");
+}
+
+#[test]
+fn flows_that_are_numbered_in_any_way_are_spread_over_all_strands() {
+    for step in [1, 2, 4, 1 << 20, 1 << 40] {
+        let mut counts = [0; 4];
+        for flow in (0..400).map(|number: u64| number.wrapping_mul(step)) {
+            counts[entry::strand_of(flow, 4)] += 1;
+        }
+        assert!(counts.iter().all(|count| (40..200).contains(count)), "{step}: {counts:?}");
+    }
+    assert!((0..99).all(|flow| entry::strand_of(flow, 1) == 0));
 }
 
 #[test]
@@ -194,7 +278,7 @@ fn strangers_make_room_for_each_other_and_who_is_known_or_waited_for_stays() {
     assert_eq!(table.address_of(NodeId(9)).unwrap(), "host:9", "no room was made of it");
     end(&mut table, &two_link);
     // Something waits for the second, so it is no mere stranger.
-    table.way_to(NodeId(2), Lane::Normal, at(0)).unwrap();
+    table.way_to(NodeId(2), Lane::Normal, 0, at(0)).unwrap();
     let one = enter(&mut table, &hello(1, 1), Road::Control, 1);
     assert_eq!(one.unwrap_err(), Reason::TooManyPeers);
 }
@@ -217,6 +301,24 @@ fn control_links_are_kept_to_those_that_were_named_and_whose_address_is_known() 
     assert!(table.is_spare(&link), "it is not to be kept any more");
     table.keep(&[NodeId(1)].into());
     assert!(!table.is_spare(&link) && second.has_changed().is_err());
+}
+
+#[test]
+fn who_was_asked_the_way_is_let_go_once_a_link_that_is_to_be_kept_is_up_again() {
+    let mut table = table();
+    table.learn(NodeId(1), "host:1");
+    assert_eq!(table.keep(&BTreeSet::from([NodeId(1)])).len(), 1);
+    let kept = enter(&mut table, &hello(1, 1), Road::Control, ME.0).unwrap();
+    end(&mut table, &kept);
+    // Nobody that is to be kept is there, so others are asked where those may be.
+    let _alive = table.greet("seed:9").unwrap();
+    assert!(!table.is_settled());
+    let dial = table.find("seed:9", NodeId(9)).unwrap();
+    let asked = enter(&mut table, &hello(9, 1), Road::Control, ME.0).unwrap();
+    assert!(!table.is_spare(&asked) && dial.has_changed().is_ok());
+    let kept = enter(&mut table, &hello(1, 1), Road::Control, ME.0).unwrap();
+    assert!(table.is_spare(&asked) && !table.is_spare(&kept));
+    assert!(dial.has_changed().is_err(), "and is not dialled any more");
 }
 
 #[test]
@@ -258,39 +360,39 @@ fn a_node_is_dialled_where_it_answered_last_and_else_where_the_hall_says() {
 #[test]
 fn a_data_road_is_opened_by_one_task_and_where_the_node_says_that_it_is() {
     let (mut table, peer) = (table(), hello(9, 1));
-    assert_eq!(table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap_err(), SendError::NoLink);
+    assert_eq!(table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap_err(), SendError::NoLink);
     enter(&mut table, &peer, Road::Control, 9).unwrap();
-    assert!(!table.begin_reaching(NodeId(9)), "nothing waits");
-    let way = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+    assert!(!table.begin_reaching(NodeId(9), 0), "nothing waits");
+    let way = table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap();
     assert!(way.closed);
     assert_eq!(table.address_of(NodeId(9)).unwrap(), "shown:9");
-    assert!(table.begin_reaching(NodeId(9)));
-    assert!(!table.begin_reaching(NodeId(9)), "one is about it");
-    let again = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+    assert!(table.begin_reaching(NodeId(9), 0));
+    assert!(!table.begin_reaching(NodeId(9), 0), "one is about it");
+    let again = table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap();
     assert!(!again.closed && Arc::ptr_eq(&again.outbox, &way.outbox));
     let link = enter(&mut table, &peer, Road::Data, ME.0).unwrap();
     assert!(Arc::ptr_eq(link.outbox().unwrap(), &way.outbox), "what waited goes over it");
-    assert!(table.is_reached(NodeId(9)));
+    assert!(table.is_reached(NodeId(9), 0));
     assert!(
-        !table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().closed
-            && !table.is_wanted(NodeId(9))
+        !table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap().closed
+            && !table.is_wanted(NodeId(9), 0)
     );
     // It broke, something is sent, and only then the task looks: it has to begin anew.
     let broken = end(&mut table, &link).expect("nothing of it will be sent");
     assert!(Arc::ptr_eq(&broken, &way.outbox));
     assert!(!Arc::ptr_eq(
-        &table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().outbox,
+        &table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap().outbox,
         &way.outbox
     ));
-    assert!(!table.is_reached(NodeId(9)));
+    assert!(!table.is_reached(NodeId(9), 0));
 }
 
 #[test]
 fn a_link_of_the_others_that_comes_and_goes_does_not_bring_a_second_task_about_the_road() {
     let (mut table, peer) = (table(), hello(9, 1));
     table.learn(NodeId(9), "host:9");
-    table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
-    assert!(table.begin_reaching(NodeId(9)));
+    table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap();
+    assert!(table.begin_reaching(NodeId(9), 0));
     // Two dials of one side would each displace the other's link, with what is under way over it.
     let theirs = enter(&mut table, &peer, Road::Data, 9).unwrap();
     let outbox = theirs.outbox().unwrap();
@@ -298,9 +400,9 @@ fn a_link_of_the_others_that_comes_and_goes_does_not_bring_a_second_task_about_t
     outbox.push(quorate_vocab::Lane::Normal, 1, crate::wire::What::Mail, b"x").unwrap();
     theirs.close(Reason::Unneeded);
     end(&mut table, &theirs);
-    assert!(table.is_wanted(NodeId(9)) && !table.begin_reaching(NodeId(9)));
-    assert!(!table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().closed);
-    assert!(!table.is_reached(NodeId(9)), "the one that is about it has to go on");
+    assert!(table.is_wanted(NodeId(9), 0) && !table.begin_reaching(NodeId(9), 0));
+    assert!(!table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap().closed);
+    assert!(!table.is_reached(NodeId(9), 0), "the one that is about it has to go on");
 }
 
 #[test]
@@ -308,21 +410,21 @@ fn a_node_that_cannot_be_reached_rests_longer_each_time() {
     let mut table = table();
     table.learn(NodeId(9), "host:9");
     let rest = |table: &mut Table, now: u64| {
-        let way = table.way_to(NodeId(9), Lane::Normal, at(now)).unwrap();
-        assert!(table.begin_reaching(NodeId(9)));
-        let unsent = table.unreached(NodeId(9), Reason::Unreachable, at(now)).unwrap();
+        let way = table.way_to(NodeId(9), Lane::Normal, 0, at(now)).unwrap();
+        assert!(table.begin_reaching(NodeId(9), 0));
+        let unsent = table.unreached(NodeId(9), 0, Reason::Unreachable, at(now)).unwrap();
         assert!(Arc::ptr_eq(&unsent, &way.outbox), "what waited is not sent");
         assert_eq!(told(table), "data unreachable");
-        let opens = |later: &u64| table.way_to(NodeId(9), Lane::Normal, at(now + later)).is_ok();
+        let opens = |later: &u64| table.way_to(NodeId(9), Lane::Normal, 0, at(now + later)).is_ok();
         (0..1000).find(opens).expect("it is tried again within a second")
     };
     let rests: Vec<u64> = (0..8).map(|time| rest(&mut table, time * 10_000)).collect();
     assert_eq!(rests, [20, 40, 80, 160, 200, 200, 200, 200], "redial_min twice, to redial_max");
     // The other side has opened it meanwhile: nothing is lost, and the rests begin anew.
-    let way = table.way_to(NodeId(9), Lane::Normal, at(100_000)).unwrap();
-    assert!(table.begin_reaching(NodeId(9)));
+    let way = table.way_to(NodeId(9), Lane::Normal, 0, at(100_000)).unwrap();
+    assert!(table.begin_reaching(NodeId(9), 0));
     let link = enter(&mut table, &hello(9, 1), Road::Data, 9).unwrap();
-    assert!(table.unreached(NodeId(9), Reason::Late, at(100_000)).is_none());
+    assert!(table.unreached(NodeId(9), 0, Reason::Late, at(100_000)).is_none());
     assert!(Arc::ptr_eq(link.outbox().unwrap(), &way.outbox));
     end(&mut table, &link);
     assert_eq!(told(&mut table), "data up 1, data gone");
@@ -335,16 +437,16 @@ fn what_was_held_back_while_a_road_closed_goes_over_the_next_and_an_empty_one_is
     table.learn(NodeId(9), "host:9");
     for holds_back in [false, true] {
         let link = enter(&mut table, &peer, Road::Data, ME.0).unwrap();
-        let outbox = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap().outbox;
+        let outbox = table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap().outbox;
         assert!(outbox.fence(None));
         if holds_back {
             outbox.push(quorate_vocab::Lane::Normal, 1, crate::wire::What::Mail, b"x").unwrap();
         }
         link.close(Reason::Unneeded);
         assert!(end(&mut table, &link).is_none(), "nothing of it is lost");
-        assert_eq!(table.is_wanted(NodeId(9)), holds_back);
+        assert_eq!(table.is_wanted(NodeId(9), 0), holds_back);
         assert_eq!(told(&mut table), "data up 1, data unneeded");
-        let next = table.way_to(NodeId(9), Lane::Normal, at(0)).unwrap();
+        let next = table.way_to(NodeId(9), Lane::Normal, 0, at(0)).unwrap();
         assert!(next.closed);
         assert_eq!(Arc::ptr_eq(&next.outbox, &outbox), holds_back);
     }

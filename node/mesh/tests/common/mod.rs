@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_env::{BoxFuture, Life, LifeConfig, Listener, Net, Stream, sleep, spawn, timeout};
 pub use quorate_mesh::MeshConfig;
 use quorate_mesh::pulse::Verdict;
-use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, Peer, Reason, Road};
+use quorate_mesh::{Channel, Cookie, Inbound, Limits, Me, Mesh, Peer, Reason, Road, SendError};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -49,6 +49,8 @@ pub enum Seen {
     Down(NodeId, Road, Reason),
     Mail(NodeId, Bytes),
     Call(NodeId, Bytes),
+    /// How long it was, and why.
+    Returned(NodeId, usize, SendError),
 }
 
 /// An inside. It answers a call by what its body says: `never`, `gate` (when the gate opens), `panic`, `big`,
@@ -148,6 +150,10 @@ impl Inbound for Tap {
         self.note(Seen::Mail(from, Bytes::copy_from_slice(body)));
     }
 
+    fn returned(&self, to: NodeId, body: &[u8], error: SendError) {
+        self.note(Seen::Returned(to, body.len(), error));
+    }
+
     fn call(&self, from: &Peer, body: Bytes) -> BoxFuture<'static, Bytes> {
         self.note(Seen::Call(from.id, body.clone()));
         let (gate, under_way) = (self.gate.clone(), self.under_way.clone());
@@ -224,7 +230,7 @@ pub fn takes_turns(seen: &[Seen]) -> bool {
             true
         }
         Seen::Down(node, road, _) => up.remove(&(*node, *road)),
-        Seen::Mail(..) | Seen::Call(..) => true,
+        Seen::Mail(..) | Seen::Call(..) | Seen::Returned(..) => true,
     })
 }
 
@@ -256,7 +262,11 @@ pub fn tokio_now() -> tokio::time::Instant {
 /// A net in memory. An address is a name; every byte takes `latency`; a cut holds bytes back, silently,
 /// until it heals; a drip lets one byte through at a time.
 #[derive(Clone)]
-pub struct Lab(Arc<LabInner>);
+pub struct Lab {
+    inner: Arc<LabInner>,
+    /// Where those who dial come from.
+    host: String,
+}
 
 struct LabInner {
     doors: Mutex<BTreeMap<String, mpsc::Sender<(Stream, String)>>>,
@@ -272,7 +282,7 @@ struct LabInner {
 
 impl Lab {
     pub fn new(latency: Duration) -> Self {
-        Self(Arc::new(LabInner {
+        let inner = LabInner {
             doors: Mutex::default(),
             cut: watch::Sender::new(false),
             cut_doors: watch::Sender::default(),
@@ -280,16 +290,22 @@ impl Lab {
             broken: watch::Sender::new(0),
             latency,
             opened: watch::Sender::new(0),
-        }))
+        };
+        Self { inner: Arc::new(inner), host: "lab".to_owned() }
+    }
+
+    /// The same net, as a host of its own has it.
+    pub fn from(&self, host: String) -> Self {
+        Self { host, ..self.clone() }
     }
 
     pub fn cut(&self, is_cut: bool) {
-        self.0.cut.send_replace(is_cut);
+        self.inner.cut.send_replace(is_cut);
     }
 
     /// Cuts all connections that were dialled to an address, both ways.
     pub fn cut_door(&self, address: &str, is_cut: bool) {
-        self.0.cut_doors.send_modify(|doors| {
+        self.inner.cut_doors.send_modify(|doors| {
             if is_cut {
                 doors.insert(address.to_owned());
             } else {
@@ -300,22 +316,22 @@ impl Lab {
 
     /// From now on every single byte takes so long.
     pub fn drip(&self, each: Option<Duration>) {
-        self.0.drip.send_replace(each);
+        self.inner.drip.send_replace(each);
     }
 
     /// How many connections were opened so far.
     pub fn opened(&self) -> u64 {
-        *self.0.opened.borrow()
+        *self.inner.opened.borrow()
     }
 
     async fn passes(&self, door: &str) {
-        let _ = self.0.cut.subscribe().wait_for(|is_cut| !is_cut).await;
-        let _ = self.0.cut_doors.subscribe().wait_for(|doors| !doors.contains(door)).await;
+        let _ = self.inner.cut.subscribe().wait_for(|is_cut| !is_cut).await;
+        let _ = self.inner.cut_doors.subscribe().wait_for(|doors| !doors.contains(door)).await;
     }
 
     /// Breaks every connection that is open.
     pub fn reset(&self) {
-        self.0.broken.send_modify(|times| *times += 1);
+        self.inner.broken.send_modify(|times| *times += 1);
     }
 
     fn wire(&self, door: &str) -> (Stream, Stream) {
@@ -334,15 +350,15 @@ impl Lab {
         mut from: ReadHalf<DuplexStream>,
         mut to: WriteHalf<DuplexStream>,
     ) {
-        let mut broken = self.0.broken.subscribe();
+        let mut broken = self.inner.broken.subscribe();
         broken.mark_unchanged();
         let carries = async {
             let mut bytes = vec![0; 64 * 1024];
             loop {
-                let drip = *self.0.drip.borrow();
+                let drip = *self.inner.drip.borrow();
                 let most = if drip.is_some() { 1 } else { bytes.len() };
                 let Ok(read @ 1..) = from.read(&mut bytes[..most]).await else { break };
-                sleep(drip.unwrap_or(self.0.latency)).await;
+                sleep(drip.unwrap_or(self.inner.latency)).await;
                 self.passes(&door).await;
                 if to.write_all(&bytes[..read]).await.is_err() {
                     return;
@@ -369,20 +385,20 @@ impl Net for Lab {
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let (door, inside) = mpsc::channel(64);
-            self.0.doors.lock().unwrap().insert(address.to_owned(), door);
+            self.inner.doors.lock().unwrap().insert(address.to_owned(), door);
             Ok(Box::new(LabDoor(inside, address.to_owned())) as Box<dyn Listener>)
         })
     }
 
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
         Box::pin(async move {
-            let door = self.0.doors.lock().unwrap().get(address).cloned();
+            let door = self.inner.doors.lock().unwrap().get(address).cloned();
             let door = door.ok_or(io::ErrorKind::ConnectionRefused)?;
             self.passes(address).await;
             let (near, far) = self.wire(address);
-            self.0.opened.send_modify(|opened| *opened += 1);
+            self.inner.opened.send_modify(|opened| *opened += 1);
             let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
-            door.send((far, "lab:1".to_owned())).await.map_err(refused)?;
+            door.send((far, format!("{}:1", self.host))).await.map_err(refused)?;
             Ok(near)
         })
     }

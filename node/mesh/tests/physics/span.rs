@@ -51,6 +51,17 @@ fn within(offset: Offset, truth: i64) -> bool {
 }
 
 #[test]
+fn a_round_trip_that_takes_as_long_as_a_packet_that_is_sent_again_is_a_sign_of_loss() {
+    let (two, mut span) = (Two::ahead(0), Span::new());
+    // However far away the peer is, and however it jitters by less.
+    for (nth, back) in [40, 60, 90, 239, 240, 41, 900, 10].into_iter().enumerate() {
+        let at = BEGIN + nth as u64 * 5_000 * MILLI;
+        span.sample(two.sample(at, 40 * MILLI, 0, back * MILLI)).unwrap();
+    }
+    assert_eq!(span.late(), 2);
+}
+
+#[test]
 fn the_best_of_eight_samples_counts_and_the_ninth_forgets_it() {
     let (two, mut span) = (Two::ahead(-3 * MILLI as i64), Span::new());
     span.sample(two.sample(BEGIN, MILLI, 0, MILLI)).unwrap();

@@ -5,9 +5,10 @@
 //! the very bytes of somebody who knew the cookie.
 
 use bytes::{Bytes, BytesMut};
-use quorate_mesh::frame::{Decoder, Frame, FrameError, LENGTH_BYTES};
+use quorate_mesh::frame::{Decoder, Frame, LENGTH_BYTES};
 use quorate_mesh::handshake::Handshake;
 use quorate_mesh::hello::{self, Hello};
+use quorate_mesh::wire::WireError;
 use quorate_mesh::{Cookie, Road};
 use quorate_vocab::{Boot, ClusterId, NodeId};
 
@@ -92,7 +93,7 @@ impl Target for Frames {
 }
 
 /// Cuts a stream that arrives in pieces of `step` bytes: its frames, and why it ended early.
-fn read(input: &[u8], step: usize) -> (Vec<Frame>, Option<FrameError>) {
+fn read(input: &[u8], step: usize) -> (Vec<Frame>, Option<WireError>) {
     let mut decoder = Decoder::new(FRAME_BYTES_MAX);
     let (mut frames, mut taken) = (Vec::new(), 0);
     let (mut fed, mut waiting_max) = (0, 0);
@@ -179,6 +180,7 @@ fn ours() -> Hello {
         boot: Boot(3),
         address: "host:7000".into(),
         road: Some(Road::Control),
+        strand: 0,
         nonce: [2; 32],
     }
 }
@@ -192,6 +194,7 @@ fn peer(variant: u8) -> Hello {
         name: "n".repeat(1 + 31 * usize::from(variant)).try_into().expect("it is a name"),
         address: "a".repeat(127 * usize::from(variant)),
         road: [Some(Road::Control), Some(Road::Data), None][usize::from(variant)],
+        strand: 0,
         nonce: [variant; 32],
         ..ours()
     }

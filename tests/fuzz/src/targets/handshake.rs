@@ -167,6 +167,7 @@ impl Door {
             boot: Boot(3),
             address: "host:7000".into(),
             road: Some(Road::Control),
+            strand: 0,
             nonce: [self.0 << 4 | node; 32],
         }
     }

@@ -108,6 +108,7 @@ fn words() -> Vec<u8> {
         Frame::Lost { lane: Lane::High, call: 7, unbegun: true },
         Frame::Adopted(ClusterId(9)),
         Frame::Stamp(77),
+        Frame::Beat,
         Frame::Bye,
         Frame::Stay,
     ];

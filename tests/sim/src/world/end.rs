@@ -120,6 +120,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
         seen.lost.finish(&records),
         seen.same.finish(),
         seen.mail.finish(),
+        seen.topology.finish(),
         linear.violations,
     ] {
         outcome.violations.extend(found);

@@ -19,6 +19,7 @@ use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
 use crate::check::linear::Hints;
+use crate::check::topology::Topology;
 use crate::check::{Applied, Violation};
 use crate::clock;
 use crate::history::{History, Mark};
@@ -46,6 +47,7 @@ pub(super) struct Seen {
     pub(super) lost: NothingLost,
     pub(super) same: SameEverywhere,
     pub(super) mail: MailInOrder,
+    pub(super) topology: Topology,
     pub(super) hints: Hints,
     pub(super) violations: Vec<Violation>,
 }
@@ -61,6 +63,7 @@ impl Witness {
             lost: NothingLost::default(),
             same: SameEverywhere::default(),
             mail: MailInOrder::default(),
+            topology: Topology::default(),
             hints: Hints::new(),
             violations: Vec::new(),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use quorate_actor::{Addr, Exit, Mailbox};
 use quorate_env::now;
 
 use super::words::{Ack, Ball, CLERK, ECHO, Next, Read, SERVER, SINK, ToEcho, ToSink};
-use super::{Standing, config, start, unbounded};
+use super::{Standing, certificates, config, start, unbounded};
 use crate::error::BenchError;
 use crate::mesh::far::say_ready;
 
@@ -19,6 +20,7 @@ pub(crate) async fn serve(
     address: &str,
     secret: &str,
     dir: &str,
+    is_secured: bool,
     over: impl Future<Output = ()>,
 ) -> Result<(), BenchError> {
     let mut over = pin!(over);
@@ -26,7 +28,7 @@ pub(crate) async fn serve(
         biased;
         // The near process may end before this one has found it.
         () = &mut over => return Ok(()),
-        node = settle(address, secret, dir) => node?,
+        node = settle(address, secret, dir.as_ref(), is_secured) => node?,
     };
     say_ready().await?;
     over.await;
@@ -35,9 +37,16 @@ pub(crate) async fn serve(
 }
 
 /// Takes part, and registers the processes that the near node plays against.
-async fn settle(address: &str, secret: &str, dir: &str) -> Result<Node, BenchError> {
+async fn settle(
+    address: &str,
+    secret: &str,
+    dir: &Path,
+    is_secured: bool,
+) -> Result<Node, BenchError> {
     let mut config = config("far", secret)?;
     config.data = dir.into();
+    config.tls =
+        dir.parent().filter(|_| is_secured).map(|beside| certificates::files(beside, "far"));
     config.join = vec![address.to_owned()];
     let node = start(config).await?;
     let actors = node.actors();
