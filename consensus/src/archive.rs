@@ -1,16 +1,24 @@
 //! What makes a restart short: snapshots, which are safe copies, and the shelf, which is a quick one.
 //!
-//! The archivist works aside from the workers, as it waits for disks. Nothing here is on the way of a
-//! proposal, and losing all of the shelf loses nothing.
+//! The archivist saves snapshots, the shelver (`shelver`) keeps the shelf; each works aside from the workers
+//! and from the other, as both wait for disks. Nothing here is on the way of a proposal, and losing all of
+//! the shelf loses nothing.
+//!
+//! A disk that refuses a snapshot, because it is full or takes no writes, does not end the node: the log is
+//! not purged meanwhile, the refusal is told ([`Log::standing`]), and the same snapshot is saved later.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::{Log, Row, Shelf, Snapshots};
+use quorate_env::timeout;
+use quorate_storage::{Log, Shelf, Snapshots, Standing};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Shared;
+use crate::shelver::{Orders, Shelver};
 use crate::types::Snapshot;
 use crate::wire::{self, PositionBytes};
 
@@ -28,10 +36,22 @@ pub struct Doors {
     pub shelf: Arc<dyn Shelf>,
 }
 
-/// The archivist's in-tray.
+/// The pieces of a snapshot's body, which may be asked for again when a disk refused them.
+#[derive(Clone)]
+pub(crate) struct Body(Arc<dyn Fn() -> Pieces + Send + Sync>);
+
+type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
+/// How long to wait before a snapshot that was refused is saved again.
+const REST: Duration = Duration::from_secs(1);
+/// How long the pieces are of a body that is at hand as a whole.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The archivist's in-tray, and the shelver's.
 #[derive(Clone)]
 pub(crate) struct Archive {
     tray: mpsc::Sender<Work>,
+    orders: Orders,
     snapshots: Arc<Snapshots>,
 }
 
@@ -39,54 +59,72 @@ pub(crate) struct Archivist {
     tray: mpsc::Receiver<Work>,
     doors: Doors,
     state: Shared,
-    /// The shelf refused a write. It keeps what it has, which a restart completes from the log.
-    shelf_failed: bool,
+    orders: Orders,
+    /// What is still to be saved.
+    saves: VecDeque<Save>,
 }
 
 enum Work {
-    Shelve {
-        all: bool,
-    },
-    Save {
-        position: PositionBytes,
-        index: u64,
-        body: Bytes,
-        saved: oneshot::Sender<io::Result<()>>,
-    },
-    Stop {
-        stopped: oneshot::Sender<()>,
-    },
+    Save(Save),
+    Stop { stopped: oneshot::Sender<()> },
+}
+
+struct Save {
+    position: PositionBytes,
+    index: u64,
+    body: Body,
+    saved: oneshot::Sender<io::Result<()>>,
 }
 
 pub(crate) fn archive(doors: Doors, state: Shared) -> (Archive, Archivist) {
     let (put, tray) = mpsc::channel(16);
-    let archive = Archive { tray: put, snapshots: doors.snapshots.clone() };
-    (archive, Archivist { tray, doors, state, shelf_failed: false })
+    let orders = Orders::default();
+    let archive = Archive { tray: put, orders: orders.clone(), snapshots: doors.snapshots.clone() };
+    (archive, Archivist { tray, doors, state, orders, saves: VecDeque::new() })
+}
+
+impl Body {
+    /// A body whose pieces are made as they are asked for.
+    pub(crate) fn new<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
+    where
+        I: Iterator<Item = Bytes> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::new(pieces())))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(body: Bytes) -> Self {
+        Self::new(move || {
+            let mut rest = body.clone();
+            std::iter::from_fn(move || {
+                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                (!piece.is_empty()).then_some(piece)
+            })
+        })
+    }
 }
 
 impl Archive {
-    /// Asks that the newest changes go to the shelf. When the archivist is busy, the next asking covers them.
+    /// Asks that the newest changes go to the shelf. When the shelver is busy, its next visit covers them.
     pub(crate) fn shelve(&self) {
-        let _ = self.tray.try_send(Work::Shelve { all: false });
+        self.orders.changes();
     }
 
     /// Asks that the shelf be cleared and filled anew, as the state was replaced.
     pub(crate) fn restock(&self) {
-        // If the tray is full, rows of the old state stay on the shelf under their old position: a restart
-        // then finds the newer snapshot and refills the shelf by itself.
-        let _ = self.tray.try_send(Work::Shelve { all: true });
+        self.orders.all();
     }
 
-    /// Returns once a snapshot is on the disk and was read back.
+    /// Returns once a snapshot is on the disk and was read back; as long as the disk refuses, it does not.
     pub(crate) async fn save(
         &self,
         position: PositionBytes,
         index: u64,
-        body: Bytes,
+        body: impl Into<Body>,
     ) -> io::Result<()> {
         let (saved, saves) = oneshot::channel();
-        let work = Work::Save { position, index, body, saved };
-        let gone = || io::Error::other("the archivist has stopped");
+        let work = Work::Save(Save { position, index, body: body.into(), saved });
         self.tray.send(work).await.map_err(|_| gone())?;
         saves.await.map_err(|_| gone())?
     }
@@ -110,59 +148,65 @@ impl Archive {
 }
 
 impl Archivist {
+    /// Saves what it is asked to, until it is stopped or nobody is left to ask.
     pub(crate) async fn run(mut self) {
-        while let Some(work) = self.tray.recv().await {
-            match work {
-                Work::Shelve { all } => self.shelve(all),
-                Work::Save { position, index, body, saved } => {
-                    let result =
-                        self.doors.snapshots.save(index, &wire::encode(&position), &body).await;
-                    let _ = saved.send(result);
-                }
-                Work::Stop { stopped } => {
-                    self.shelve(false);
-                    let _ = stopped.send(());
-                    return;
-                }
+        let shelver = Shelver::new(self.orders.clone(), self.doors.clone(), self.state.clone());
+        let shelver = quorate_env::aside("quorate-shelver", shelver.run());
+        if let Err(error) = &shelver {
+            tracing::warn!(%error, "nobody keeps the shelf; the next start is longer");
+        }
+        let stopped = loop {
+            match self.next().await {
+                Some(Work::Save(save)) => self.saves.push_back(save),
+                Some(Work::Stop { stopped }) => break Some(stopped),
+                None => break None,
+            }
+            self.save_one().await;
+        };
+        // Whoever waits for a snapshot that was refused hears that it is not to be.
+        self.saves.clear();
+        self.orders.stop();
+        if let (Ok(ends), Some(stopped)) = (shelver, stopped) {
+            // A shelver that is gone already has stopped, too.
+            let _ = ends.await;
+            let _ = stopped.send(());
+        }
+    }
+
+    /// The next piece of work; when a refused one waits, for so long as it is to wait.
+    async fn next(&mut self) -> Option<Work> {
+        loop {
+            if self.saves.is_empty() {
+                return self.tray.recv().await;
+            }
+            match timeout(REST, self.tray.recv()).await {
+                Ok(work) => return work,
+                Err(_) => self.save_one().await,
             }
         }
     }
 
-    fn shelve(&mut self, all: bool) {
-        let (index, mut rows): (u64, Vec<Row>) = {
-            let mut state = self.state.write();
-            let changes = state.machine.take_changes();
-            let rows = if all {
-                state.machine.rows().map(|(key, value)| (key, Some(value))).collect()
-            } else {
-                changes
-            };
-            (state.index().0, with_position(rows, &state.position()))
-        };
-        if self.shelf_failed && !all {
+    /// Saves the oldest snapshot that is to be saved, and keeps it if the disk refuses.
+    async fn save_one(&mut self) {
+        let Some(save) = self.saves.pop_front() else {
             return;
-        }
-        let filled = if all { self.doors.shelf.clear() } else { Ok(()) };
-        let filled = filled
-            .and_then(|()| self.doors.shelf.commit(std::mem::take(&mut rows)))
-            .and_then(|()| self.doors.shelf.flush());
-        match filled {
-            Ok(()) => {
-                self.shelf_failed = false;
-                self.doors.log.mark_shelved(index, Box::new(|_| ()));
+        };
+        let position = wire::encode(&save.position);
+        let pieces = (save.body.0)();
+        let saved = self.doors.snapshots.save_chunks(save.index, &position, pieces).await;
+        let standing = self.doors.log.standing();
+        standing.saved(&saved);
+        match saved {
+            Err(error) if Standing::of_refusal(&error).is_some() => {
+                tracing::error!(%error, index = save.index, "a snapshot waits for the disk");
+                self.saves.push_front(save);
             }
-            Err(error) => {
-                self.shelf_failed = true;
-                tracing::warn!(
-                    %error,
-                    "the shelf refused a write; the node goes on without it, and the next start is longer"
-                );
-            }
+            // Nobody has to wait for it.
+            outcome => drop(save.saved.send(outcome)),
         }
     }
 }
 
-fn with_position(mut rows: Vec<Row>, position: &PositionBytes) -> Vec<Row> {
-    rows.push((POSITION_KEY.to_vec(), Some(wire::encode(position).to_vec())));
-    rows
+fn gone() -> io::Error {
+    io::Error::other("the archivist has stopped")
 }

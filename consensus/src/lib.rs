@@ -31,6 +31,7 @@ mod peers;
 mod recover;
 mod runtime;
 mod serve;
+mod shelver;
 #[cfg(test)]
 mod suite;
 mod types;
