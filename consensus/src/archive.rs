@@ -210,3 +210,141 @@ impl Archivist {
 fn gone() -> io::Error {
     io::Error::other("the archivist has stopped")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use quorate_storage::{Disk, File, LogConfig, MemoryDisk, MemoryShelf, Row, Sync};
+
+    use super::*;
+    use crate::apply::State;
+
+    /// Long enough for any machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A disk that has no room for a snapshot while it is full.
+    #[derive(Clone, Default)]
+    struct Full(MemoryDisk, Arc<AtomicBool>);
+
+    impl Disk for Full {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+        fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
+            match self.1.load(Ordering::Relaxed) && name.starts_with("snapshot") {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.0.create(name, len),
+            }
+        }
+        fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+            self.0.open(name)
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+        fn sync(&self) -> Sync<'_> {
+            self.0.sync()
+        }
+    }
+
+    /// A shelf that does not answer until somebody lets it.
+    struct Stuck(MemoryShelf, Mutex<Receiver<()>>);
+
+    impl Shelf for Stuck {
+        fn scan(&self, take: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+            self.0.scan(take)
+        }
+        fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            self.0.get(key)
+        }
+        fn commit(&self, rows: Vec<Row>) -> io::Result<()> {
+            // Whoever lets it go for good hangs up.
+            let _ = self.1.lock().expect("nobody panics with it").recv();
+            self.0.commit(rows)
+        }
+        fn clear(&self) -> io::Result<()> {
+            self.0.clear()
+        }
+        fn flush(&self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    fn stuck() -> (Arc<Stuck>, Sender<()>) {
+        let (let_go, wait) = channel();
+        (Arc::new(Stuck(MemoryShelf::default(), Mutex::new(wait))), let_go)
+    }
+
+    async fn doors(disk: &Full, shelf: Arc<dyn Shelf>) -> Doors {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (log, scribe) = Log::open(disk.clone(), LogConfig::default()).await.unwrap();
+        quorate_env::spawn(scribe.run());
+        Doors { log, snapshots: Arc::new(Snapshots::open(disk).unwrap()), shelf }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_finds_no_room_is_told_and_saved_when_there_is_some() {
+        let disk = Full::default();
+        let doors = doors(&disk, Arc::new(MemoryShelf::default())).await;
+        let watch = doors.log.standing();
+        let state = Shared::new(State::empty());
+        let position = state.read().position();
+        let (archive, archivist) = archive(doors.clone(), state);
+        quorate_env::spawn(archivist.run());
+        disk.1.store(true, Ordering::Relaxed);
+        let body = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
+        let saving = {
+            let (archive, body) = (archive.clone(), body.clone());
+            quorate_env::spawn(async move { archive.save(position, 5, body).await })
+        };
+        let told = timeout(PATIENCE, watch.changed(Standing::Healthy)).await.unwrap();
+        assert_eq!(told, Standing::Full);
+        disk.1.store(false, Ordering::Relaxed);
+        timeout(PATIENCE, saving).await.unwrap().unwrap().unwrap();
+        assert_eq!(watch.current(), Standing::Healthy);
+        let (index, _, found) = doors.snapshots.newest().unwrap().expect("it is saved");
+        assert!(index == 5 && found == body);
+        archive.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_shelf_that_does_not_answer_keeps_no_snapshot_and_no_entry_waiting() {
+        let (shelf, let_go) = stuck();
+        let doors = doors(&Full::default(), shelf.clone()).await;
+        let state = Shared::new(State::empty());
+        let position = state.read().position();
+        let (archive, archivist) = archive(doors.clone(), state);
+        quorate_env::spawn(archivist.run());
+        for _ in 0..100 {
+            // However often it is asked for meanwhile, little waits.
+            archive.shelve();
+        }
+        let saved = archive.save(position, 5, Bytes::from_static(b"body"));
+        timeout(PATIENCE, saved).await.unwrap().unwrap();
+        timeout(PATIENCE, doors.log.save_vote(Bytes::from_static(b"v"))).await.unwrap().unwrap();
+        assert_eq!(shelf.get(POSITION_KEY).unwrap(), None);
+        drop(let_go);
+        timeout(PATIENCE, archive.close()).await.unwrap();
+        assert!(shelf.get(POSITION_KEY).unwrap().is_some(), "its turn came in the end");
+    }
+
+    #[tokio::test]
+    async fn changes_of_a_state_that_was_replaced_never_reach_the_old_one_s_shelf() {
+        let shelf = Arc::new(MemoryShelf::default());
+        shelf.commit(vec![(vec![0x10, 1], Some(b"of the old state".to_vec()))]).unwrap();
+        let doors = doors(&Full::default(), shelf.clone()).await;
+        let (archive, archivist) = archive(doors, Shared::new(State::empty()));
+        archive.shelve();
+        archive.restock();
+        quorate_env::spawn(archivist.run());
+        timeout(PATIENCE, archive.close()).await.unwrap();
+        assert_eq!(shelf.get(&[0x10, 1]).unwrap(), None);
+        assert!(shelf.get(POSITION_KEY).unwrap().is_some());
+    }
+}

@@ -168,17 +168,18 @@ pub(crate) fn frame(seal: Seal, batch: u64, kind: u8, body: [&[u8]; 2], out: &mu
     let start = out.len();
     let body_bytes = body[0].len() + body[1].len();
     let len = u32::try_from(1 + body_bytes).expect("bodies are bounded");
-    out.reserve(framed(body_bytes));
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&seal.check_of(len).to_le_bytes());
-    out.extend_from_slice(&batch.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.push(kind);
-    body.iter().for_each(|part| out.extend_from_slice(part));
-    seal.veil(&mut out[start + HEAD_BYTES..]);
     out.resize(start + framed(body_bytes), 0xFF);
-    let crc = seal.checksum(len, [&out[start + 8..start + 16], &out[start + 20..]]);
-    out[start + 16..start + 20].copy_from_slice(&crc.to_le_bytes());
+    let out = &mut out[start..];
+    out[..4].copy_from_slice(&len.to_le_bytes());
+    out[4..8].copy_from_slice(&seal.check_of(len).to_le_bytes());
+    out[8..16].copy_from_slice(&batch.to_le_bytes());
+    out[KIND_AT] = kind;
+    let (first, second) = out[HEAD_BYTES..HEAD_BYTES + body_bytes].split_at_mut(body[0].len());
+    first.copy_from_slice(body[0]);
+    second.copy_from_slice(body[1]);
+    seal.veil(&mut out[HEAD_BYTES..HEAD_BYTES + body_bytes]);
+    let crc = seal.checksum(len, [&out[8..16], &out[KIND_AT..]]);
+    out[16..KIND_AT].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Looks at the front of `bytes`, which reach to the end of the segment.

@@ -208,7 +208,7 @@ impl Scribe {
         let file = loop {
             match header.make(&*self.disk, prepared.take()).await {
                 Ok(file) => break file,
-                // A file without a name may fail in any way: another takes its place.
+                // Nothing rests on a file without a name, whatever of it was refused: another takes its place.
                 Err(error) => self.rest(error).await?,
             }
         };

@@ -94,7 +94,7 @@ async fn register(data: &Path, count: u64) -> Result<(), Box<dyn Error>> {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
-                        return Ok(());
+                        return Ok::<(), String>(());
                     }
                     let name = name(number).map_err(|error| error.to_string())?;
                     let claimed = names.claim(&name, Claiming::default()).await;
