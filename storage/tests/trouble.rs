@@ -284,18 +284,19 @@ async fn a_disk_that_fails_anywhere_stops_the_journal_and_keeps_what_was_acknowl
 async fn a_full_disk_is_told_while_it_is_full_and_an_orderly_end_does_not_wait_for_room() {
     let moody = Moody::default();
     let disk = moody.shared();
-    let outcome = live(&disk, SMALL, async |log| {
+    let (done, outcome) = done();
+    live(&disk, SMALL, async |log| {
         append(&log, 1).await.unwrap();
         moody.refuse(0..usize::MAX, ErrorKind::StorageFull);
-        let (done, outcome) = done();
         log.append(vec![(2, vec![2; 100].into())], done);
         let watch = log.standing();
         assert_eq!(watch.changed(Standing::Healthy).await, Standing::Full);
         assert!(watch.why().is_some());
-        outcome
-    });
+    })
+    .await
+    .unwrap();
     // Nobody is left who could wait for it, so the answer comes and is a refusal.
-    outcome.await.unwrap().await.unwrap().unwrap_err();
+    outcome.await.unwrap().unwrap_err();
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ fn name(number: u64) -> Result<Name, quorate::NameError> {
 }
 
 async fn start(data: &Path) -> Result<Node, Box<dyn Error>> {
-    let mut config = Config::new("restarts".to_owned().try_into()?, Cookie::new("of no use to anybody")?);
+    let mut config =
+        Config::new("restarts".to_owned().try_into()?, Cookie::new("of no use to anybody")?);
     config.listen = "127.0.0.1:0".to_owned();
     config.voters = 1;
     config.expect = 1;
