@@ -208,7 +208,7 @@ impl Scribe {
         let file = loop {
             match header.make(&*self.disk, prepared.take()).await {
                 Ok(file) => break file,
-                // Nothing rests on a file without a name, whatever of it was refused: another takes its place.
+                // Nothing rests on a file without a name, whatever of it was refused: another comes.
                 Err(error) => self.rest(error).await?,
             }
         };

@@ -107,8 +107,8 @@ impl Snapshots {
         Ok(Some((saved.index, saved.meta, body)))
     }
 
-    /// The newest snapshot, to be read in pieces. One that is damaged is an error, here or as it is read, even
-    /// if an older one is there: the log was purged up to the newest.
+    /// The newest snapshot, to be read in pieces. One that is damaged is an error, here or as it is read,
+    /// even if an older one is there: the log was purged up to the newest.
     pub fn open_newest(&self) -> Result<Option<Saved>, StorageError> {
         let indexes = self.indexes().map_err(StorageError::io("listing the snapshots"))?;
         let Some(index) = indexes.last().copied() else {

@@ -1,7 +1,7 @@
 //! A real disk that is full: a small file system in memory, filled to its end while a node writes.
 //!
-//! Needs the right to mount. Where there is none, it says so and passes; `trouble` then has to do, where every
-//! step of a life is refused in turn.
+//! Needs the right to mount. Where there is none, it says so and passes; `trouble` then has to do, where
+//! every step of a life is refused in turn.
 
 use std::fs;
 use std::path::{Path, PathBuf};
