@@ -22,9 +22,9 @@ pub enum StorageError {
     /// Bytes that had been synced are not what was written. Nothing was changed. Trying again does not
     /// help: this node must not take part with what is left (I9).
     #[error(
-        "{file} is damaged at byte {offset}, in {kind}{}: {why}. Nothing was changed. Do not delete the file: \
-         a node that forgets its promises must not vote. Keep a copy, give the node an empty data directory, \
-         and let it join anew",
+        "{file} is damaged at byte {offset}, in {kind}{}: {why}. Nothing was changed. Do not delete the \
+         file: a node that forgets its promises must not vote. Keep a copy, give the node an empty data \
+         directory, and let it join anew",
         .index.map(|index| format!(" {index}")).unwrap_or_default()
     )]
     Corrupt {
