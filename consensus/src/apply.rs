@@ -149,9 +149,13 @@ impl RaftStateMachine<Types> for Applier {
         let state =
             State { machine, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let index = state.index();
-        *self.state.write() = state;
+        {
+            let mut held = self.state.write();
+            *held = state;
+            // Nobody sees the new state before this was asked: its changes are not of what is on the shelf.
+            self.archive.restock();
+        }
         self.feed.restart(index);
-        self.archive.restock();
         Ok(())
     }
 

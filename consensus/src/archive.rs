@@ -1,16 +1,24 @@
 //! What makes a restart short: snapshots, which are safe copies, and the shelf, which is a quick one.
 //!
-//! The archivist works aside from the workers, as it waits for disks. Nothing here is on the way of a
-//! proposal, and losing all of the shelf loses nothing.
+//! The archivist saves snapshots, the shelver (`shelver`) keeps the shelf; each works aside from the workers
+//! and from the other, as both wait for disks. Nothing here is on the way of a proposal, and losing all of
+//! the shelf loses nothing.
+//!
+//! A disk that refuses a snapshot, because it is full or takes no writes, does not end the node: the log is
+//! not purged meanwhile, the refusal is told ([`Log::standing`]), and the same snapshot is saved later.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::{Log, Row, Shelf, Snapshots};
+use quorate_env::timeout;
+use quorate_storage::{Log, Shelf, Snapshots, Standing};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Shared;
+use crate::shelver::{Orders, Shelver};
 use crate::types::Snapshot;
 use crate::wire::{self, PositionBytes};
 
@@ -28,10 +36,22 @@ pub struct Doors {
     pub shelf: Arc<dyn Shelf>,
 }
 
-/// The archivist's in-tray.
+/// The pieces of a snapshot's body, which may be asked for again when a disk refused them.
+#[derive(Clone)]
+pub(crate) struct Body(Arc<dyn Fn() -> Pieces + Send + Sync>);
+
+type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
+/// How long to wait before a snapshot that was refused is saved again.
+const REST: Duration = Duration::from_secs(1);
+/// How long the pieces are of a body that is at hand as a whole.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The archivist's in-tray, and the shelver's.
 #[derive(Clone)]
 pub(crate) struct Archive {
     tray: mpsc::Sender<Work>,
+    orders: Orders,
     snapshots: Arc<Snapshots>,
 }
 
@@ -39,54 +59,72 @@ pub(crate) struct Archivist {
     tray: mpsc::Receiver<Work>,
     doors: Doors,
     state: Shared,
-    /// The shelf refused a write. It keeps what it has, which a restart completes from the log.
-    shelf_failed: bool,
+    orders: Orders,
+    /// What is still to be saved.
+    saves: VecDeque<Save>,
 }
 
 enum Work {
-    Shelve {
-        all: bool,
-    },
-    Save {
-        position: PositionBytes,
-        index: u64,
-        body: Bytes,
-        saved: oneshot::Sender<io::Result<()>>,
-    },
-    Stop {
-        stopped: oneshot::Sender<()>,
-    },
+    Save(Save),
+    Stop { stopped: oneshot::Sender<()> },
+}
+
+struct Save {
+    position: PositionBytes,
+    index: u64,
+    body: Body,
+    saved: oneshot::Sender<io::Result<()>>,
 }
 
 pub(crate) fn archive(doors: Doors, state: Shared) -> (Archive, Archivist) {
     let (put, tray) = mpsc::channel(16);
-    let archive = Archive { tray: put, snapshots: doors.snapshots.clone() };
-    (archive, Archivist { tray, doors, state, shelf_failed: false })
+    let orders = Orders::default();
+    let archive = Archive { tray: put, orders: orders.clone(), snapshots: doors.snapshots.clone() };
+    (archive, Archivist { tray, doors, state, orders, saves: VecDeque::new() })
+}
+
+impl Body {
+    /// A body whose pieces are made as they are asked for.
+    pub(crate) fn new<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
+    where
+        I: Iterator<Item = Bytes> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::new(pieces())))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(body: Bytes) -> Self {
+        Self::new(move || {
+            let mut rest = body.clone();
+            std::iter::from_fn(move || {
+                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                (!piece.is_empty()).then_some(piece)
+            })
+        })
+    }
 }
 
 impl Archive {
-    /// Asks that the newest changes go to the shelf. When the archivist is busy, the next asking covers them.
+    /// Asks that the newest changes go to the shelf. When the shelver is busy, its next visit covers them.
     pub(crate) fn shelve(&self) {
-        let _ = self.tray.try_send(Work::Shelve { all: false });
+        self.orders.changes();
     }
 
     /// Asks that the shelf be cleared and filled anew, as the state was replaced.
     pub(crate) fn restock(&self) {
-        // If the tray is full, rows of the old state stay on the shelf under their old position: a restart
-        // then finds the newer snapshot and refills the shelf by itself.
-        let _ = self.tray.try_send(Work::Shelve { all: true });
+        self.orders.all();
     }
 
-    /// Returns once a snapshot is on the disk and was read back.
+    /// Returns once a snapshot is on the disk and was read back; as long as the disk refuses, it does not.
     pub(crate) async fn save(
         &self,
         position: PositionBytes,
         index: u64,
-        body: Bytes,
+        body: impl Into<Body>,
     ) -> io::Result<()> {
         let (saved, saves) = oneshot::channel();
-        let work = Work::Save { position, index, body, saved };
-        let gone = || io::Error::other("the archivist has stopped");
+        let work = Work::Save(Save { position, index, body: body.into(), saved });
         self.tray.send(work).await.map_err(|_| gone())?;
         saves.await.map_err(|_| gone())?
     }
@@ -110,59 +148,203 @@ impl Archive {
 }
 
 impl Archivist {
+    /// Saves what it is asked to, until it is stopped or nobody is left to ask.
     pub(crate) async fn run(mut self) {
-        while let Some(work) = self.tray.recv().await {
-            match work {
-                Work::Shelve { all } => self.shelve(all),
-                Work::Save { position, index, body, saved } => {
-                    let result =
-                        self.doors.snapshots.save(index, &wire::encode(&position), &body).await;
-                    let _ = saved.send(result);
-                }
-                Work::Stop { stopped } => {
-                    self.shelve(false);
-                    let _ = stopped.send(());
-                    return;
-                }
+        let shelver = Shelver::new(self.orders.clone(), self.doors.clone(), self.state.clone());
+        let shelver = quorate_env::aside("quorate-shelver", shelver.run());
+        if let Err(error) = &shelver {
+            tracing::warn!(%error, "nobody keeps the shelf; the next start is longer");
+        }
+        let stopped = loop {
+            match self.next().await {
+                Some(Work::Save(save)) => self.saves.push_back(save),
+                Some(Work::Stop { stopped }) => break Some(stopped),
+                None => break None,
+            }
+            self.save_one().await;
+        };
+        // Whoever waits for a snapshot that was refused hears that it is not to be.
+        self.saves.clear();
+        self.orders.stop();
+        if let (Ok(ends), Some(stopped)) = (shelver, stopped) {
+            // A shelver that is gone already has stopped, too.
+            let _ = ends.await;
+            let _ = stopped.send(());
+        }
+    }
+
+    /// The next piece of work; when a refused one waits, for so long as it is to wait.
+    async fn next(&mut self) -> Option<Work> {
+        loop {
+            if self.saves.is_empty() {
+                return self.tray.recv().await;
+            }
+            match timeout(REST, self.tray.recv()).await {
+                Ok(work) => return work,
+                Err(_) => self.save_one().await,
             }
         }
     }
 
-    fn shelve(&mut self, all: bool) {
-        let (index, mut rows): (u64, Vec<Row>) = {
-            let mut state = self.state.write();
-            let changes = state.machine.take_changes();
-            let rows = if all {
-                state.machine.rows().map(|(key, value)| (key, Some(value))).collect()
-            } else {
-                changes
-            };
-            (state.index().0, with_position(rows, &state.position()))
-        };
-        if self.shelf_failed && !all {
+    /// Saves the oldest snapshot that is to be saved, and keeps it if the disk refuses.
+    async fn save_one(&mut self) {
+        let Some(save) = self.saves.pop_front() else {
             return;
-        }
-        let filled = if all { self.doors.shelf.clear() } else { Ok(()) };
-        let filled = filled
-            .and_then(|()| self.doors.shelf.commit(std::mem::take(&mut rows)))
-            .and_then(|()| self.doors.shelf.flush());
-        match filled {
-            Ok(()) => {
-                self.shelf_failed = false;
-                self.doors.log.mark_shelved(index, Box::new(|_| ()));
+        };
+        let position = wire::encode(&save.position);
+        let pieces = (save.body.0)();
+        let saved = self.doors.snapshots.save_chunks(save.index, &position, pieces).await;
+        let standing = self.doors.log.standing();
+        standing.saved(&saved);
+        match saved {
+            Err(error) if Standing::of_refusal(&error).is_some() => {
+                tracing::error!(%error, index = save.index, "a snapshot waits for the disk");
+                self.saves.push_front(save);
             }
-            Err(error) => {
-                self.shelf_failed = true;
-                tracing::warn!(
-                    %error,
-                    "the shelf refused a write; the node goes on without it, and the next start is longer"
-                );
-            }
+            // Nobody has to wait for it.
+            outcome => drop(save.saved.send(outcome)),
         }
     }
 }
 
-fn with_position(mut rows: Vec<Row>, position: &PositionBytes) -> Vec<Row> {
-    rows.push((POSITION_KEY.to_vec(), Some(wire::encode(position).to_vec())));
-    rows
+fn gone() -> io::Error {
+    io::Error::other("the archivist has stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use quorate_storage::{Disk, File, LogConfig, MemoryDisk, MemoryShelf, Row, Sync};
+
+    use super::*;
+    use crate::apply::State;
+
+    /// Long enough for any machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A disk that has no room for a snapshot while it is full.
+    #[derive(Clone, Default)]
+    struct Full(MemoryDisk, Arc<AtomicBool>);
+
+    impl Disk for Full {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+        fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
+            match self.1.load(Ordering::Relaxed) && name.starts_with("snapshot") {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.0.create(name, len),
+            }
+        }
+        fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+            self.0.open(name)
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+        fn sync(&self) -> Sync<'_> {
+            self.0.sync()
+        }
+    }
+
+    /// A shelf that does not answer until somebody lets it.
+    struct Stuck(MemoryShelf, Mutex<Receiver<()>>);
+
+    impl Shelf for Stuck {
+        fn scan(&self, take: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+            self.0.scan(take)
+        }
+        fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            self.0.get(key)
+        }
+        fn commit(&self, rows: Vec<Row>) -> io::Result<()> {
+            // Whoever lets it go for good hangs up.
+            let _ = self.1.lock().expect("nobody panics with it").recv();
+            self.0.commit(rows)
+        }
+        fn clear(&self) -> io::Result<()> {
+            self.0.clear()
+        }
+        fn flush(&self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    fn stuck() -> (Arc<Stuck>, Sender<()>) {
+        let (let_go, wait) = channel();
+        (Arc::new(Stuck(MemoryShelf::default(), Mutex::new(wait))), let_go)
+    }
+
+    async fn doors(disk: &Full, shelf: Arc<dyn Shelf>) -> Doors {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (log, scribe) = Log::open(disk.clone(), LogConfig::default()).await.unwrap();
+        quorate_env::spawn(scribe.run());
+        Doors { log, snapshots: Arc::new(Snapshots::open(disk).unwrap()), shelf }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_finds_no_room_is_told_and_saved_when_there_is_some() {
+        let disk = Full::default();
+        let doors = doors(&disk, Arc::new(MemoryShelf::default())).await;
+        let watch = doors.log.standing();
+        let state = Shared::new(State::empty());
+        let position = state.read().position();
+        let (archive, archivist) = archive(doors.clone(), state);
+        quorate_env::spawn(archivist.run());
+        disk.1.store(true, Ordering::Relaxed);
+        let body = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
+        let saving = {
+            let (archive, body) = (archive.clone(), body.clone());
+            quorate_env::spawn(async move { archive.save(position, 5, body).await })
+        };
+        let told = timeout(PATIENCE, watch.changed(Standing::Healthy)).await.unwrap();
+        assert_eq!(told, Standing::Full);
+        disk.1.store(false, Ordering::Relaxed);
+        timeout(PATIENCE, saving).await.unwrap().unwrap().unwrap();
+        assert_eq!(watch.current(), Standing::Healthy);
+        let (index, _, found) = doors.snapshots.newest().unwrap().expect("it is saved");
+        assert!(index == 5 && found == body);
+        archive.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_shelf_that_does_not_answer_keeps_no_snapshot_and_no_entry_waiting() {
+        let (shelf, let_go) = stuck();
+        let doors = doors(&Full::default(), shelf.clone()).await;
+        let state = Shared::new(State::empty());
+        let position = state.read().position();
+        let (archive, archivist) = archive(doors.clone(), state);
+        quorate_env::spawn(archivist.run());
+        for _ in 0..100 {
+            // However often it is asked for meanwhile, little waits.
+            archive.shelve();
+        }
+        let saved = archive.save(position, 5, Bytes::from_static(b"body"));
+        timeout(PATIENCE, saved).await.unwrap().unwrap();
+        timeout(PATIENCE, doors.log.save_vote(Bytes::from_static(b"v"))).await.unwrap().unwrap();
+        assert_eq!(shelf.get(POSITION_KEY).unwrap(), None);
+        drop(let_go);
+        timeout(PATIENCE, archive.close()).await.unwrap();
+        assert!(shelf.get(POSITION_KEY).unwrap().is_some(), "its turn came in the end");
+    }
+
+    #[tokio::test]
+    async fn changes_of_a_state_that_was_replaced_never_reach_the_old_one_s_shelf() {
+        let shelf = Arc::new(MemoryShelf::default());
+        shelf.commit(vec![(vec![0x10, 1], Some(b"of the old state".to_vec()))]).unwrap();
+        let doors = doors(&Full::default(), shelf.clone()).await;
+        let (archive, archivist) = archive(doors, Shared::new(State::empty()));
+        archive.shelve();
+        archive.restock();
+        quorate_env::spawn(archivist.run());
+        timeout(PATIENCE, archive.close()).await.unwrap();
+        assert_eq!(shelf.get(&[0x10, 1]).unwrap(), None);
+        assert!(shelf.get(POSITION_KEY).unwrap().is_some());
+    }
 }

@@ -32,6 +32,7 @@ mod recover;
 mod rounds;
 mod runtime;
 mod serve;
+mod shelver;
 #[cfg(test)]
 mod suite;
 mod types;

@@ -71,6 +71,14 @@ async fn files_keep_what_was_written(disk: &dyn Disk) {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "a name is given once");
     let error = disk.open("none").map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+    let prepared = disk.prepare("ahead", 3000).unwrap();
+    let error = disk.create("ahead", 5).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "a name is taken as a file is begun");
+    let mut bytes = vec![1; 3000];
+    let file = prepared.await.unwrap();
+    file.read_at(0, &mut bytes).unwrap();
+    assert!(file.len().unwrap() == 3000 && bytes == [0; 3000], "a prepared file is zero");
+    disk.remove("ahead").unwrap();
     disk.sync().await.unwrap();
 }
 

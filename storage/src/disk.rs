@@ -4,12 +4,15 @@
 //! literally. A sync is a future so that the twin can take (virtual) time for it; on a real disk it blocks,
 //! which is why the journal's scribe runs on a thread of its own.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::pin::Pin;
 
 /// Resolves when what was written is on the disk for good.
 pub type Sync<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
+/// Resolves to a file that was prepared.
+pub type Prepared = Pin<Box<dyn Future<Output = io::Result<Box<dyn File>>> + Send>>;
 
 /// A folder.
 pub trait Disk: Send + std::marker::Sync + 'static {
@@ -18,6 +21,12 @@ pub trait Disk: Send + std::marker::Sync + 'static {
 
     /// Makes a file of `len` zero bytes, which are allocated and will not move. Refuses an existing name.
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>>;
+
+    /// Begins to make such a file, of which there is no hurry, and resolves when its zeros are durable. The
+    /// name is taken when this returns. A disk that blocks does the work aside from the caller.
+    fn prepare(&self, name: &str, len: u64) -> io::Result<Prepared> {
+        Ok(Box::pin(ready(self.create(name, len))))
+    }
 
     /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Box<dyn File>>;

@@ -22,15 +22,20 @@ pub enum StorageError {
     /// Bytes that had been synced are not what was written. Nothing was changed. Trying again does not
     /// help: this node must not take part with what is left (I9).
     #[error(
-        "{file} is damaged at byte {offset}: {why}. Nothing was changed. Do not delete the file: a node that \
-         forgets its promises must not vote. Keep a copy, give the node an empty data directory, and let it \
-         join anew"
+        "{file} is damaged at byte {offset}, in {kind}{}: {why}. Nothing was changed. Do not delete the \
+         file: a node that forgets its promises must not vote. Keep a copy, give the node an empty data \
+         directory, and let it join anew",
+        .index.map(|index| format!(" {index}")).unwrap_or_default()
     )]
     Corrupt {
         /// Which file.
         file: String,
         /// Where in it.
         offset: u64,
+        /// What stands there, as far as the bytes still tell.
+        kind: &'static str,
+        /// Which entry stands there, or which one the snapshot reaches up to, where it is one or the other.
+        index: Option<u64>,
         /// What does not fit.
         why: &'static str,
     },
@@ -142,7 +147,17 @@ impl StorageError {
     }
 
     /// Names the place where bytes are not what was written.
-    pub(crate) fn corrupt(file: &str, offset: u64, why: &'static str) -> Self {
-        Self::Corrupt { file: file.to_owned(), offset, why }
+    pub(crate) fn corrupt(file: &str, offset: u64, kind: &'static str, why: &'static str) -> Self {
+        Self::Corrupt { file: file.to_owned(), offset, kind, index: None, why }
+    }
+
+    /// Says which entry the place is of, or which one a snapshot reaches up to.
+    pub(crate) fn of(self, index: impl Into<Option<u64>>) -> Self {
+        match self {
+            Self::Corrupt { file, offset, kind, why, .. } => {
+                Self::Corrupt { file, offset, kind, index: index.into(), why }
+            }
+            other => other,
+        }
     }
 }

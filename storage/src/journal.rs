@@ -13,9 +13,9 @@ use std::sync::Arc;
 use crate::disk::{Disk, File};
 use crate::error::StorageError;
 use crate::log::LogConfig;
-use crate::record::{Record, Seal};
+use crate::record::{self, Record, Seal};
 use crate::segment::{self, Header};
-use crate::standing::Standing;
+use crate::sum::Sum;
 use crate::window::{Place, Window};
 
 /// What opening a journal found.
@@ -52,7 +52,7 @@ pub(crate) struct Tail {
 
 /// A journal, ready to be read and written.
 pub(crate) struct Journal {
-    pub(crate) standing: Standing,
+    pub(crate) sum: Sum,
     pub(crate) window: Window,
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) tail: Tail,
@@ -73,7 +73,7 @@ pub(crate) async fn open(disk: &dyn Disk, config: &LogConfig) -> Result<Journal,
         return Err(StorageError::MissingSegment { file: segment::name(gap[0] + 1) });
     }
     if numbers.is_empty() {
-        remove_unnamed(disk, &names)?;
+        remove_unnamed(disk)?;
         return make(disk, config).await;
     }
     let mut reader = Reader::new(config);
@@ -81,7 +81,7 @@ pub(crate) async fn open(disk: &dyn Disk, config: &LogConfig) -> Result<Journal,
         reader.read(disk, number, Some(&number) == numbers.last())?;
     }
     let journal = reader.finish(&numbers)?;
-    remove_unnamed(disk, &names)?;
+    remove_unnamed(disk)?;
     journal.wipe_and_sync(disk).await?;
     Ok(journal)
 }
@@ -93,12 +93,14 @@ async fn make(disk: &dyn Disk, config: &LogConfig) -> Result<Journal, StorageErr
         segment: 1,
         capacity: config.capacity_for(0),
         batch: 0,
-        standing: Standing::default(),
+        sum: Sum::default(),
     };
-    let file = header.make(disk).await.map_err(StorageError::io("making the journal"))?;
+    let making = || StorageError::io("making the journal");
+    let file = header.make(disk, None).await.map_err(making())?;
+    disk.sync().await.map_err(making())?;
     let tail = Tail::after_header(&header, Arc::clone(&file));
     Ok(Journal {
-        standing: header.standing,
+        sum: header.sum,
         window: Window::new(config.cache_bytes),
         segments: BTreeMap::from([(1, Segment { file, greatest: None })]),
         tail,
@@ -106,13 +108,9 @@ async fn make(disk: &dyn Disk, config: &LogConfig) -> Result<Journal, StorageErr
     })
 }
 
-/// What a crash left of a segment in the making. Nobody was told of it.
-fn remove_unnamed(disk: &dyn Disk, names: &[String]) -> Result<(), StorageError> {
-    if names.iter().any(|name| name == segment::UNNAMED) {
-        disk.remove(segment::UNNAMED)
-            .map_err(StorageError::io("removing an unfinished segment"))?;
-    }
-    Ok(())
+/// What a crash left of a segment in the making.
+fn remove_unnamed(disk: &dyn Disk) -> Result<(), StorageError> {
+    segment::remove_unnamed(disk).map_err(StorageError::io("removing an unfinished segment"))
 }
 
 impl Tail {
@@ -133,7 +131,7 @@ impl Tail {
 struct Reader<'a> {
     config: &'a LogConfig,
     /// What holds up to here; `None` before the first segment.
-    standing: Option<Standing>,
+    sum: Option<Sum>,
     /// What `next` was when the oldest segment began.
     next_at_first: Option<u64>,
     batch: u64,
@@ -147,7 +145,7 @@ impl<'a> Reader<'a> {
     fn new(config: &'a LogConfig) -> Self {
         Self {
             config,
-            standing: None,
+            sum: None,
             next_at_first: None,
             batch: 0,
             window: Window::new(config.cache_bytes),
@@ -163,31 +161,36 @@ impl<'a> Reader<'a> {
             disk.open(&name).map_err(StorageError::io(format!("opening {name}")))?.into();
         let bytes = whole(&name, &*file)?;
         let (header, from) = Header::read(&name, &bytes, self.config.journal, number)?;
-        match &self.standing {
+        match &self.sum {
             None => {
-                self.next_at_first = header.standing.next;
+                self.next_at_first = header.sum.next;
                 self.batch = header.batch;
             }
-            Some(standing) if *standing != header.standing || self.batch != header.batch => {
+            Some(sum) if *sum != header.sum || self.batch != header.batch => {
                 // The segment before it was synced to its end before this one was made.
                 let before = segment::name(number - 1);
                 let end = self.tail.as_ref().map_or(0, |tail| tail.at);
-                return Err(StorageError::corrupt(&before, end, "its last records are missing"));
+                let why = "its last records are missing";
+                return Err(StorageError::corrupt(&before, end, "a record", why));
             }
             Some(_) => {}
         }
-        let mut standing = header.standing.clone();
+        let mut sum = header.sum.clone();
         let mut greatest: Option<u64> = None;
         let window = &mut self.window;
         let scan = segment::scan(&name, &bytes, from, &header, is_last, |record, at, bytes| {
-            standing.take(&record)?;
+            sum.take(&record)?;
             if let Record::Entry { index, .. } = &record {
                 greatest = greatest.max(Some(*index));
             }
             restore(window, &record, Place { segment: number, at: at as u32, bytes: bytes as u32 });
             Ok(())
+        });
+        let scan = scan.map_err(|error| match error {
+            StorageError::Corrupt { kind: record::ENTRY, .. } => error.of(sum.next),
+            error => error,
         })?;
-        self.standing = Some(standing);
+        self.sum = Some(sum);
         self.batch = scan.batch;
         self.cut = scan.cut as u64;
         self.segments.insert(number, Segment { file: Arc::clone(&file), greatest });
@@ -203,15 +206,14 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(self, numbers: &[u64]) -> Result<Journal, StorageError> {
-        let (Some(standing), Some(tail)) = (self.standing, self.tail) else {
+        let (Some(sum), Some(tail)) = (self.sum, self.tail) else {
             unreachable!("a journal has at least one segment");
         };
-        let floor = standing.floor();
+        let floor = sum.floor();
         // Segments are deleted from the front, once all of their entries are purged.
         let is_whole = numbers.first() == Some(&1)
-            || (standing.purged.is_some() && self.next_at_first.is_none_or(|next| next <= floor));
-        let is_held =
-            standing.purged.is_none() || standing.next == Some(floor + self.window.count());
+            || (sum.purged.is_some() && self.next_at_first.is_none_or(|next| next <= floor));
+        let is_held = sum.purged.is_none() || sum.next == Some(floor + self.window.count());
         if !is_whole || !is_held {
             let before = numbers.first().map_or(0, |first| first.saturating_sub(1));
             return Err(StorageError::MissingSegment { file: segment::name(before) });
@@ -222,7 +224,7 @@ impl<'a> Reader<'a> {
             entries: self.window.count(),
             bytes_cut: self.cut,
         };
-        Ok(Journal { standing, window: self.window, segments: self.segments, tail, report })
+        Ok(Journal { sum, window: self.window, segments: self.segments, tail, report })
     }
 }
 

@@ -38,10 +38,11 @@ mod shelf;
 mod sled;
 mod snapshots;
 mod standing;
+mod sum;
 mod thread;
 mod window;
 
-pub use disk::{Disk, File, Sync};
+pub use disk::{Disk, File, Prepared, Sync};
 pub use error::StorageError;
 pub use home::Home;
 pub use journal::OpenReport;
@@ -53,3 +54,4 @@ pub use scribe::Scribe;
 pub use shelf::{Row, Shelf};
 pub use sled::{SledShelf, open_or_replace_shelf};
 pub use snapshots::Snapshots;
+pub use standing::{Standing, StandingWatch};

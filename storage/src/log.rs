@@ -6,7 +6,8 @@
 //!
 //! What was acknowledged is there after any crash (I10); a vote that was saved is never forgotten (I9).
 //! After the first failure of the disk nothing is acknowledged any more: a sync that failed once says
-//! nothing when it succeeds later.
+//! nothing when it succeeds later. A disk that is full or takes no writes has not failed: what waits goes on
+//! when it has room, and [`Log::standing`] tells meanwhile.
 //!
 //! Not here: any file format (`record`, `segment`), any thread.
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -22,9 +24,10 @@ use crate::disk::{Disk, File};
 use crate::error::StorageError;
 use crate::journal::{self, OpenReport};
 use crate::queue::{Done, Job, Queue};
-use crate::record::{ENTRY_BYTES_MAX, Found, NOTE_BYTES_MAX, Record, Seal, look};
+use crate::record::{self, ENTRY_BYTES_MAX, Found, NOTE_BYTES_MAX, Record, Seal, look};
 use crate::scribe::Scribe;
-use crate::standing::Standing;
+use crate::standing::StandingWatch;
+use crate::sum::Sum;
 use crate::window::{Held, Place, Window};
 
 /// How a log is kept.
@@ -36,6 +39,8 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// How many bytes of young entries stay in memory.
     pub cache_bytes: usize,
+    /// A disk that has not answered for so long is called slow.
+    pub slow_after: Duration,
     /// Acknowledges before the sync: a deliberate bug, which the simulation must catch.
     #[cfg(feature = "mutants")]
     pub ack_before_sync: bool,
@@ -73,6 +78,7 @@ impl Default for LogConfig {
             journal: 0,
             segment_bytes: 8 << 20,
             cache_bytes: 16 << 20,
+            slow_after: Duration::from_secs(1),
             #[cfg(feature = "mutants")]
             ack_before_sync: false,
         }
@@ -106,7 +112,7 @@ impl Log {
             journal: config.journal,
             report: journal.report,
             state: Mutex::new(State {
-                standing: journal.standing.clone(),
+                sum: journal.sum.clone(),
                 window: journal.window,
                 files: files.collect(),
                 queue: Queue::default(),
@@ -115,11 +121,11 @@ impl Log {
             }),
             work: Notify::new(),
             room: Notify::new(),
+            standing: StandingWatch::new(config.slow_after),
         });
         let log =
             Self { shared: Arc::clone(&shared), _alive: Arc::new(Alive(Arc::clone(&shared))) };
-        let scribe =
-            Scribe::new(shared, disk, config, journal.standing, journal.segments, journal.tail);
+        let scribe = Scribe::new(shared, disk, config, journal.sum, journal.segments, journal.tail);
         Ok((log, scribe))
     }
 
@@ -180,7 +186,7 @@ impl Log {
         }
         let mut state = self.shared.lock();
         if state.stopped.is_none() {
-            state.standing.committed = Some(committed.clone());
+            state.sum.committed = Some(committed.clone());
             state.queue.commit(committed);
         }
     }
@@ -201,7 +207,7 @@ impl Log {
     /// empty and goes on behind it. Going back does nothing.
     pub fn purge(&self, upto: u64, marker: Bytes) {
         let mut state = self.shared.lock();
-        let is_behind = state.standing.purged.as_ref().is_some_and(|(purged, _)| *purged >= upto);
+        let is_behind = state.sum.purged.as_ref().is_some_and(|(purged, _)| *purged >= upto);
         if is_behind || state.stopped.is_some() {
             return;
         }
@@ -219,7 +225,7 @@ impl Log {
         let mut state = self.shared.lock();
         match state.check() {
             Ok(()) => {
-                state.standing.shelved = index;
+                state.sum.shelved = index;
                 let records = vec![Record::Shelved { index }];
                 state.queue.push(Job { records, stamp: 0, done: Some(done) }, true);
                 drop(state);
@@ -267,17 +273,22 @@ impl Log {
         Ok(found)
     }
 
+    /// How the disk stands, to be watched.
+    pub fn standing(&self) -> StandingWatch {
+        self.shared.standing.clone()
+    }
+
     /// What the log holds.
     pub fn state(&self) -> LogState {
         let state = self.shared.lock();
-        let standing = state.standing.clone();
+        let sum = state.sum.clone();
         LogState {
-            first: state.window.first().or(standing.next).unwrap_or(0),
+            first: state.window.first().or(sum.next).unwrap_or(0),
             last: state.window.last(),
-            vote: standing.vote,
-            committed: standing.committed,
-            purged: standing.purged,
-            shelved: standing.shelved,
+            vote: sum.vote,
+            committed: sum.committed,
+            purged: sum.purged,
+            shelved: sum.shelved,
             report: self.shared.report,
         }
     }
@@ -292,11 +303,12 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// Something was written.
     pub(crate) room: Notify,
+    pub(crate) standing: StandingWatch,
 }
 
 pub(crate) struct State {
     /// What holds once all that waits is written.
-    standing: Standing,
+    sum: Sum,
     pub(crate) window: Window,
     /// What entries are read from.
     pub(crate) files: BTreeMap<u64, Arc<dyn File>>,
@@ -333,7 +345,8 @@ impl Shared {
         let damaged = || {
             let name = crate::segment::name(place.segment);
             let why = "an entry cannot be read back";
-            io::Error::other(StorageError::corrupt(&name, place.at.into(), why))
+            let place = place.at.into();
+            io::Error::other(StorageError::corrupt(&name, place, record::ENTRY, why).of(index))
         };
         let file = file.ok_or_else(damaged)?;
         let mut bytes = vec![0; place.bytes as usize];
@@ -367,7 +380,7 @@ impl State {
             let why = format!("{waiting} bytes wait for the disk; the entries were not taken");
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
-        let mut next = self.standing.next;
+        let mut next = self.sum.next;
         for (index, data) in &entries {
             if next.is_some_and(|next| next != *index) || *index == u64::MAX {
                 let why = format!("entry {index} does not follow; the next is {next:?}");
@@ -379,7 +392,7 @@ impl State {
             }
             next = Some(index + 1);
         }
-        self.standing.next = next;
+        self.sum.next = next;
         let mut first = None;
         let mut take = |(index, data): (u64, Bytes)| {
             let stamp = self.window.push(index, data.clone());
@@ -393,9 +406,7 @@ impl State {
     /// Takes anything but entries.
     fn enqueue(&mut self, record: Record, done: Option<Done>, is_urgent: bool) -> io::Result<()> {
         self.check()?;
-        self.standing
-            .take(&record)
-            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        self.sum.take(&record).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         match &record {
             Record::Truncate { from } => self.window.truncate(*from),
             Record::Purge { upto, .. } => self.window.purge(*upto),

@@ -7,7 +7,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use crate::disk::{Disk, File, Sync};
+use quorate_env::blocking;
+
+use crate::disk::{Disk, File, Prepared, Sync};
+
+/// How many bytes of a file are filled between two syncs.
+const FILL_BYTES: usize = 1 << 20;
 
 /// A folder of the file system. Folders within it are not seen.
 #[derive(Clone, Debug)]
@@ -23,6 +28,13 @@ impl RealDisk {
     pub fn open(dir: &Path) -> io::Result<Self> {
         make_private_dir(dir)?;
         Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Makes an empty file.
+    #[expect(clippy::disallowed_types, reason = "this is the door")]
+    fn make(&self, name: &str) -> io::Result<fs::File> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).open(self.path(name)?)
     }
 
     /// The folder is flat: a name that would lead out of it is no name.
@@ -52,21 +64,24 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.path(name)?)?;
-        // Zeros are written, not just promised: a later sync then has no metadata to write.
-        let zeros = vec![0; 1 << 18];
-        let mut left = len;
-        while left > 0 {
-            let count = zeros.len().min(usize::try_from(left).unwrap_or(zeros.len()));
-            file.write_all(&zeros[..count])?;
-            left -= count as u64;
-        }
+        let file = self.make(name)?;
+        fill(&file, len)?;
         Ok(Box::new(RealFile(file)))
+    }
+
+    fn prepare(&self, name: &str, len: u64) -> io::Result<Prepared> {
+        let file = self.make(name)?;
+        let prepare = move || {
+            fill(&file, len)?;
+            Ok(Box::new(RealFile(file)) as Box<dyn File>)
+        };
+        let prepared = blocking("quorate-segment", prepare)?;
+        Ok(Box::pin(async {
+            match prepared.await {
+                Ok(Ok(outcome)) => outcome,
+                _ => Err(io::Error::other("the thread that prepared a segment ended early")),
+            }
+        }))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
@@ -103,6 +118,21 @@ impl File for RealFile {
     fn sync(&self) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + '_>> {
         Box::pin(async { self.0.sync_data() })
     }
+}
+
+/// Fills a new file with zeros. They are written, not just promised: a later sync then has no metadata to
+/// write. And they are synced bit by bit, so that the syncs of other files never wait long behind them.
+#[expect(clippy::disallowed_types, reason = "this is the door")]
+fn fill(mut file: &fs::File, len: u64) -> io::Result<()> {
+    let zeros = vec![0; FILL_BYTES.min(usize::try_from(len).unwrap_or(FILL_BYTES))];
+    let mut left = len;
+    while left > 0 {
+        let count = zeros.len().min(usize::try_from(left).unwrap_or(zeros.len()));
+        file.write_all(&zeros[..count])?;
+        left -= count as u64;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// Makes a folder, and what is above it, for the owner alone.

@@ -17,7 +17,7 @@
 //!
 //! Veil and checksum depend on the journal and the segment: what was left by another file never passes.
 //!
-//! Not here: what the records mean together (`standing`), and where they lie (`segment`).
+//! Not here: what the records mean together (`sum`), and where they lie (`segment`).
 
 use bytes::Bytes;
 
@@ -25,6 +25,9 @@ use crate::cursor::Cursor;
 
 /// What stands before the body.
 const HEAD_BYTES: usize = 21;
+
+/// Where in a record its kind stands.
+const KIND_AT: usize = 20;
 
 /// A disk writes no less than this at once.
 const SECTOR_BYTES: usize = 512;
@@ -63,6 +66,22 @@ const KIND_COMMITTED: u8 = 4;
 const KIND_TRUNCATE: u8 = 5;
 const KIND_PURGE: u8 = 6;
 const KIND_SHELVED: u8 = 7;
+
+/// What a record of an entry is called.
+pub(crate) const ENTRY: &str = "entry";
+
+/// What the record at a place calls itself. Of a damaged one, that may be what is damaged.
+pub(crate) fn kind_at(segment: &[u8], at: usize) -> &'static str {
+    match segment.get(at + KIND_AT) {
+        Some(&KIND_ENTRY) => ENTRY,
+        Some(&KIND_VOTE) => "the vote",
+        Some(&KIND_COMMITTED) => "the committed mark",
+        Some(&KIND_TRUNCATE) => "a truncation",
+        Some(&KIND_PURGE) => "a purge",
+        Some(&KIND_SHELVED) => "the shelf's mark",
+        _ => "a record",
+    }
+}
 
 /// What ties records to their journal and segment.
 #[derive(Clone, Copy, Debug)]
@@ -149,17 +168,18 @@ pub(crate) fn frame(seal: Seal, batch: u64, kind: u8, body: [&[u8]; 2], out: &mu
     let start = out.len();
     let body_bytes = body[0].len() + body[1].len();
     let len = u32::try_from(1 + body_bytes).expect("bodies are bounded");
-    out.reserve(framed(body_bytes));
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&seal.check_of(len).to_le_bytes());
-    out.extend_from_slice(&batch.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.push(kind);
-    body.iter().for_each(|part| out.extend_from_slice(part));
-    seal.veil(&mut out[start + HEAD_BYTES..]);
     out.resize(start + framed(body_bytes), 0xFF);
-    let crc = seal.checksum(len, [&out[start + 8..start + 16], &out[start + 20..]]);
-    out[start + 16..start + 20].copy_from_slice(&crc.to_le_bytes());
+    let out = &mut out[start..];
+    out[..4].copy_from_slice(&len.to_le_bytes());
+    out[4..8].copy_from_slice(&seal.check_of(len).to_le_bytes());
+    out[8..16].copy_from_slice(&batch.to_le_bytes());
+    out[KIND_AT] = kind;
+    let (first, second) = out[HEAD_BYTES..HEAD_BYTES + body_bytes].split_at_mut(body[0].len());
+    first.copy_from_slice(body[0]);
+    second.copy_from_slice(body[1]);
+    seal.veil(&mut out[HEAD_BYTES..HEAD_BYTES + body_bytes]);
+    let crc = seal.checksum(len, [&out[8..16], &out[KIND_AT..]]);
+    out[16..KIND_AT].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Looks at the front of `bytes`, which reach to the end of the segment.
@@ -184,7 +204,7 @@ pub(crate) fn look(seal: Seal, bytes: &[u8]) -> Found {
     }
     let mut body = bytes[HEAD_BYTES..HEAD_BYTES + body_bytes].to_vec();
     seal.veil(&mut body);
-    Found::Sound(Frame { batch, kind: bytes[20], body: body.into(), bytes: bytes.len() })
+    Found::Sound(Frame { batch, kind: bytes[KIND_AT], body: body.into(), bytes: bytes.len() })
 }
 
 /// Looks at a place of a whole segment, where sectors can be told.

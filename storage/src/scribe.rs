@@ -1,21 +1,30 @@
 //! The writer: takes all that waits, writes it, syncs once, and says so in order.
 //!
-//! It alone writes to the journal. The first refusal of the disk ends it: what was being written is then
-//! unknown, so it is neither acknowledged nor tried again, and nothing later is taken (fail-stop).
+//! It alone writes to the journal. When the disk refuses a step that leaves everything as it was (it is full,
+//! or takes no writes), nothing is acknowledged and nothing is lost: the scribe says so, rests, and takes the
+//! same step again. Any other refusal ends it, and a sync that failed always does: what was being written is
+//! then unknown, so it is neither acknowledged nor tried again, and nothing later is taken (fail-stop).
+//!
+//! The next segment is prepared while the present one fills, since writing its zeros takes as long as many
+//! syncs.
 //!
 //! Not here: what may be written (`log`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::disk::Disk;
+use quorate_env::sleep;
+
+use crate::disk::{Disk, Prepared};
 use crate::journal::{Segment, Tail};
 use crate::log::{LogConfig, Shared, stopped};
 use crate::queue::{Done, Job};
 use crate::record::Record;
 use crate::segment::{self, Header};
 use crate::standing::Standing;
+use crate::sum::Sum;
 use crate::window::Place;
 
 /// Makes durable what a [`crate::Log`] was given. Run it, on a thread of its own where syncs block.
@@ -24,13 +33,27 @@ pub struct Scribe {
     disk: Arc<dyn Disk>,
     config: LogConfig,
     /// What holds at the tail.
-    written: Standing,
+    written: Sum,
     segments: BTreeMap<u64, Segment>,
     tail: Tail,
+    /// What comes after the tail.
+    ahead: Ahead,
     /// What goes to the tail with the next sync, and where its entries lie in it.
     buffer: Vec<u8>,
     places: Vec<(u64, u64, Place)>,
 }
+
+/// The file of the next segment, and how long it is.
+enum Ahead {
+    /// The tail is still young.
+    Unasked,
+    Asked(u64, Prepared),
+    /// It was asked for and did not come. The turn itself will tell why.
+    Refused,
+}
+
+/// How long to wait before a step that was refused is taken again.
+const REST: Duration = Duration::from_millis(250);
 
 /// A buffer that grew beyond this for one large batch is given back.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -40,18 +63,20 @@ impl Scribe {
         shared: Arc<Shared>,
         disk: Arc<dyn Disk>,
         config: LogConfig,
-        written: Standing,
+        written: Sum,
         segments: BTreeMap<u64, Segment>,
         tail: Tail,
     ) -> Self {
         let (buffer, places) = (Vec::new(), Vec::new());
-        Self { shared, disk, config, written, segments, tail, buffer, places }
+        let ahead = Ahead::Unasked;
+        Self { shared, disk, config, written, segments, tail, ahead, buffer, places }
     }
 
-    /// Writes until every log is dropped, or until the disk refuses.
+    /// Writes until every log is dropped, or until the disk fails.
     pub async fn run(mut self) {
         while let Some(mut jobs) = self.next().await {
             let mut dones = Vec::new();
+            self.shared.standing.asks();
             if let Err(error) = self.write(&mut jobs, &mut dones).await {
                 tracing::error!(%error, "the journal cannot be written; this node must stop");
                 let why = error.to_string();
@@ -60,11 +85,17 @@ impl Scribe {
                 dones.into_iter().chain(later).for_each(|done| done(Err(stopped(&why))));
                 return;
             }
+            self.shared.standing.answered();
+            self.look_ahead();
+        }
+        if matches!(self.ahead, Ahead::Asked(..)) {
+            // Whoever opens the journal next would remove it as well.
+            let _ = segment::remove_unnamed(&*self.disk);
         }
     }
 
     /// All the work that waits, once something in it asks for a sync.
-    async fn next(&self) -> Option<VecDeque<Job>> {
+    async fn next(&mut self) -> Option<VecDeque<Job>> {
         loop {
             {
                 let mut state = self.shared.lock();
@@ -133,7 +164,10 @@ impl Scribe {
     /// Writes the buffer, syncs, and answers what is answered by that.
     async fn settle(&mut self, dones: &mut Vec<Done>) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            self.tail.file.write_at(self.tail.at, &self.buffer)?;
+            while let Err(error) = self.tail.file.write_at(self.tail.at, &self.buffer) {
+                // Whatever was written of it is written again, before any sync.
+                self.rest(error).await?;
+            }
             #[cfg(feature = "mutants")]
             if self.config.ack_before_sync {
                 dones.drain(..).for_each(|done| done(Ok(())));
@@ -158,10 +192,27 @@ impl Scribe {
             segment: self.tail.segment + 1,
             capacity: 0,
             batch: self.tail.batch - 1,
-            standing: self.written.clone(),
+            sum: self.written.clone(),
         };
-        header.capacity = self.config.capacity_for(header.to_bytes().len() as u64 + needed);
-        let file = header.make(&*self.disk).await?;
+        let needed = header.to_bytes().len() as u64 + needed;
+        let mut prepared = match std::mem::replace(&mut self.ahead, Ahead::Unasked) {
+            Ahead::Asked(capacity, prepared) if capacity >= needed => {
+                header.capacity = capacity;
+                Some(prepared)
+            }
+            _ => {
+                header.capacity = self.config.capacity_for(needed);
+                None
+            }
+        };
+        let file = loop {
+            match header.make(&*self.disk, prepared.take()).await {
+                Ok(file) => break file,
+                // Nothing rests on a file without a name, whatever of it was refused: another comes.
+                Err(error) => self.rest(error).await?,
+            }
+        };
+        self.disk.sync().await?;
         self.shared.lock().files.insert(header.segment, Arc::clone(&file));
         let segment = Segment { file: Arc::clone(&file), greatest: None };
         self.segments.insert(header.segment, segment);
@@ -180,9 +231,41 @@ impl Scribe {
             }
             self.shared.lock().files.remove(&number);
             self.segments.remove(&number);
-            self.disk.remove(&segment::name(number))?;
+            while let Err(error) = self.disk.remove(&segment::name(number)) {
+                self.rest(error).await?;
+            }
             self.disk.sync().await?;
         }
+        Ok(())
+    }
+
+    /// Has the next segment prepared once half of the tail is full. Nothing is lost if that fails.
+    fn look_ahead(&mut self) {
+        if matches!(self.ahead, Ahead::Unasked) && self.tail.at > self.tail.capacity / 2 {
+            let capacity = self.config.capacity_for(0);
+            self.ahead = match self.disk.prepare(segment::UNNAMED, capacity) {
+                Ok(prepared) => Ahead::Asked(capacity, prepared),
+                Err(error) => {
+                    tracing::warn!(%error, "the next segment of the journal cannot be prepared");
+                    Ahead::Refused
+                }
+            };
+        }
+    }
+
+    /// Waits a while, if the disk refused a step in a way that left everything as it was. Any other error is
+    /// the end, and so is this one when nobody is left to wait for.
+    async fn rest(&mut self, error: io::Error) -> io::Result<()> {
+        let Some(standing) = Standing::of_refusal(&error) else { return Err(error) };
+        if self.shared.lock().is_closed {
+            return Err(error);
+        }
+        if self.shared.standing.current() != standing {
+            tracing::error!(%error, "the disk takes nothing; the journal waits and acknowledges nothing");
+        }
+        self.shared.standing.refused(standing, &error.to_string());
+        sleep(REST).await;
+        self.shared.standing.asks();
         Ok(())
     }
 }
@@ -192,6 +275,9 @@ impl Shared {
     pub(crate) fn stop(&self, why: &str) -> VecDeque<Job> {
         let rest = {
             let mut state = self.lock();
+            if !state.is_closed {
+                self.standing.refused(Standing::Failed, why);
+            }
             state.stopped.get_or_insert_with(|| why.to_owned());
             state.queue.take(true).unwrap_or_default()
         };

@@ -10,15 +10,18 @@
 use std::sync::Arc;
 
 use crate::cursor::Cursor;
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Prepared};
 use crate::error::StorageError;
 use crate::record::{self, Fault, Found, Record, Seal};
-use crate::standing::Standing;
+use crate::sum::Sum;
 
 const MAGIC: &[u8; 8] = b"quorateJ";
 const VERSION: u32 = 1;
 /// Where the magic stands in a file; the version follows it. Every format keeps both there.
 const MAGIC_AT: usize = 21;
+
+/// What the first record is called.
+const HEADER: &str = "the segment's header";
 
 /// What a segment is called while it is being made.
 pub(crate) const UNNAMED: &str = "journal-next.tmp";
@@ -38,7 +41,7 @@ pub(crate) struct Header {
     /// The number of the last sync before this segment.
     pub(crate) batch: u64,
     /// What holds at its beginning.
-    pub(crate) standing: Standing,
+    pub(crate) sum: Sum,
 }
 
 /// What follows a segment's header.
@@ -72,19 +75,29 @@ impl Header {
         for number in [self.journal, self.segment, self.capacity, self.batch] {
             body.extend_from_slice(&number.to_le_bytes());
         }
-        self.standing.write(&mut body);
+        self.sum.write(&mut body);
         let mut out = Vec::new();
         record::frame(Seal::PLAIN, self.batch, record::KIND_HEADER, [&body, &[]], &mut out);
         out
     }
 
-    /// Makes the segment; when this returns, it is durable under its name.
-    pub(crate) async fn make(&self, disk: &dyn Disk) -> std::io::Result<Arc<dyn File>> {
-        let file: Arc<dyn File> = disk.create(UNNAMED, self.capacity)?.into();
+    /// Makes the segment, out of a file that was prepared if there is one; durable once the folder is synced.
+    /// On an error there is at most a nameless rest, which the next attempt removes.
+    pub(crate) async fn make(
+        &self,
+        disk: &dyn Disk,
+        prepared: Option<Prepared>,
+    ) -> std::io::Result<Arc<dyn File>> {
+        let file: Arc<dyn File> = match prepared {
+            Some(prepared) => prepared.await?.into(),
+            None => {
+                remove_unnamed(disk)?;
+                disk.create(UNNAMED, self.capacity)?.into()
+            }
+        };
         file.write_at(0, &self.to_bytes())?;
         file.sync().await?;
         disk.rename(UNNAMED, &name(self.segment))?;
-        disk.sync().await?;
         Ok(file)
     }
 
@@ -103,7 +116,7 @@ impl Header {
         if found > VERSION {
             return Err(StorageError::NewerFormat { file: file.to_owned(), found, known: VERSION });
         }
-        let corrupt = |why| StorageError::corrupt(file, 0, why);
+        let corrupt = |why| StorageError::corrupt(file, 0, HEADER, why);
         let Found::Sound(frame) = record::look(Seal::PLAIN, bytes) else {
             return Err(corrupt("the header's checksum fails"));
         };
@@ -122,6 +135,7 @@ impl Header {
             return Err(StorageError::corrupt(
                 file,
                 bytes.len() as u64,
+                HEADER,
                 "the file is not as long as it was made",
             ));
         }
@@ -136,11 +150,19 @@ impl Header {
             segment: body.u64()?,
             capacity: body.u64()?,
             batch: body.u64()?,
-            standing: Standing::read(&mut body)?,
+            sum: Sum::read(&mut body)?,
         };
         // Syncs are counted one by one: nobody came so far, and counting on must not overflow.
         let is_countable = header.batch < 1 << 63;
         (body.rest().is_empty() && is_countable).then_some(header)
+    }
+}
+
+/// Removes what is left of a segment in the making, if something is. Nobody was told of it.
+pub(crate) fn remove_unnamed(disk: &dyn Disk) -> std::io::Result<()> {
+    match disk.remove(UNNAMED) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -158,7 +180,8 @@ pub(crate) fn scan(
     mut take: impl FnMut(Record, usize, usize) -> Result<(), &'static str>,
 ) -> Result<Scan, StorageError> {
     let seal = Seal::new(header.journal, header.segment);
-    let corrupt = |at: usize, why| StorageError::corrupt(file, at as u64, why);
+    let corrupt =
+        |at: usize, why| StorageError::corrupt(file, at as u64, record::kind_at(bytes, at), why);
     let (mut at, mut batch) = (from, header.batch);
     let claimed = loop {
         match record::look_at(seal, bytes, at) {
@@ -216,20 +239,20 @@ mod tests {
 
     #[test]
     fn a_header_is_read_as_it_was_written() {
-        let standing = Standing {
+        let sum = Sum {
             vote: Some(b"v".as_slice().into()),
             committed: None,
             purged: Some((4, b"m".as_slice().into())),
             shelved: 3,
             next: Some(9),
         };
-        let mut header = Header { journal: 1, segment: 2, capacity: 4096, batch: 7, standing };
+        let mut header = Header { journal: 1, segment: 2, capacity: 4096, batch: 7, sum };
         for _ in 0..2 {
             let mut bytes = header.to_bytes();
             let length = bytes.len();
             bytes.resize(4096, 0);
             assert_eq!(Header::read("f", &bytes, 1, 2).unwrap(), (header.clone(), length));
-            header.standing = Standing::default();
+            header.sum = Sum::default();
         }
     }
 }

@@ -47,17 +47,27 @@ pub struct SledShelf {
     turn: Mutex<()>,
     /// A call was not answered, and none will be.
     is_stuck: AtomicBool,
+    /// What was read to see whether the shelf can be: a start asks for the same rows next.
+    read: Mutex<Option<Rows>>,
 }
+
+type Rows = Vec<(sled::InlineArray, sled::InlineArray)>;
 
 /// Opens the shelf in a folder. One that will not open, or whose rows cannot all be read, is moved aside
 /// (to `<dir>.aside`, where one generation is kept), and an empty one is made. Says what was wrong, so
 /// that the state is rebuilt.
 pub fn open_or_replace_shelf(dir: &Path) -> Result<(SledShelf, Option<String>), StorageError> {
     let why = match SledShelf::open(dir) {
-        Ok(shelf) => match shelf.scan_within(OPENING, &mut |_, _| {}) {
-            Ok(()) => return Ok((shelf, None)),
-            Err(error) => error.to_string(),
-        },
+        Ok(shelf) => {
+            let mut read = Vec::new();
+            match shelf.scan_within(OPENING, &mut |rows| read.extend(rows)) {
+                Ok(()) => {
+                    *shelf.read() = Some(read);
+                    return Ok((shelf, None));
+                }
+                Err(error) => error.to_string(),
+            }
+        }
         Err(StorageError::Shelf { why, .. }) => why,
         Err(error) => return Err(error),
     };
@@ -110,6 +120,7 @@ impl SledShelf {
             closed: Mutex::new(closed),
             turn: Mutex::new(()),
             is_stuck: AtomicBool::new(outcome.is_err()),
+            read: Mutex::default(),
         };
         outcome.map(|()| shelf).map_err(|error| match error.kind() {
             // sled locks its folder.
@@ -153,11 +164,11 @@ impl SledShelf {
         answer(outcome, patience).inspect_err(|_| self.is_stuck.store(true, Ordering::Relaxed))
     }
 
-    fn scan_within(
-        &self,
-        patience: Duration,
-        take: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> io::Result<()> {
+    fn read(&self) -> MutexGuard<'_, Option<Rows>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scan_within(&self, patience: Duration, take: &mut dyn FnMut(Rows)) -> io::Result<()> {
         let _turn = self.turn()?;
         let (rows, found) = sync_channel(1);
         let outcome = self.ask("reading the shelf", move |db| {
@@ -173,7 +184,7 @@ impl SledShelf {
         })?;
         loop {
             match found.recv_timeout(patience) {
-                Ok(rows) => rows.iter().for_each(|(key, value)| take(key, value)),
+                Ok(rows) => take(rows),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.is_stuck.store(true, Ordering::Relaxed);
@@ -200,7 +211,15 @@ impl Drop for SledShelf {
 
 impl Shelf for SledShelf {
     fn scan(&self, take: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
-        self.scan_within(CALL, take)
+        let mut give = |rows: Rows| rows.iter().for_each(|(key, value)| take(key, value));
+        let read = self.read().take();
+        match read {
+            Some(rows) => {
+                give(rows);
+                Ok(())
+            }
+            None => self.scan_within(CALL, &mut give),
+        }
     }
 
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
@@ -209,6 +228,7 @@ impl Shelf for SledShelf {
     }
 
     fn commit(&self, rows: Vec<Row>) -> io::Result<()> {
+        *self.read() = None;
         let mut batch = sled::Batch::default();
         for (key, value) in rows {
             match value {
@@ -220,6 +240,7 @@ impl Shelf for SledShelf {
     }
 
     fn clear(&self) -> io::Result<()> {
+        *self.read() = None;
         self.call("clearing the shelf", |db| db.clear())
     }
 

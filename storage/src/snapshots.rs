@@ -4,13 +4,20 @@
 //! A snapshot is written under another name, synced, read back and compared, and only then takes its
 //! place. So the newest one is whole at any moment, and the one before it goes only afterwards.
 //!
+//! A body comes and goes in pieces, so that a large state is never held a second time: the length and the
+//! checksum stand in front of it and are written last. It is synced bit by bit, as a disk that has much to
+//! write at once lets the journal wait.
+//!
 //! Not here: what a snapshot says. Nothing is compressed and nothing is incremental: the state is small.
 
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use crc32fast::Hasher;
+
 use crate::cursor::Cursor;
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::error::StorageError;
 
 const MAGIC: &[u8; 8] = b"quorateS";
@@ -19,11 +26,14 @@ const VERSION: u32 = 1;
 const FRONT_BYTES: usize = 16;
 /// Index and the lengths of meta and body, after the front.
 const LENGTHS_BYTES: usize = 24;
+const HEAD_BYTES: usize = FRONT_BYTES + LENGTHS_BYTES;
 const UNNAMED: &str = "snapshot-next.tmp";
 /// No snapshot is longer.
 const BYTES_MAX: u64 = 1 << 30;
-/// How much is written and read at once.
-const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read at once.
+const CHUNK_BYTES: usize = 256 << 10;
+/// How much is written between two syncs.
+const SYNC_BYTES: u64 = 1 << 20;
 
 /// The snapshots in a folder. Clones are the same.
 #[derive(Clone)]
@@ -33,41 +43,50 @@ pub struct Snapshots {
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// A snapshot that was saved. It can be read even when a newer one took its place.
+pub struct Saved {
+    file: Box<dyn File>,
+    name: String,
+    index: u64,
+    meta: Vec<u8>,
+    body_bytes: u64,
+    crc: u32,
+    /// The checksum over what stands before the body.
+    hasher: Hasher,
+}
+
 impl Snapshots {
     /// Looks into a folder, and removes what a crash left of an unfinished one.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, StorageError> {
-        let names = disk.list().map_err(StorageError::io("listing the snapshots"))?;
-        if names.iter().any(|name| name == UNNAMED) {
-            disk.remove(UNNAMED).map_err(StorageError::io("removing an unfinished snapshot"))?;
-        }
+        remove_unnamed(&*disk).map_err(StorageError::io("removing an unfinished snapshot"))?;
         Ok(Self { disk, saving: Arc::default() })
     }
 
-    /// Saves a snapshot of the state at `index`, and then removes older ones. It is durable and was read
-    /// back when this returns. On an error the newest one is as it was. Blocks on a real disk.
+    /// Saves a snapshot whose body is at hand in one piece; see [`Snapshots::save_chunks`].
     pub async fn save(&self, index: u64, meta: &[u8], body: &[u8]) -> io::Result<()> {
+        self.save_chunks(index, meta, body.chunks(CHUNK_BYTES)).await
+    }
+
+    /// Saves a snapshot of the state at `index`, whose body comes in pieces, and then removes older ones. It
+    /// is durable and was read back when this returns. On an error the newest one is as it was, and what was
+    /// written has given its room back. Blocks on a real disk.
+    pub async fn save_chunks<C: AsRef<[u8]>>(
+        &self,
+        index: u64,
+        meta: &[u8],
+        body: impl IntoIterator<Item = C>,
+    ) -> io::Result<()> {
         let _one = self.saving.lock().await;
-        let bytes = to_bytes(index, meta, body)?;
-        match self.disk.remove(UNNAMED) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        remove_unnamed(&*self.disk)?;
+        let written = match self.disk.create(UNNAMED, 0) {
+            Ok(file) => write(&*file, index, meta, body).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written.and_then(|()| self.disk.rename(UNNAMED, &name(index))) {
+            // If that fails too, the next snapshot does it.
+            let _ = remove_unnamed(&*self.disk);
+            return Err(error);
         }
-        let file = self.disk.create(UNNAMED, 0)?;
-        for (count, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
-            file.write_at((count * CHUNK_BYTES) as u64, chunk)?;
-        }
-        file.sync().await?;
-        let mut back = vec![0; CHUNK_BYTES.min(bytes.len())];
-        for (count, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
-            let back = &mut back[..chunk.len()];
-            file.read_at((count * CHUNK_BYTES) as u64, back)?;
-            if back != chunk {
-                let why = format!("the snapshot at {index} does not read back as it was written");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-        }
-        drop(file);
-        self.disk.rename(UNNAMED, &name(index))?;
         self.disk.sync().await?;
         for older in self.indexes()?.into_iter().filter(|older| *older < index) {
             self.disk.remove(&name(older))?;
@@ -75,18 +94,41 @@ impl Snapshots {
         self.disk.sync().await
     }
 
-    /// The newest snapshot: its index, meta and body. One that is damaged is an error, even if an older
-    /// one is there: the log was purged up to the newest.
+    /// The newest snapshot as a whole: its index, meta and body; see [`Snapshots::open_newest`].
     #[expect(clippy::type_complexity, reason = "three plain values; a name would say no more")]
     pub fn newest(&self) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>, StorageError> {
+        let Some(saved) = self.open_newest()? else {
+            return Ok(None);
+        };
+        let mut body = Vec::with_capacity(saved.body_bytes as usize);
+        for chunk in saved.chunks() {
+            body.extend_from_slice(&chunk?);
+        }
+        Ok(Some((saved.index, saved.meta, body)))
+    }
+
+    /// The newest snapshot, to be read in pieces. One that is damaged is an error, here or as it is read,
+    /// even if an older one is there: the log was purged up to the newest.
+    pub fn open_newest(&self) -> Result<Option<Saved>, StorageError> {
         let indexes = self.indexes().map_err(StorageError::io("listing the snapshots"))?;
         let Some(index) = indexes.last().copied() else {
             return Ok(None);
         };
         let name = name(index);
-        let bytes = self.whole(&name)?;
-        let (meta, body) = parse(&name, index, &bytes)?;
-        Ok(Some((index, meta.to_vec(), body.to_vec())))
+        let doing = || StorageError::io(format!("reading {name}"));
+        let file = self.disk.open(&name).map_err(doing())?;
+        let length = file.len().map_err(doing())?;
+        if length > BYTES_MAX {
+            return Err(StorageError::ForeignFile { file: name });
+        }
+        let mut head = vec![0; HEAD_BYTES.min(length as usize)];
+        file.read_at(0, &mut head).map_err(doing())?;
+        let head = Head::read(&name, index, length, &head)?;
+        let mut meta = vec![0; head.meta_bytes as usize];
+        file.read_at(HEAD_BYTES as u64, &mut meta).map_err(doing())?;
+        let Head { crc, body_bytes, mut hasher, .. } = head;
+        hasher.update(&meta);
+        Ok(Some(Saved { file, name, index, meta, body_bytes, crc, hasher }))
     }
 
     /// The indexes that there are snapshots of, in order.
@@ -95,17 +137,58 @@ impl Snapshots {
         indexes.sort_unstable();
         Ok(indexes)
     }
+}
 
-    fn whole(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        let doing = || StorageError::io(format!("reading {name}"));
-        let file = self.disk.open(name).map_err(doing())?;
-        let length = file.len().map_err(doing())?;
-        if length > BYTES_MAX {
-            return Err(StorageError::ForeignFile { file: name.to_owned() });
-        }
-        let mut bytes = vec![0; length as usize];
-        file.read_at(0, &mut bytes).map_err(doing())?;
-        Ok(bytes)
+impl Saved {
+    /// Up to where in the log it reaches.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// What was noted about it. To be believed once the body was read to its end.
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// How many bytes its body has.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// The body in pieces. Nothing of it is to be used before the end was reached without an error: only
+    /// then is it known to be what was saved. Nothing comes after an error.
+    pub fn chunks(&self) -> impl Iterator<Item = Result<Bytes, StorageError>> + Send + '_ {
+        let mut hasher = Some(self.hasher.clone());
+        let mut left = self.body_bytes;
+        std::iter::from_fn(move || {
+            let mut so_far = hasher.take()?;
+            let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES))];
+            let at = (HEAD_BYTES + self.meta.len()) as u64 + (self.body_bytes - left);
+            let doing = StorageError::io(format!("reading {}", self.name));
+            if let Err(error) = self.file.read_at(at, &mut chunk).map_err(doing) {
+                return Some(Err(error));
+            }
+            so_far.update(&chunk);
+            left -= chunk.len() as u64;
+            match left {
+                0 if so_far.clone().finalize() != self.crc => {
+                    let why = "the snapshot's checksum fails";
+                    Some(Err(damaged(&self.name, self.index, 0, why)))
+                }
+                0 => Some(Ok(chunk.into())),
+                _ => {
+                    hasher = Some(so_far);
+                    Some(Ok(chunk.into()))
+                }
+            }
+        })
+    }
+}
+
+fn remove_unnamed(disk: &dyn Disk) -> io::Result<()> {
+    match disk.remove(UNNAMED) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -119,46 +202,106 @@ fn number(file: &str) -> Option<u64> {
     (name(index) == file).then_some(index)
 }
 
-fn to_bytes(index: u64, meta: &[u8], body: &[u8]) -> io::Result<Vec<u8>> {
-    let length = FRONT_BYTES + LENGTHS_BYTES + meta.len() + body.len();
-    if length as u64 > BYTES_MAX {
-        let why = format!("a snapshot of {length} bytes is too long; {BYTES_MAX} is the most");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let mut bytes = Vec::with_capacity(length);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    for number in [index, meta.len() as u64, body.len() as u64] {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    bytes.extend_from_slice(meta);
-    bytes.extend_from_slice(body);
-    let crc = crc32fast::hash(&bytes[FRONT_BYTES..]);
-    bytes[FRONT_BYTES - 4..FRONT_BYTES].copy_from_slice(&crc.to_le_bytes());
-    Ok(bytes)
+fn damaged(file: &str, index: u64, offset: u64, why: &'static str) -> StorageError {
+    StorageError::corrupt(file, offset, "the snapshot at", why).of(index)
 }
 
-fn parse<'a>(file: &str, at: u64, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), StorageError> {
-    let mut front = Cursor(bytes);
-    if front.take(MAGIC.len()) != Some(MAGIC) {
-        return Err(StorageError::ForeignFile { file: file.to_owned() });
+/// Writes a snapshot into an empty file, syncs it, and reads it back.
+async fn write<C: AsRef<[u8]>>(
+    file: &dyn File,
+    index: u64,
+    meta: &[u8],
+    body: impl IntoIterator<Item = C>,
+) -> io::Result<()> {
+    let body_at = (HEAD_BYTES + meta.len()) as u64;
+    file.write_at(HEAD_BYTES as u64, meta)?;
+    let mut covered = Hasher::new();
+    covered.update(meta);
+    let (mut end, mut synced) = (body_at, 0);
+    for chunk in body {
+        let chunk = chunk.as_ref();
+        if end + chunk.len() as u64 > BYTES_MAX {
+            let why = format!("a snapshot has more than {BYTES_MAX} bytes, which is the most");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        file.write_at(end, chunk)?;
+        covered.update(chunk);
+        end += chunk.len() as u64;
+        if end - synced >= SYNC_BYTES {
+            file.sync().await?;
+            synced = end;
+        }
     }
-    let corrupt = |why| StorageError::corrupt(file, 0, why);
-    let found = front.u32().ok_or_else(|| corrupt("the file is cut"))?;
-    if found > VERSION {
-        return Err(StorageError::NewerFormat { file: file.to_owned(), found, known: VERSION });
+    let mut lengths = [0; LENGTHS_BYTES];
+    for (at, number) in [index, meta.len() as u64, end - body_at].into_iter().enumerate() {
+        lengths[at * 8..at * 8 + 8].copy_from_slice(&number.to_le_bytes());
     }
-    let crc = front.u32().ok_or_else(|| corrupt("the file is cut"))?;
-    if found != VERSION || crc != crc32fast::hash(front.0) {
-        return Err(corrupt("the snapshot's checksum fails"));
+    let mut crc = Hasher::new();
+    crc.update(&lengths);
+    crc.combine(&covered);
+    let crc = crc.finalize();
+    let head = [&MAGIC[..], &VERSION.to_le_bytes(), &crc.to_le_bytes(), &lengths].concat();
+    file.write_at(0, &head)?;
+    file.sync().await?;
+    read_back(file, &head, end, crc)
+}
+
+/// Makes sure that a file holds what was written to it.
+fn read_back(file: &dyn File, head: &[u8], end: u64, crc: u32) -> io::Result<()> {
+    let mut found = Hasher::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = 0;
+    let mut is_same = file.len()? == end;
+    while at < end && is_same {
+        let count = CHUNK_BYTES.min(usize::try_from(end - at).unwrap_or(CHUNK_BYTES));
+        let chunk = &mut chunk[..count];
+        file.read_at(at, chunk)?;
+        // The head lies in the first chunk, whose front the checksum does not cover.
+        let covered = if at == 0 { FRONT_BYTES } else { 0 };
+        is_same = at > 0 || chunk.starts_with(head);
+        found.update(&chunk[covered..]);
+        at += count as u64;
     }
-    let mut rest = Cursor(front.0);
-    let mut parts = || {
-        let (index, meta, body) = (rest.u64()?, rest.u64()?, rest.u64()?);
-        let meta = rest.take(usize::try_from(meta).ok()?)?;
-        let body = rest.take(usize::try_from(body).ok()?)?;
-        (index == at && rest.0.is_empty()).then_some((meta, body))
-    };
-    parts().ok_or_else(|| corrupt("the snapshot is not what its name says"))
+    if !is_same || found.finalize() != crc {
+        let why = "a snapshot does not read back as it was written";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(())
+}
+
+/// What stands before meta and body.
+struct Head {
+    crc: u32,
+    meta_bytes: u64,
+    body_bytes: u64,
+    hasher: Hasher,
+}
+
+impl Head {
+    fn read(file: &str, at: u64, length: u64, bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut front = Cursor(bytes);
+        if front.take(MAGIC.len()) != Some(MAGIC) {
+            return Err(StorageError::ForeignFile { file: file.to_owned() });
+        }
+        let corrupt = |offset, why| damaged(file, at, offset, why);
+        let cut = || corrupt(length, "the snapshot is cut");
+        let found = front.u32().ok_or_else(cut)?;
+        if found > VERSION {
+            return Err(StorageError::NewerFormat { file: file.to_owned(), found, known: VERSION });
+        }
+        if found != VERSION {
+            return Err(corrupt(MAGIC.len() as u64, "there is no such format"));
+        }
+        let crc = front.u32().ok_or_else(cut)?;
+        let mut hasher = Hasher::new();
+        hasher.update(front.0);
+        let mut number = || front.u64().ok_or_else(cut);
+        let (index, meta_bytes, body_bytes) = (number()?, number()?, number()?);
+        let whole = (HEAD_BYTES as u64).checked_add(meta_bytes);
+        if index != at || whole.and_then(|whole| whole.checked_add(body_bytes)) != Some(length) {
+            let why = "the snapshot is not what its name and its length say";
+            return Err(corrupt(FRONT_BYTES as u64, why));
+        }
+        Ok(Self { crc, meta_bytes, body_bytes, hasher })
+    }
 }

@@ -1,99 +1,175 @@
-//! What all records before a place of the journal say together, entries' data aside. Every segment begins
-//! with it, so older segments can be deleted, and so a segment proves that nothing before it was lost.
+//! How the disk stands to this node, for whoever must step down before the disk makes the node useless.
 //!
-//! Not here: any byte layout but its own, any file.
+//! The journal's scribe and the keeper of snapshots report here; the hall watches. Nothing here decides what
+//! is acknowledged: while the disk refuses, what waits is neither acknowledged nor refused, and goes on by
+//! itself once the disk takes it. So a report that comes late costs time and no safety.
+//!
+//! Not here: what the node does about it.
 
-use bytes::Bytes;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::cursor::Cursor;
-use crate::record::Record;
+use quorate_env::{now, timeout};
+use quorate_vocab::Time;
+use tokio::sync::Notify;
 
-/// What holds at a place of the journal.
+/// How the disk stands to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes what it is given.
+    #[default]
+    Healthy,
+    /// It has not answered since then. What waits is not lost, and is acknowledged once it answers.
+    Slow {
+        /// When it was asked.
+        since: Time,
+    },
+    /// It has no room. What waits goes on by itself once there is some.
+    Full,
+    /// It takes no writes at all. What waits goes on by itself once it does.
+    ReadOnly,
+    /// The journal has stopped for good. What was acknowledged is on the disk; only a restart tells whether
+    /// more is.
+    Failed,
+}
+
+/// A look at how the disk stands. Clones see the same.
+#[derive(Clone, Debug)]
+pub struct StandingWatch {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Mutex<Parts>,
+    changed: Notify,
+    slow_after: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    journal: Report,
+    snapshots: Report,
+    /// When the scribe asked something of the disk that it has not answered.
+    asked: Option<Time>,
+}
+
+/// What a reporter said last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) vote: Option<Bytes>,
-    pub(crate) committed: Option<Bytes>,
-    /// Entries up to here are gone, and what the caller noted about that.
-    pub(crate) purged: Option<(u64, Bytes)>,
-    pub(crate) shelved: u64,
-    /// The index of the next entry; `None` while there never was one, and then any will do.
-    pub(crate) next: Option<u64>,
+struct Report {
+    standing: Standing,
+    why: Option<String>,
 }
 
 impl Standing {
-    /// Takes a record; says why when it cannot stand here, and is then unchanged.
-    pub(crate) fn take(&mut self, record: &Record) -> Result<(), &'static str> {
-        match record {
-            Record::Entry { index, .. } => {
-                if self.next.is_some_and(|next| next != *index) {
-                    return Err("an entry does not follow the entry before it");
-                }
-                self.next = Some(index.checked_add(1).ok_or("an index is beyond all numbers")?);
-            }
-            Record::Vote(vote) => self.vote = Some(vote.clone()),
-            Record::Committed(committed) => self.committed = Some(committed.clone()),
-            Record::Truncate { from } => {
-                let floor = self.floor();
-                self.next = self.next.map(|next| next.min((*from).max(floor)));
-            }
-            Record::Purge { upto, marker } => {
-                let floor = upto.checked_add(1).ok_or("an index is beyond all numbers")?;
-                if floor <= self.floor() {
-                    return Err("a purge is behind the purge before it");
-                }
-                self.next = Some(self.next.map_or(floor, |next| next.max(floor)));
-                self.purged = Some((*upto, marker.clone()));
-            }
-            Record::Shelved { index } => self.shelved = *index,
-        }
-        Ok(())
-    }
-
-    /// The lowest index that is not purged.
-    pub(crate) fn floor(&self) -> u64 {
-        self.purged.as_ref().map_or(0, |(upto, _)| upto + 1)
-    }
-
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let mut text = |text: Option<&Bytes>| {
-            out.push(u8::from(text.is_some()));
-            let text = text.map_or(&[][..], |text| text);
-            let count = u32::try_from(text.len()).expect("notes are bounded");
-            out.extend_from_slice(&count.to_le_bytes());
-            out.extend_from_slice(text);
-        };
-        text(self.vote.as_ref());
-        text(self.committed.as_ref());
-        text(self.purged.as_ref().map(|(_, marker)| marker));
-        let upto = self.purged.as_ref().map_or(0, |(upto, _)| *upto);
-        out.push(u8::from(self.next.is_some()));
-        for number in [upto, self.shelved, self.next.unwrap_or(0)] {
-            out.extend_from_slice(&number.to_le_bytes());
+    /// What an error says about the disk, if it says that nothing was done and that the same step may be
+    /// taken later. Of a sync that failed, nothing of the kind can be said.
+    pub fn of_refusal(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Self::Full),
+            io::ErrorKind::ReadOnlyFilesystem => Some(Self::ReadOnly),
+            _ => None,
         }
     }
 
-    pub(crate) fn read(bytes: &mut Cursor<'_>) -> Option<Self> {
-        let mut text = || -> Option<Option<Bytes>> {
-            let is_there = flag(bytes)?;
-            let text = bytes.counted()?;
-            Some(is_there.then(|| Bytes::copy_from_slice(text)))
-        };
-        let (vote, committed, marker) = (text()?, text()?, text()?);
-        let has_next = flag(bytes)?;
-        let (upto, shelved, next) = (bytes.u64()?, bytes.u64()?, bytes.u64()?);
-        let purged = match marker {
-            // `floor` could not be told.
-            Some(_) if upto == u64::MAX => return None,
-            marker => marker.map(|marker| (upto, marker)),
-        };
-        Some(Self { vote, committed, purged, shelved, next: has_next.then_some(next) })
+    /// Whether a node in this state can make anything durable.
+    pub fn is_healthy(self) -> bool {
+        self == Self::Healthy
     }
 }
 
-fn flag(bytes: &mut Cursor<'_>) -> Option<bool> {
-    match bytes.take(1)? {
-        [0] => Some(false),
-        [1] => Some(true),
-        _ => None,
+impl StandingWatch {
+    pub(crate) fn new(slow_after: Duration) -> Self {
+        let inner = Inner { parts: Mutex::default(), changed: Notify::new(), slow_after };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How the disk stands now.
+    pub fn current(&self) -> Standing {
+        let parts = self.parts();
+        let worst = parts.worst().standing;
+        match parts.asked {
+            Some(since) if worst.is_healthy() && now().since(since) >= self.inner.slow_after => {
+                Standing::Slow { since }
+            }
+            _ => worst,
+        }
+    }
+
+    /// Returns how the disk stands as soon as that is something else than `seen`.
+    pub async fn changed(&self, seen: Standing) -> Standing {
+        loop {
+            let mut changed = pin!(self.inner.changed.notified());
+            changed.as_mut().enable();
+            let current = self.current();
+            if current != seen {
+                return current;
+            }
+            // Nobody reports that time goes by: a disk that does not answer is found by looking.
+            let _ = timeout(self.inner.slow_after / 2, changed).await;
+        }
+    }
+
+    /// What the disk said when it refused, if it does.
+    pub fn why(&self) -> Option<String> {
+        self.parts().worst().why.clone()
+    }
+
+    /// Reports what came of saving a snapshot.
+    pub fn saved(&self, outcome: &io::Result<()>) {
+        let refusal = outcome.as_ref().err().and_then(|error| {
+            let standing = Standing::of_refusal(error)?;
+            Some(Report { standing, why: Some(error.to_string()) })
+        });
+        self.report(|parts| &mut parts.snapshots, refusal.unwrap_or_default());
+    }
+
+    /// The scribe asks something of the disk.
+    pub(crate) fn asks(&self) {
+        self.parts().asked = Some(now());
+    }
+
+    /// The disk has answered, and took it.
+    pub(crate) fn answered(&self) {
+        let asked = self.parts().asked.take();
+        self.report(|parts| &mut parts.journal, Report::default());
+        if asked.is_some_and(|since| now().since(since) >= self.inner.slow_after) {
+            self.inner.changed.notify_waiters();
+        }
+    }
+
+    /// The disk has answered, and refused.
+    pub(crate) fn refused(&self, standing: Standing, why: &str) {
+        self.parts().asked = None;
+        self.report(|parts| &mut parts.journal, Report { standing, why: Some(why.to_owned()) });
+    }
+
+    fn report(&self, part: impl FnOnce(&mut Parts) -> &mut Report, report: Report) {
+        {
+            let mut parts = self.parts();
+            let held = part(&mut parts);
+            // What has failed stays so.
+            if *held == report || held.standing == Standing::Failed {
+                return;
+            }
+            *held = report;
+        }
+        self.inner.changed.notify_waiters();
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parts {
+    /// Without the journal there is no node; without snapshots there is one whose log grows.
+    fn worst(&self) -> &Report {
+        match self.journal.standing {
+            Standing::Healthy => &self.snapshots,
+            _ => &self.journal,
+        }
     }
 }

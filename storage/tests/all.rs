@@ -4,8 +4,10 @@
 mod common;
 mod conformance;
 mod flips;
+mod full_disk;
 mod home;
 mod log;
 mod model;
 mod recovery;
 mod shelf;
+mod trouble;

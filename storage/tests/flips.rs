@@ -6,7 +6,9 @@ use crate::common;
 use std::sync::Arc;
 
 use common::{Call, Model, Pair, SMALL, live, look, settled};
-use quorate_storage::{Disk, MemoryDisk, StorageError};
+use quorate_storage::{Disk, MemoryDisk, Snapshots, StorageError};
+
+const FIRST: &str = "journal-0000000000000001.seg";
 
 #[tokio::test]
 async fn no_flipped_bit_is_ever_believed() {
@@ -125,4 +127,100 @@ async fn journal() -> (MemoryDisk, Model) {
     assert_eq!(disk.list().unwrap().len(), 2);
     assert_eq!(look(&shared, SMALL).await.unwrap(), pair.model);
     (disk, pair.model)
+}
+
+/// A record of each kind, each in a journal of its own: its name in an error, and the call that makes it.
+fn kinds() -> Vec<(&'static str, Vec<Call>)> {
+    let first = Call::Append { sizes: vec![40, 50, 60] };
+    vec![
+        ("entry", vec![first.clone(), Call::Append { sizes: vec![1200] }]),
+        ("the vote", vec![first.clone(), Call::Vote(4)]),
+        ("the committed mark", vec![first.clone(), Call::Committed(4)]),
+        ("a truncation", vec![first.clone(), Call::Truncate { count: 2 }]),
+        ("a purge", vec![first.clone(), Call::Purge { count: 2 }]),
+        ("the shelf's mark", vec![first, Call::Shelved(2)]),
+    ]
+}
+
+#[tokio::test]
+async fn damage_is_named_by_file_place_kind_and_index_whatever_record_it_is_in() {
+    for (name, calls) in kinds() {
+        let disk = MemoryDisk::new();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut pair = Pair::new();
+        let mut ends = Vec::new();
+        live(&shared, SMALL, async |log| {
+            for call in &calls {
+                pair.call(&log, call).await;
+                // A vote behind it, so that what only rides along is synced, and was not synced last.
+                log.save_vote("v".into()).await.unwrap();
+                let contents = disk.contents(FIRST).unwrap();
+                ends.push(contents.iter().rposition(|&byte| byte != 0).unwrap() + 1);
+            }
+        })
+        .await
+        .unwrap();
+        let contents = disk.contents(FIRST).unwrap();
+        let mut start = ends[0];
+        if name == "the committed mark" {
+            // It goes last in its batch.
+            start += framed(&contents, start);
+        }
+        let end = start + framed(&contents, start);
+        let (mut named, mut others) = (0, 0);
+        for at in start..end {
+            let broken = disk.copy();
+            let mut flipped = contents.clone();
+            flipped[at] ^= 1 << (at % 8);
+            broken.place(FIRST, flipped);
+            let error = open(broken).await.expect_err("it was synced whole");
+            let said = error.to_string();
+            let StorageError::Corrupt { file, offset, kind, index, .. } = error else {
+                panic!("{name}, byte {at}: {said}");
+            };
+            assert_eq!((file.as_str(), offset), (FIRST, start as u64), "{name}, byte {at}");
+            assert!(said.contains(FIRST) && said.contains("join anew"), "{said}");
+            match kind == name {
+                true => {
+                    assert_eq!(index, (name == "entry").then_some(3), "{name}, byte {at}");
+                    named += 1;
+                }
+                false => others += 1,
+            }
+        }
+        // Only the byte that says the kind can hide it.
+        assert!(others <= 1 && named == end - start - others, "{name}: {named} and {others}");
+    }
+}
+
+/// How many bytes the record at a place takes.
+fn framed(contents: &[u8], at: usize) -> usize {
+    let len = u32::from_le_bytes(contents[at..at + 4].try_into().unwrap()) as usize;
+    (20 + len + 8) & !7
+}
+
+#[tokio::test]
+async fn no_flipped_bit_of_a_snapshot_is_ever_believed_and_the_error_names_it() {
+    let disk = MemoryDisk::new();
+    let snapshots = Snapshots::open(Arc::new(disk.clone())).unwrap();
+    snapshots.save(9, b"what was noted", &[0; 900]).await.unwrap();
+    let name = disk.list().unwrap().remove(0);
+    let contents = disk.contents(&name).unwrap();
+    for at in 0..contents.len() {
+        for bit in 0..8 {
+            let mut flipped = contents.clone();
+            flipped[at] ^= 1 << bit;
+            let broken = disk.copy();
+            broken.place(&name, flipped);
+            let opened = Snapshots::open(Arc::new(broken)).unwrap();
+            match opened.newest().expect_err("it is not what was saved") {
+                StorageError::Corrupt { file, kind, index, .. } => {
+                    assert_eq!((file, kind, index), (name.clone(), "the snapshot at", Some(9)));
+                }
+                StorageError::ForeignFile { file } => assert!(file == name && at < 8),
+                StorageError::NewerFormat { file, .. } => assert!(file == name && at < 12),
+                other => panic!("byte {at}, bit {bit}: {other}"),
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::{Disk, Done, Log, LogConfig, StorageError};
@@ -14,6 +15,8 @@ pub(crate) const SMALL: LogConfig = LogConfig {
     journal: 7,
     segment_bytes: 4096,
     cache_bytes: 600,
+    // A machine that stands still makes no disk slow here.
+    slow_after: Duration::from_secs(3600),
     #[cfg(feature = "mutants")]
     ack_before_sync: false,
 };

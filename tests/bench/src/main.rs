@@ -2,6 +2,12 @@
 //!
 //! The same figures as `quorate bench actors`, from a program that has nothing else in it, and one word more:
 //! `--callgrind N` does exactly N of one row in this process, to be counted from outside.
+//!
+//! `quorate-bench journal`: what it costs to make entries durable, beside a plain file and sled.
+//! `quorate-bench restart`: how long the start of a voter takes that has many names.
+
+mod journal;
+mod restart;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -21,6 +27,10 @@ struct Args {
 enum Measure {
     /// Processes, beside plain tokio
     Actors(Actors),
+    /// The journal, beside a plain file and sled
+    Journal(journal::Args),
+    /// The start of a voter that has many names
+    Restart(restart::Args),
 }
 
 #[derive(clap::Args)]
@@ -49,7 +59,17 @@ struct Actors {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let Measure::Actors(args) = Args::parse().command;
+    let args = match Args::parse().command {
+        Measure::Actors(args) => args,
+        Measure::Journal(args) => {
+            journal::report(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Measure::Restart(args) => {
+            restart::report(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if args.list {
         for row in &ROWS {
             println!("{:18} {}", row.key, row.title);

@@ -67,6 +67,8 @@ pub struct DiskFaults {
     pub fail_syncs: bool,
     /// Writes, creations, renames and removals fail.
     pub fail_writes: bool,
+    /// The same are refused, as by a file system that was mounted anew without the right to write.
+    pub read_only: bool,
     /// Whether syncs tell the truth.
     pub honesty: Honesty,
 }
@@ -77,6 +79,7 @@ impl Default for DiskFaults {
             sync_takes: Duration::ZERO..=Duration::from_millis(4),
             fail_syncs: false,
             fail_writes: false,
+            read_only: false,
             honesty: Honesty::Honest,
         }
     }
@@ -268,6 +271,9 @@ impl State {
     }
 
     fn may_write(&self) -> io::Result<()> {
+        if self.faults.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         if self.faults.fail_writes {
             return Err(io::Error::other("the disk failed to write (simulated EIO)"));
         }

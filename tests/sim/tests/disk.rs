@@ -254,6 +254,11 @@ async fn failing_writes_change_nothing() {
     assert!(door.rename("log", "x").is_err() && door.remove("log").is_err());
     assert_eq!(read(&*file, 0, 1), b"a");
     assert_eq!(door.list().unwrap(), ["log"]);
+    disk.set_faults(DiskFaults { read_only: true, ..DiskFaults::default() });
+    let refused = file.write_at(0, b"b").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    disk.set_faults(DiskFaults::default());
+    file.write_at(0, b"b").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,11 @@ const ARROWS: [(&str, &[&str], &str); 14] = [
     ("quorate-vocab", &[], "the nouns stand below every room"),
     ("quorate-env", &["quorate-vocab"], "doors decide nothing, so they need nothing but nouns"),
     ("quorate-registry", &["quorate-vocab"], "what is decided is pure: no door, no disk, no peer"),
-    ("quorate-storage", &["quorate-vocab"], "what is remembered is bytes and indexes"),
+    (
+        "quorate-storage",
+        &["quorate-env", "quorate-vocab"],
+        "what is remembered is bytes and indexes; it asks for the time only to say that a disk is slow",
+    ),
     (
         "quorate-consensus",
         &["quorate-env", "quorate-registry", "quorate-storage", "quorate-vocab"],
