@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_actor::{Addr, Message, SendError};
 use quorate_consensus::{Change, TooOld, Watch};
-use quorate_registry::{Claim, Command, Effect, Once, Op, Registration, Verdict};
+use quorate_registry::{Bond, Claim, Command, Effect, Once, Op, Registration, Verdict};
 use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 
 use crate::error::{Error, NotDone};
@@ -95,7 +95,7 @@ impl Names {
         let pid = addr.pid();
         let (session, seq) =
             self.hall.tenancy().next_mark().ok_or(Error::NotDone(NotDone::NoSession))?;
-        let claim = Claim { session: Some(session), holder: Some(pid), ..empty_claim() };
+        let claim = Claim { bond: Bond::Session(session), holder: Some(pid), ..empty_claim() };
         let op = Op::Register { name: name.clone(), claim, replace: None };
         let command = Command { once: Once::Seq { session, seq }, op };
         let held = self.registered(name, self.hall.propose(command, self.within).await?)?;
@@ -106,7 +106,7 @@ impl Names {
     /// Registers a value.
     pub async fn claim(&self, name: &Name, claiming: Claiming) -> Result<Held, Error> {
         let Claiming { session, value, meta, replace, key } = claiming;
-        let claim = Claim { session, holder: None, value, meta };
+        let claim = Claim { bond: session.into(), holder: None, value, meta };
         let op = Op::Register { name: name.clone(), claim, replace };
         let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
         self.registered(name, self.hall.propose(command, self.within).await?)
@@ -197,7 +197,9 @@ impl NameWatch {
         loop {
             let change = self.watch.next().await?;
             let touches = |effect: &&Effect| match effect {
-                Effect::Registered(held) => held.name.as_str().starts_with(&self.prefix),
+                Effect::Registered(held) | Effect::Amended(held) => {
+                    held.name.as_str().starts_with(&self.prefix)
+                }
                 Effect::Released { name, .. } => name.as_str().starts_with(&self.prefix),
                 _ => false,
             };
@@ -210,7 +212,7 @@ impl NameWatch {
 }
 
 fn empty_claim() -> Claim {
-    Claim { session: None, holder: None, value: Vec::new(), meta: BTreeMap::new() }
+    Claim { bond: Bond::Durable, holder: None, value: Vec::new(), meta: BTreeMap::new() }
 }
 
 pub(crate) fn draw_key() -> u128 {

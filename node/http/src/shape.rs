@@ -17,6 +17,8 @@ pub(crate) fn registration(held: &Registration) -> Value {
         "name": held.name.as_str(),
         "epoch": held.epoch.get(),
         "index": held.index.0,
+        "version": held.version.0,
+        "reserved": held.reserved,
         "session": held.session.map(|session| session.0),
         "holder": held.holder.map(|pid| pid.to_string()),
         "meta": held.meta,
