@@ -12,7 +12,7 @@ use quorate_vocab::NodeId;
 
 use crate::hall::Hall;
 use crate::post::{self, Ask, Newcomer, Post, Told};
-use crate::{abroad, formation, health};
+use crate::{abroad, formation, health, verified};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -105,6 +105,7 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Admit(_) => Told::Declined,
         Ask::Hear(node) => Told::Heard(health::hears(hall, node)),
         Ask::Found(founding) => formation::agree(hall, from, &founding),
+        Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
     }
 }
 

@@ -229,9 +229,10 @@ pub struct Claim {
 }
 
 /// What ends a claim, beside a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bond {
     /// Nothing.
+    #[default]
     Durable,
     /// The end of this life.
     Session(SessionId),
