@@ -11,8 +11,10 @@ mod args;
 mod bench;
 mod ca;
 mod check;
+mod claims;
 mod client;
 mod context;
+mod counters;
 mod dev;
 mod doctor;
 mod explain;
@@ -54,6 +56,7 @@ fn run(cli: Cli) -> Done {
         Command::Members(view) => status::members(&view),
         Command::Leader { view, .. } => status::leader(&view),
         Command::Name { view, command } => names::run(&view, command),
+        Command::Counter { view, command } => counters::run(&view, command),
         Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
