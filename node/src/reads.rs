@@ -1,5 +1,5 @@
-//! Four ways to look a name up: at once, with a bound on its age, linearizably, and by waiting for it. A fifth
-//! is to let the holder's own node judge: `verified.rs`.
+//! Four ways to look a name up: at once, with a bound on its age, linearizably, and by waiting for it. A
+//! fifth is to let the holder's own node judge: `verified.rs`.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl Names {
         }
     }
 
-    /// Waits until somebody holds a name, as this node hears of it, and says who; a name that is only reserved
-    /// is waited for. None when the time is over.
+    /// Waits until somebody holds a name, as this node hears of it, and says who; a name that is only
+    /// reserved is waited for. None when the time is over.
     pub async fn until(&self, name: &Name, within: Duration) -> Option<Registration> {
         let held = self.until_it_is(name, |held| held.filter(|held| !held.reserved).cloned());
         quorate_env::timeout(within, held).await.ok()

@@ -147,7 +147,8 @@ pub(crate) enum NameCommand {
         #[arg(long, conflicts_with = "local")]
         linearizable: bool,
         /// Be content with what the asked node knows, if that is not older
-        #[arg(long, value_name = "TIME", value_parser = span::parse, conflicts_with_all = ["local", "linearizable"])]
+        #[arg(long, value_name = "TIME", value_parser = span::parse)]
+        #[arg(conflicts_with_all = ["local", "linearizable"])]
         max_stale: Option<Duration>,
     },
     /// List the names that are held
