@@ -180,14 +180,16 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotBody;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (meta, body) = {
+        let (meta, frozen) = {
             let state = self.state.read();
             let meta = SnapshotMeta {
                 last_log_id: state.applied,
                 last_membership: state.membership.clone(),
             };
-            (meta, Bytes::from(snapshot::encode(&state.machine)))
+            (meta, state.machine.freeze())
         };
+        // Whoever applies goes on meanwhile.
+        let body = Bytes::from(snapshot::encode(&frozen));
         let position = PositionBytes::from_meta(&meta);
         self.archive.save(position, meta_index(&meta), body.clone()).await?;
         Ok(Snapshot { meta, snapshot: body })

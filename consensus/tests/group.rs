@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_consensus::{Doors, Group, GroupConfig, PeerError, Peers, ProposeError, Source};
 use quorate_env::BoxFuture;
-use quorate_registry::{Claim, Command, Once, Op, Verdict};
+use quorate_registry::{Bond, Claim, Command, Once, Op, Verdict};
 use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
 use quorate_vocab::{Index, Name, NodeId};
 
@@ -125,7 +125,8 @@ fn ids(ids: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
 }
 
 fn register(name: &str) -> Command {
-    let claim = Claim { session: None, holder: None, value: b"v".to_vec(), meta: BTreeMap::new() };
+    let claim =
+        Claim { bond: Bond::Durable, holder: None, value: b"v".to_vec(), meta: BTreeMap::new() };
     let op = Op::Register { name: Name::new(name).unwrap(), claim, replace: None };
     Command { once: Once::Free, op }
 }

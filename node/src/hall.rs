@@ -29,6 +29,7 @@ use crate::post::{self, Ask, Newcomer, Renewal, Told};
 use crate::sessions::Renewed;
 use crate::steward::Steward;
 use crate::tenancy::Tenancy;
+use crate::views::Views;
 
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -56,6 +57,7 @@ pub(crate) struct Hall {
     rulebook: Rulebook,
     health: Health,
     company: Company,
+    views: Views,
     closing: watch::Sender<bool>,
 }
 
@@ -102,6 +104,7 @@ impl Hall {
             rulebook: Rulebook::default(),
             health: Health::default(),
             company: Company::default(),
+            views: Views::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -152,6 +155,10 @@ impl Hall {
 
     pub(crate) fn company(&self) -> &Company {
         &self.company
+    }
+
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {

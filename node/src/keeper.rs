@@ -44,7 +44,7 @@ impl Keeper {
             let session = machine.session(session)?;
             let node = match session.owner {
                 SessionOwner::Node { node, .. } => Some(node),
-                SessionOwner::Client => None,
+                SessionOwner::Client | SessionOwner::Name => None,
             };
             (node == renewal.node).then_some(session.ttl_ms)
         });

@@ -21,6 +21,7 @@
 
 mod abroad;
 mod config;
+mod counters;
 mod error;
 mod formation;
 mod ground;
@@ -28,28 +29,41 @@ mod hall;
 mod health;
 mod keeper;
 mod links;
+mod locks;
 mod names;
 mod node;
 mod nodes;
 mod post;
+mod properties;
+mod reads;
 mod router;
 mod seeds;
 mod sessions;
 mod status;
 mod steward;
 mod tenancy;
+mod verified;
+mod via;
+mod views;
 mod voters;
 
 pub use abroad::ReachError;
 pub use config::{Config, ConfigError};
+pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};
 pub use ground::{Ground, Identity};
 pub use links::{Explained, Link, LinkRule, Links, NoSuchNode, Party, RulesInForce};
-pub use names::{Claiming, Found, Held, Listing, NameWatch, Names};
+pub use locks::{Guard, Locks};
+pub use names::{Amendment, Claiming, Found, Held, Listing, NameWatch, Names};
 pub use node::Node;
 pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
+pub use properties::{Properties, Said};
+pub use reads::TooStale;
 pub use sessions::{Renewed, Sessions};
 pub use status::{Member, MemberState, Status};
+pub use verified::VerifiedError;
+pub use via::{ByName, Located};
+pub use views::{Page, PageGone, PageToken, PageTokenError};
 
 pub use quorate_actor::{
     Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn,
@@ -63,8 +77,9 @@ pub use quorate_mesh::{
 };
 pub use quorate_otp::Groups;
 pub use quorate_registry::{
-    Effect, Explanation, Holding, Judgement, Lanes, NodeRole, Passed, Rate, Refusal, Registration,
-    ReleaseCause, RoleError, Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,
+    Bearer, Bond, Effect, Explanation, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
+    Level, NodeRole, Passed, Property, Query, Rate, Refusal, Registration, ReleaseCause, RoleError,
+    Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,
 };
 pub use quorate_rpc::{
     Function, Functions, Pending, Process, Rpc, RpcConfig, RpcError, Rules as RpcRules,

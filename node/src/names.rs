@@ -1,12 +1,14 @@
-//! Global names, as users hold them.
+//! Global names, as users hold them: taken, reserved, confirmed, amended, given back, watched.
+//!
+//! Not here: how names are looked up (`reads.rs`) and written to (`via.rs`, `verified.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_actor::{Addr, Message, SendError};
+use quorate_actor::{Addr, Message};
 use quorate_consensus::{Change, TooOld, Watch};
-use quorate_registry::{Claim, Command, Effect, Once, Op, Registration, Verdict};
+use quorate_registry::{Bond, Claim, Command, Effect, Once, Op, Registration, Verdict};
 use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 
 use crate::error::{Error, NotDone};
@@ -16,8 +18,8 @@ use crate::steward;
 /// The cluster's names. Cheap to clone.
 #[derive(Clone)]
 pub struct Names {
-    hall: Arc<Hall>,
-    within: Duration,
+    pub(crate) hall: Arc<Hall>,
+    pub(crate) within: Duration,
 }
 
 /// A registration that was acknowledged: it is durable on a majority.
@@ -29,6 +31,8 @@ pub struct Held {
     pub epoch: Epoch,
     /// The index at which it became true.
     pub index: Index,
+    /// The session that was opened for it, if it has a time to live. It is to be renewed, as every session.
+    pub session: Option<SessionId>,
 }
 
 /// What a lookup found, and how old that is.
@@ -58,14 +62,27 @@ pub struct Listing {
 /// How to register something that is not a process of this node.
 #[derive(Clone, Debug, Default)]
 pub struct Claiming {
-    /// The session it is bound to; none makes the name durable.
-    pub session: Option<SessionId>,
+    /// What ends it, beside a release.
+    pub bond: Bond,
     /// What to be known under the name.
     pub value: Vec<u8>,
     /// Labels.
     pub meta: BTreeMap<String, String>,
     /// Replace the present registration, if it has exactly this epoch.
     pub replace: Option<Epoch>,
+    /// A key that marks repetitions of this request; drawn at random if none is given.
+    pub key: Option<u128>,
+}
+
+/// What to say under a name from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Amendment {
+    /// Another value; none leaves it.
+    pub value: Option<Vec<u8>>,
+    /// Other labels, all of them; none leaves them.
+    pub meta: Option<BTreeMap<String, String>>,
+    /// Only if what is said has this version.
+    pub expected: Option<Index>,
     /// A key that marks repetitions of this request; drawn at random if none is given.
     pub key: Option<u128>,
 }
@@ -92,24 +109,93 @@ impl Names {
     /// taken for dead; and when this node loses its session, the process is ended, as another may hold the
     /// name by then.
     pub async fn register<M: Message>(&self, name: &Name, addr: &Addr<M>) -> Result<Held, Error> {
-        let pid = addr.pid();
+        let register = |claim| Op::Register { name: name.clone(), claim, replace: None };
+        self.hold(name, addr.pid(), register).await
+    }
+
+    /// Takes a name over for a process of this node, if it is held under exactly this epoch: there is no
+    /// moment at which nobody holds it.
+    pub async fn take_over<M: Message>(
+        &self,
+        name: &Name,
+        addr: &Addr<M>,
+        from: Epoch,
+    ) -> Result<Held, Error> {
+        let register = |claim| Op::Register { name: name.clone(), claim, replace: Some(from) };
+        self.hold(name, addr.pid(), register).await
+    }
+
+    /// Makes a reservation a registration of a process of this node, under the same epoch.
+    pub async fn confirm_for<M: Message>(
+        &self,
+        name: &Name,
+        epoch: Epoch,
+        addr: &Addr<M>,
+    ) -> Result<Held, Error> {
+        let confirm = |claim| Op::Confirm { name: name.clone(), epoch, claim };
+        self.hold(name, addr.pid(), confirm).await
+    }
+
+    /// Proposes what makes a process of this node the holder of a name, and sees to it from then on.
+    async fn hold(
+        &self,
+        name: &Name,
+        pid: Pid,
+        op: impl FnOnce(Claim) -> Op,
+    ) -> Result<Held, Error> {
         let (session, seq) =
             self.hall.tenancy().next_mark().ok_or(Error::NotDone(NotDone::NoSession))?;
-        let claim = Claim { session: Some(session), holder: Some(pid), ..empty_claim() };
-        let op = Op::Register { name: name.clone(), claim, replace: None };
-        let command = Command { once: Once::Seq { session, seq }, op };
-        let held = self.registered(name, self.hall.propose(command, self.within).await?)?;
+        let bond = Bond::Session(session);
+        let claim = Claim { bond, holder: Some(pid), value: Vec::new(), meta: BTreeMap::new() };
+        let command = Command { once: Once::Seq { session, seq }, op: op(claim) };
+        let held = registered(name, self.hall.propose(command, self.within).await?)?;
         steward::keep(&self.hall, &held, session, pid);
         Ok(held)
     }
 
     /// Registers a value.
     pub async fn claim(&self, name: &Name, claiming: Claiming) -> Result<Held, Error> {
-        let Claiming { session, value, meta, replace, key } = claiming;
-        let claim = Claim { session, holder: None, value, meta };
+        let Claiming { bond, value, meta, replace, key } = claiming;
+        let claim = Claim { bond, holder: None, value, meta };
         let op = Op::Register { name: name.clone(), claim, replace };
-        let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
-        self.registered(name, self.hall.propose(command, self.within).await?)
+        registered(name, self.marked(op, key).await?)
+    }
+
+    /// Keeps a name free for whoever asks here, until what it is bound to ends: nobody holds it, and nobody
+    /// else gets it. Its epoch stays when it is confirmed.
+    pub async fn reserve(&self, name: &Name, bond: Bond, key: Option<u128>) -> Result<Held, Error> {
+        let op = Op::Reserve { name: name.clone(), bond, replace: None };
+        registered(name, self.marked(op, key).await?)
+    }
+
+    /// Makes a reservation a registration of a value. Its bond takes the place of the reservation's, and may
+    /// be the same session.
+    pub async fn confirm(
+        &self,
+        name: &Name,
+        epoch: Epoch,
+        claiming: Claiming,
+    ) -> Result<Held, Error> {
+        let Claiming { bond, value, meta, key, .. } = claiming;
+        let claim = Claim { bond, holder: None, value, meta };
+        let op = Op::Confirm { name: name.clone(), epoch, claim };
+        registered(name, self.marked(op, key).await?)
+    }
+
+    /// Says something else under a name that is held under exactly this epoch, which stays. Returns the
+    /// version of what is said now.
+    pub async fn amend(
+        &self,
+        name: &Name,
+        epoch: Epoch,
+        amendment: Amendment,
+    ) -> Result<Index, Error> {
+        let Amendment { value, meta, expected, key } = amendment;
+        let op = Op::Amend { name: name.clone(), epoch, expected, value, meta };
+        match self.marked(op, key).await? {
+            (_, Verdict::Amended { version }) => Ok(version),
+            (_, other) => Err(no(other)),
+        }
     }
 
     /// Gives a name back; with an epoch, only if it is held under exactly that one.
@@ -120,61 +206,10 @@ impl Names {
         key: Option<u128>,
     ) -> Result<(Epoch, Index), Error> {
         let op = Op::Release { name: name.clone(), epoch };
-        let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
-        match self.hall.propose(command, self.within).await? {
+        match self.marked(op, key).await? {
             (index, Verdict::Released { epoch }) => Ok((epoch, index)),
-            (_, Verdict::Refused(refusal)) => Err(Error::Refused(refusal)),
-            (_, _) => Err(Error::Unknown),
+            (_, other) => Err(no(other)),
         }
-    }
-
-    /// Looks a name up, linearizably: sees every registration that was acknowledged before the call.
-    pub async fn find(&self, name: &Name) -> Result<Found, Error> {
-        self.hall.confirm(self.within).await?;
-        Ok(Found { stale: Duration::ZERO, ..self.peek(name) })
-    }
-
-    /// Looks a name up in what this node knows, at once.
-    pub fn peek(&self, name: &Name) -> Found {
-        let (registration, index) =
-            self.hall.group().read(|machine, at| (machine.find(name.as_str()).cloned(), at));
-        Found { registration, index, stale: self.hall.group().silence() }
-    }
-
-    /// Sends a message to the process that holds a name, wherever it is, by what this node knows. At most
-    /// once; a holder that has just changed may be missed.
-    pub fn send<M: Message>(&self, name: &Name, message: M) -> Result<(), SendError> {
-        let pid = self.peek(name).registration.and_then(|held| held.holder);
-        self.hall.actors().addr::<M>(pid.ok_or(SendError::NoProc)?).send(message)
-    }
-
-    /// The process that holds a name, as an address; none when nobody or no process does.
-    pub async fn whereis<M: Message>(&self, name: &Name) -> Result<Option<Addr<M>>, Error> {
-        let holder: Option<Pid> = self.find(name).await?.registration.and_then(|held| held.holder);
-        Ok(holder.map(|pid| self.hall.actors().addr::<M>(pid)))
-    }
-
-    /// Names that begin with a prefix, in order, after a name, at most `limit`; by what this node knows.
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Listing {
-        let stale = self.hall.group().silence();
-        self.hall.group().read(|machine, index| {
-            let mut page: Vec<Registration> =
-                machine.list(prefix, after).take(limit.saturating_add(1)).cloned().collect();
-            let more = page.len() > limit;
-            page.truncate(limit);
-            Listing { registrations: page, index, more, stale }
-        })
-    }
-
-    /// Like [`Names::list`], but linearizable.
-    pub async fn list_confirmed(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Listing, Error> {
-        self.hall.confirm(self.within).await?;
-        Ok(Listing { stale: Duration::ZERO, ..self.list(prefix, after, limit) })
     }
 
     /// Watches names under a prefix from an index on. Take the index from a listing, and nothing is missed.
@@ -182,12 +217,9 @@ impl Names {
         NameWatch { watch: self.hall.group().watch(from), prefix: prefix.to_owned() }
     }
 
-    fn registered(&self, name: &Name, answer: (Index, Verdict)) -> Result<Held, Error> {
-        match answer {
-            (index, Verdict::Registered { epoch }) => Ok(Held { name: name.clone(), epoch, index }),
-            (_, Verdict::Refused(refusal)) => Err(Error::Refused(refusal)),
-            (_, _) => Err(Error::Unknown),
-        }
+    async fn marked(&self, op: Op, key: Option<u128>) -> Result<(Index, Verdict), Error> {
+        let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
+        self.hall.propose(command, self.within).await
     }
 }
 
@@ -197,7 +229,9 @@ impl NameWatch {
         loop {
             let change = self.watch.next().await?;
             let touches = |effect: &&Effect| match effect {
-                Effect::Registered(held) => held.name.as_str().starts_with(&self.prefix),
+                Effect::Registered(held) | Effect::Amended(held) => {
+                    held.name.as_str().starts_with(&self.prefix)
+                }
                 Effect::Released { name, .. } => name.as_str().starts_with(&self.prefix),
                 _ => false,
             };
@@ -209,8 +243,21 @@ impl NameWatch {
     }
 }
 
-fn empty_claim() -> Claim {
-    Claim { session: None, holder: None, value: Vec::new(), meta: BTreeMap::new() }
+fn registered(name: &Name, answer: (Index, Verdict)) -> Result<Held, Error> {
+    let (index, epoch, session) = match answer {
+        (index, Verdict::Registered { epoch }) => (index, epoch, None),
+        (index, Verdict::Leased { epoch, session }) => (index, epoch, Some(session)),
+        (_, other) => return Err(no(other)),
+    };
+    Ok(Held { name: name.clone(), epoch, index, session })
+}
+
+/// What a verdict means that is not the one hoped for.
+pub(crate) fn no(verdict: Verdict) -> Error {
+    match verdict {
+        Verdict::Refused(refusal) => Error::Refused(refusal),
+        _ => Error::Unknown,
+    }
 }
 
 pub(crate) fn draw_key() -> u128 {

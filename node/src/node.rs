@@ -16,12 +16,15 @@ use quorate_vocab::{Index, NodeId, NodeName};
 
 use crate::abroad::{self, ReachError};
 use crate::config::Config;
+use crate::counters::Tallies;
 use crate::error::{Error, NotDone, StartError};
 use crate::ground::Ground;
 use crate::hall::{Hall, Wires};
 use crate::links::{self, Links};
+use crate::locks::Locks;
 use crate::names::{Names, draw_key};
 use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
+use crate::properties::Properties;
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::status::{Member, MemberState, Status};
@@ -125,6 +128,21 @@ impl Node {
     /// The cluster's names.
     pub fn names(&self) -> Names {
         Names::new(self.hall.clone())
+    }
+
+    /// What many say under one key.
+    pub fn properties(&self) -> Properties {
+        Properties::new(self.hall.clone())
+    }
+
+    /// Durable numbers under names.
+    pub fn tallies(&self) -> Tallies {
+        Tallies::new(self.hall.clone())
+    }
+
+    /// Locks and elections.
+    pub fn locks(&self) -> Locks {
+        Locks::new(self.names())
     }
 
     /// The clients' sessions.

@@ -269,7 +269,8 @@ impl From<Evidence> for DownReason {
             Evidence::Stopped => Self::Stopped,
             Evidence::Expired { .. } => Self::Silent,
             Evidence::Superseded { .. } => Self::Restarted,
-            Evidence::NodeLeft => Self::Left,
+            // A name's life is no node's, so the last never comes here.
+            Evidence::NodeLeft | Evidence::NameGone => Self::Left,
         }
     }
 }

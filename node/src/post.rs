@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_registry::{Command, Op, Verdict};
-use quorate_vocab::{ClusterId, Index, NodeId, NodeName, SessionId};
+use quorate_vocab::{ClusterId, Epoch, Index, Name, NodeId, NodeName, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub(crate) enum Ask {
     Found(Founding),
     /// Let another voter lead: this one, or whoever follows you most closely.
     HandOver(Option<NodeId>),
+    /// Take this letter in if you hold this name under this epoch now, by your own table and lease.
+    Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -75,6 +77,13 @@ pub(crate) enum Told {
     /// I no longer lead; this node does.
     HandedOver {
         to: NodeId,
+    },
+    /// The letter was taken in.
+    Handed,
+    /// The letter was not taken in: the name is not held here under that epoch.
+    NotHolder {
+        /// What it is held under, as far as I know.
+        present: Option<Epoch>,
     },
 }
 

@@ -58,9 +58,11 @@ impl Sessions {
     pub async fn end(&self, session: SessionId) -> Result<(), Error> {
         let within = self.hall.config().patience();
         self.hall.confirm(within).await?;
-        let of_client = self.hall.group().read(|machine, _| {
-            machine.session(session).map(|session| session.owner == SessionOwner::Client)
-        });
+        let is_node = |owner| matches!(owner, SessionOwner::Node { .. });
+        let of_client = self
+            .hall
+            .group()
+            .read(|machine, _| machine.session(session).map(|session| !is_node(session.owner)));
         match of_client {
             None => return Ok(()),
             // A node's session is its own to end.

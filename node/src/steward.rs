@@ -34,6 +34,11 @@ impl Steward {
         }
     }
 
+    /// Under which session a process of this node holds a name, if one does under this epoch.
+    pub(crate) fn holds(&self, name: &Name, epoch: Epoch) -> Option<SessionId> {
+        self.lock().get(&(epoch, name.clone())).map(|(session, _)| *session)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Epoch, Name), (SessionId, Pid)>> {
         self.0.lock().expect("nothing panics while it holds what is kept")
     }

@@ -7,6 +7,9 @@ use quorate::prelude::*;
 use quorate::{Claiming, Cookie, NodeName, NotDone, Refusal};
 use serde::{Deserialize, Serialize};
 
+#[path = "cluster/names.rs"]
+mod names;
+
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);
 /// Longer than a busy machine may let these nodes stand still: what a session holds stays held.
@@ -92,6 +95,7 @@ async fn three_nodes_agree_on_a_name_and_remember_it() {
 #[derive(Serialize, Deserialize)]
 enum Till {
     Add(u64, ReplyTo<u64>),
+    Quiet(u64),
     Close,
 }
 
@@ -107,6 +111,7 @@ async fn till(mut mail: quorate::Mailbox<Till>) -> Exit {
                 sum += n;
                 to.send(sum);
             }
+            Till::Quiet(n) => sum += n,
             Till::Close => return Exit::Normal,
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::Rule;
 use crate::names::weight;
+use crate::{Bearer, Level, Rule};
 
 /// One entry of the log: what is asked, and how a repetition of it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,14 @@ impl Command {
     /// About how much memory it takes, in bytes: what is asked may be long in one place only.
     pub fn weight(&self) -> usize {
         let long = match &self.op {
-            Op::Register { claim, .. } => weight(&claim.value, &claim.meta),
+            Op::Register { claim, .. } | Op::Confirm { claim, .. } => {
+                weight(&claim.value, &claim.meta)
+            }
+            Op::Amend { value, meta, .. } => {
+                let value = value.as_deref().unwrap_or_default();
+                value.len() as u64 + meta.as_ref().map_or(0, |meta| weight(&[], meta))
+            }
+            Op::SetProperty { value, meta, .. } => weight(value, meta),
             Op::Join { address, labels, .. } => address.len() as u64 + weight(&[], labels),
             Op::SetRules { rules, .. } => size_of_val(rules.as_slice()) as u64,
             _ => 0,
@@ -55,7 +62,7 @@ impl Once {
     pub const KEYS_MAX: usize = 16_384;
 }
 
-/// What may be asked of the registry.
+/// What may be asked of the registry. Logs hold these by their places: new ones come last, with a level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// A node takes part, or changed its address or labels.
@@ -112,6 +119,81 @@ pub enum Op {
         /// Only if those in force have exactly this version; 0 when none were ever set.
         replace: Option<Index>,
     },
+    /// Say something else under a name, whose epoch stays.
+    Amend {
+        /// Which name.
+        name: Name,
+        /// Only if it is held under exactly this epoch.
+        epoch: Epoch,
+        /// Only if what is said under it has exactly this version.
+        expected: Option<Index>,
+        /// Another value; `None` leaves it.
+        #[serde(with = "serde_bytes")]
+        value: Option<Vec<u8>>,
+        /// Other labels, all of them; `None` leaves them.
+        meta: Option<BTreeMap<String, String>>,
+    },
+    /// Take a name before there is anything to say under it. It is held by nobody, and nobody else gets it.
+    Reserve {
+        /// Which name.
+        name: Name,
+        /// What frees it if it is never confirmed; not [`Bond::Durable`].
+        bond: Bond,
+        /// As for [`Op::Register`].
+        replace: Option<Epoch>,
+    },
+    /// Make a reservation a registration, under the same epoch.
+    Confirm {
+        /// Which name.
+        name: Name,
+        /// The epoch that it was reserved under.
+        epoch: Epoch,
+        /// What is registered. Its bond takes the place of the reservation's, and may be the same.
+        claim: Claim,
+    },
+    /// Say something under a key that many may bear.
+    SetProperty {
+        /// Which key.
+        key: Name,
+        /// Who says it. It goes when the bearer's session ends.
+        bearer: Bearer,
+        /// What it says.
+        #[serde(with = "serde_bytes")]
+        value: Vec<u8>,
+        /// Labels, by which it is found.
+        meta: BTreeMap<String, String>,
+        /// Only if what it said before has exactly this version; 0 when it said nothing.
+        expected: Option<Index>,
+    },
+    /// Say nothing under a key any more.
+    DropProperty {
+        /// Which key.
+        key: Name,
+        /// Who said it.
+        bearer: Bearer,
+    },
+    /// Add to a counter, which is made with 0 in it if it does not exist.
+    Count {
+        /// Which counter.
+        name: Name,
+        /// How much; 0 makes it, and tells what is in it.
+        add: i64,
+        /// Only if exactly this is in it; 0 when it does not exist.
+        expected: Option<i64>,
+    },
+    /// Take a counter away. The next count begins with 0.
+    DropCounter {
+        /// Which counter.
+        name: Name,
+        /// Only if exactly this is in it.
+        expected: Option<i64>,
+    },
+    /// Allow commands up to this level, for good. Whoever asks knows that every member understands them; one
+    /// that does not cannot read this entry, and stops there.
+    Raise {
+        /// The level; a lower one than is agreed changes nothing.
+        level: Level,
+    },
 }
 
 /// Whose life a session is.
@@ -126,6 +208,9 @@ pub enum SessionOwner {
     },
     /// A client's, which came over HTTP.
     Client,
+    /// That of one name, which was claimed with [`Bond::Ttl`]. It is renewed as every session is; it ends
+    /// with the name, and the name with it. Nothing else is bound to it.
+    Name,
 }
 
 /// How a session is known to have ended.
@@ -146,13 +231,15 @@ pub enum Evidence {
     },
     /// Its node was taken out.
     NodeLeft,
+    /// It was that of a name, which was released or has another bond.
+    NameGone,
 }
 
 /// What is registered under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The life it is bound to; `None` for a durable name, which only a release ends.
-    pub session: Option<SessionId>,
+    /// What ends it, beside a release.
+    pub bond: Bond,
     /// The process that holds it, if a process does.
     pub holder: Option<Pid>,
     /// What the holder wants to be known under this name.
@@ -160,6 +247,27 @@ pub struct Claim {
     pub value: Vec<u8>,
     /// Labels of the registration.
     pub meta: BTreeMap<String, String>,
+}
+
+/// What ends a claim, beside a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bond {
+    /// Nothing.
+    #[default]
+    Durable,
+    /// The end of this life.
+    Session(SessionId),
+    /// The end of a life of its own, which begins with the claim, and whose session the verdict tells.
+    Ttl {
+        /// How long that life may stay silent, in milliseconds; 0 means that it never expires.
+        ms: u64,
+    },
+}
+
+impl From<Option<SessionId>> for Bond {
+    fn from(session: Option<SessionId>) -> Self {
+        session.map_or(Self::Durable, Self::Session)
+    }
 }
 
 impl Claim {

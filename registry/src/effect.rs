@@ -3,7 +3,7 @@
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Node, Registration, Rules, SessionOwner};
+use crate::{Bearer, Evidence, Level, Node, Property, Registration, Rules, SessionOwner};
 
 /// One change of the registry's state. Effects say what has happened; performing one twice equals once, as
 /// they are issued again when a log is replayed.
@@ -29,7 +29,7 @@ pub enum Effect {
         /// How that is known.
         evidence: Evidence,
     },
-    /// A name is held by somebody new.
+    /// A name is held by somebody new, or reserved.
     Registered(Registration),
     /// A name is free.
     Released {
@@ -47,13 +47,40 @@ pub enum Effect {
         /// The rules.
         rules: Rules,
     },
+    /// What is said under a name is another, or its reservation was confirmed; the epoch is the same.
+    Amended(Registration),
+    /// Something new is said under a key.
+    PropertySet(Property),
+    /// Somebody says nothing under a key any more.
+    PropertyDropped {
+        /// Which key.
+        key: Name,
+        /// Who said it.
+        bearer: Bearer,
+        /// Why.
+        cause: ReleaseCause,
+    },
+    /// A counter was counted, or made.
+    Counted {
+        /// Which counter.
+        name: Name,
+        /// What is in it.
+        value: i64,
+    },
+    /// A counter was taken away.
+    CounterDropped {
+        /// Which counter.
+        name: Name,
+    },
+    /// Commands up to this level are allowed.
+    Raised(Level),
 }
 
-/// Why a name became free.
+/// Why a name became free, or a property went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseCause {
-    /// Somebody released it.
+    /// Somebody released or dropped it.
     Asked,
-    /// The life that held it ended.
+    /// The life that held or bore it ended.
     SessionEnded(SessionId),
 }

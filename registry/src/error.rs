@@ -32,6 +32,12 @@ pub enum RowError {
         /// The version it has.
         version: u8,
     },
+    /// The state of a cluster that has agreed on more than this release understands. A later one can read it.
+    #[error("the state has feature level {level}, which this release does not know")]
+    Level {
+        /// The level it has.
+        level: u16,
+    },
     /// A row whose value cannot be read.
     #[error("the value of a row of kind {kind:#04x} cannot be read")]
     Value {

@@ -24,9 +24,14 @@ mod verdict;
 
 mod effect;
 
+mod claims;
+mod counters;
+mod level;
 mod machine;
 mod names;
 mod nodes;
+mod properties;
+mod query;
 mod sessions;
 
 mod rules;
@@ -35,6 +40,7 @@ mod topology;
 mod once;
 
 mod changes;
+mod frozen;
 mod rows;
 pub mod snapshot;
 
@@ -43,13 +49,17 @@ mod ring;
 
 mod error;
 
-pub use command::{Claim, Command, Evidence, Once, Op, SessionOwner};
+pub use command::{Bond, Claim, Command, Evidence, Once, Op, SessionOwner};
 pub use effect::{Effect, ReleaseCause};
 pub use error::{Broken, RowError, SnapshotError, TermsError};
+pub use frozen::Frozen;
 pub use lease::{Grantor, Holder, Terms};
+pub use level::Level;
 pub use machine::{At, Machine};
 pub use names::Registration;
 pub use nodes::Node;
+pub use properties::{Bearer, Property};
+pub use query::{Keys, LabelTest, LabelTestError, Query};
 pub use ring::Ring;
 pub use rows::{Loader, Row};
 pub use rules::{

@@ -12,14 +12,17 @@
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 
 use crate::changes::Changes;
+use crate::counters::Counters;
 use crate::names::Names;
 use crate::nodes::Nodes;
 use crate::once::{Memory, Recall};
+use crate::properties::{Properties, Property};
 use crate::rows::Key;
 use crate::sessions::Sessions;
 use crate::topology::Topology;
 use crate::{
-    Broken, Command, Effect, Node, Once, Op, Refusal, Registration, Session, SessionOwner, Verdict,
+    Broken, Command, Effect, Level, Node, Once, Op, Refusal, Registration, Session, SessionOwner,
+    Verdict,
 };
 
 /// Where in the log a command stands.
@@ -38,9 +41,12 @@ pub struct At {
 pub struct Machine {
     pub(crate) generation: u16,
     pub(crate) applied: Index,
+    pub(crate) level: Level,
     pub(crate) nodes: Nodes,
     pub(crate) sessions: Sessions,
     pub(crate) names: Names,
+    pub(crate) properties: Properties,
+    pub(crate) counters: Counters,
     pub(crate) memory: Memory,
     pub(crate) topology: Topology,
     pub(crate) changes: Changes,
@@ -54,9 +60,12 @@ impl Machine {
         Self {
             generation,
             applied: Index(0),
+            level: Level::FIRST,
             nodes: Nodes::default(),
             sessions: Sessions::default(),
             names: Names::default(),
+            properties: Properties::default(),
+            counters: Counters::default(),
             memory: Memory::default(),
             topology: Topology::default(),
             changes,
@@ -78,15 +87,22 @@ impl Machine {
         match self.memory.recall(command.once, &self.sessions) {
             Recall::Answered(verdict) => verdict,
             Recall::New => {
-                let verdict = self.perform(at, command.op, out).unwrap_or_else(Verdict::Refused);
-                self.remember(at, command.once, &verdict);
+                let once = command.once;
+                let verdict = self.perform(at, command, out).unwrap_or_else(Verdict::Refused);
+                self.remember(at, once, &verdict);
                 verdict
             }
         }
     }
 
-    fn perform(&mut self, at: At, op: Op, out: &mut Vec<Effect>) -> Result<Verdict, Refusal> {
-        match op {
+    fn perform(
+        &mut self,
+        at: At,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) -> Result<Verdict, Refusal> {
+        self.admit(&command)?;
+        match command.op {
             Op::Join { node, name, address, labels } => {
                 self.join(Node { id: node, name, address, labels }, out)
             }
@@ -96,6 +112,19 @@ impl Machine {
             Op::Register { name, claim, replace } => self.register(at, name, claim, replace, out),
             Op::Release { name, epoch } => self.release(&name, epoch, out),
             Op::SetRules { rules, replace } => self.set_rules(at, rules, replace, out),
+            Op::Amend { name, epoch, expected, value, meta } => {
+                self.amend(at, &name, epoch, expected, (value, meta), out)
+            }
+            Op::Reserve { name, bond, replace } => self.reserve(at, name, bond, replace, out),
+            Op::Confirm { name, epoch, claim } => self.confirm(at, name, epoch, claim, out),
+            Op::SetProperty { key, bearer, value, meta, expected } => {
+                let property = Property { key, bearer, value, meta, version: at.index };
+                self.set_property(at, property, expected, out)
+            }
+            Op::DropProperty { key, bearer } => self.drop_property(key, bearer, out),
+            Op::Count { name, add, expected } => self.count(name, add, expected, out),
+            Op::DropCounter { name, expected } => self.drop_counter(name, expected, out),
+            Op::Raise { level } => Ok(self.raise(level, out)),
         }
     }
 
@@ -200,6 +229,9 @@ impl Machine {
             Key::Answer(session, _) => self.audit_window(*session),
             Key::Kept(index) => self.audit_kept(*index),
             Key::Rules => self.audit_topology(),
+            Key::Property(place) => self.audit_property(place),
+            // Any number may stand there.
+            Key::Counter(_) => Ok(()),
         }
     }
 
@@ -209,6 +241,7 @@ impl Machine {
         self.names.audit_sizes()?;
         self.memory.audit_size()?;
         self.audit_topology()?;
+        self.audit_properties()?;
         for session in self.sessions.iter() {
             self.audit_session(session.id)?;
         }
@@ -229,21 +262,29 @@ impl Machine {
         let Some(found) = self.sessions.find(session) else {
             return match self.names.held_by(session).next() {
                 Some(_) => broken("a session that has ended holds a name"),
+                None if self.properties.has_any_of(session) => {
+                    broken("a session that has ended bears a property")
+                }
                 None => Ok(()),
             };
         };
         if !self.has_applied(Index(session.0)) {
             return broken("a session was opened by no applied entry");
         }
-        if let SessionOwner::Node { node, boot } = found.owner {
-            if self.nodes.find(node).is_none() {
-                return broken("a session's node takes no part");
+        match found.owner {
+            SessionOwner::Node { node, .. } if self.nodes.find(node).is_none() => {
+                broken("a session's node takes no part")
             }
-            if self.sessions.of_node(node) != Some((session, boot)) {
-                return broken("a node has two sessions");
+            SessionOwner::Node { node, boot }
+                if self.sessions.of_node(node) != Some((session, boot)) =>
+            {
+                broken("a node has two sessions")
             }
+            SessionOwner::Name if self.names.held_by(session).take(2).count() != 1 => {
+                broken("the session of a name holds none, or another besides")
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -1,20 +1,25 @@
-//! Names: who holds which, under which epoch, and the two commands that change it.
+//! Names: who holds which, under which epoch, what is said under them, and the commands that end or amend it.
 //!
 //! I1 and I2 hold here. A name's registration is one entry of one map; the index by session is derived from
 //! it and is never stored.
+//!
+//! Not here: how a name is taken; that is `claims.rs`.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+use imbl::{OrdMap, OrdSet};
 use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
+use crate::frozen::Before;
+use crate::query::after_or_at;
 use crate::rows::Key;
-use crate::{At, Broken, Claim, Effect, Holding, Machine, Refusal, ReleaseCause, Verdict};
+use crate::{At, Broken, Claim, Effect, Machine, Query, Refusal, ReleaseCause, Verdict};
 
-/// A name that is held.
+/// A name that is held, or reserved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// Which name.
@@ -32,61 +37,75 @@ pub struct Registration {
     pub meta: BTreeMap<String, String>,
     /// The entry of the log that made it.
     pub index: Index,
+    /// The entry of the log that last changed what is said under it.
+    pub version: Index,
+    /// Whether the name is only kept free for whoever reserved it. Then nobody holds it.
+    pub reserved: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
-    by_name: BTreeMap<Name, Registration>,
-    /// Derived. No set in it is empty.
-    by_session: BTreeMap<SessionId, BTreeSet<Name>>,
+    by_name: OrdMap<Name, Arc<Registration>>,
+    /// Derived.
+    by_session: OrdSet<(SessionId, Name)>,
 }
 
 impl Machine {
-    pub(crate) fn register(
-        &mut self,
-        at: At,
-        name: Name,
-        claim: Claim,
-        replace: Option<Epoch>,
-        out: &mut Vec<Effect>,
-    ) -> Result<Verdict, Refusal> {
-        fits("value and metadata", weight(&claim.value, &claim.meta), Claim::BYTES_MAX)?;
-        if let Some(session) = claim.session
-            && self.sessions.find(session).is_none()
-        {
-            return Err(Refusal::NoSession(session));
-        }
-        match (replace, self.names.find(name.as_str())) {
-            (None, Some(held)) => return Err(Refusal::Taken(Holding::from(held))),
-            (Some(expected), held) if held.map(|held| held.epoch) != Some(expected) => {
-                return Err(Refusal::Stale { present: held.map(|held| held.epoch) });
-            }
-            _ => {}
-        }
-        let epoch = Epoch::new(self.generation, at.index).ok_or(Refusal::EpochsSpent)?;
-        let Claim { session, holder, value, meta } = claim;
-        let registration =
-            Registration { name, epoch, session, holder, value, meta, index: at.index };
-        self.names.put(registration.clone(), &mut self.changes);
-        out.push(Effect::Registered(registration));
-        Ok(Verdict::Registered { epoch })
-    }
-
     pub(crate) fn release(
         &mut self,
         name: &Name,
         expected: Option<Epoch>,
         out: &mut Vec<Effect>,
     ) -> Result<Verdict, Refusal> {
-        let present = self.names.find(name.as_str()).map(|held| held.epoch);
-        let epoch = present.ok_or(Refusal::Free)?;
+        let held = self.names.find(name.as_str()).ok_or(Refusal::Free)?;
+        let (epoch, session) = (held.epoch, held.session);
         if expected.is_some_and(|expected| expected != epoch) {
-            return Err(Refusal::Stale { present });
+            return Err(Refusal::Stale { present: Some(epoch) });
         }
         self.names.remove(name, &mut self.changes);
         let cause = ReleaseCause::Asked;
         out.push(Effect::Released { name: name.clone(), epoch, cause });
+        self.unbind(session, None, out);
         Ok(Verdict::Released { epoch })
+    }
+
+    /// Changes what is said under a name. `amendment` is the new value and the new labels.
+    pub(crate) fn amend(
+        &mut self,
+        at: At,
+        name: &Name,
+        epoch: Epoch,
+        expected: Option<Index>,
+        amendment: (Option<Vec<u8>>, Option<BTreeMap<String, String>>),
+        out: &mut Vec<Effect>,
+    ) -> Result<Verdict, Refusal> {
+        let held = self.names.held_under(name, epoch)?;
+        let present = held.version;
+        if expected.is_some_and(|expected| expected != present) {
+            return Err(Refusal::Changed { present });
+        }
+        let (value, meta) = amendment;
+        let (value_now, meta_now) =
+            (value.as_ref().unwrap_or(&held.value), meta.as_ref().unwrap_or(&held.meta));
+        fits("value and metadata", weight(value_now, meta_now), Claim::BYTES_MAX)?;
+
+        let mut registration = held.clone();
+        registration.value = value.unwrap_or(registration.value);
+        registration.meta = meta.unwrap_or(registration.meta);
+        registration.version = at.index;
+        self.names.put(registration.clone(), &mut self.changes);
+        out.push(Effect::Amended(registration));
+        Ok(Verdict::Amended { version: at.index })
+    }
+
+    /// The registrations that a query looks for and that come after a name, in the order of names.
+    pub fn select<'a>(
+        &'a self,
+        query: &'a Query,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Registration> + use<'a> {
+        let held = self.names.list(query.keys.stem(), after);
+        held.filter(|held| query.fits(held.name.as_str(), &held.meta))
     }
 
     pub(crate) fn audit_name(&self, name: &Name) -> Result<(), Broken> {
@@ -102,19 +121,24 @@ impl Machine {
         if self.newest_epoch().is_some_and(|newest| held.epoch > newest) {
             return one("a name is held under an epoch that is yet to come");
         }
-        if !self.has_applied(held.index) {
+        if !self.has_applied(held.index) || !self.has_applied(held.version) {
             return one("a registration was made by no applied entry");
+        }
+        if held.version < held.index {
+            return one("a registration was changed before it was made");
         }
         if held.name != *name {
             return two("a registration stands under another name");
         }
-        if let Some(session) = held.session {
-            if self.sessions.find(session).is_none() {
+        match held.session {
+            Some(session) if self.sessions.find(session).is_none() => {
                 return two("a name is held by a session that has ended");
             }
-            if !self.names.by_session.get(&session).is_some_and(|names| names.contains(name)) {
+            Some(session) if !self.names.by_session.contains(&(session, name.clone())) => {
                 return two("a session does not know of a name that it holds");
             }
+            None if held.reserved => return two("a reservation is bound to nothing"),
+            _ => {}
         }
         if weight(&held.value, &held.meta) > Claim::BYTES_MAX as u64 {
             return two("a registration is larger than any claim may be");
@@ -129,7 +153,15 @@ impl Names {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Registration> {
-        self.by_name.get(name)
+        self.by_name.get(name).map(|held| &**held)
+    }
+
+    pub(crate) fn held_under(&self, name: &Name, epoch: Epoch) -> Result<&Registration, Refusal> {
+        let held = self.find(name.as_str()).ok_or(Refusal::Free)?;
+        match held.epoch == epoch {
+            true => Ok(held),
+            false => Err(Refusal::Stale { present: Some(held.epoch) }),
+        }
     }
 
     pub(crate) fn list<'a>(
@@ -137,56 +169,50 @@ impl Names {
         prefix: &'a str,
         after: Option<&str>,
     ) -> impl Iterator<Item = &'a Registration> + use<'a> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
         self.by_name
-            .range::<str, _>((start, Bound::Unbounded))
-            .map(|(_, registration)| registration)
+            .range::<_, str>(after_or_at(prefix, after))
+            .map(|(_, registration)| &**registration)
             .take_while(move |registration| registration.name.as_str().starts_with(prefix))
     }
 
     pub(crate) fn held_by(&self, session: SessionId) -> impl Iterator<Item = &Name> {
-        self.by_session.get(&session).into_iter().flatten()
+        self.by_session
+            .range((Bound::Included(Before(&session)), Bound::Unbounded))
+            .take_while(move |(of, _)| *of == session)
+            .map(|(_, name)| name)
     }
 
-    fn put(&mut self, registration: Registration, changes: &mut Changes) {
-        let name = registration.name.clone();
-        if let Some(session) = registration.session {
-            self.by_session.entry(session).or_default().insert(name.clone());
+    pub(crate) fn put(&mut self, registration: Registration, changes: &mut Changes) {
+        let (name, bound_to) = (registration.name.clone(), registration.session);
+        let (epoch, version) = (registration.epoch, registration.version);
+        let before = self.by_name.insert(name.clone(), Arc::new(registration));
+        if let Some(before) = &before {
+            let rises = (epoch, version) > (before.epoch, before.version) && epoch >= before.epoch;
+            assert!(rises, "I1: neither an epoch nor its version did rise");
         }
-        let bound_to = registration.session;
-        match self.by_name.entry(name.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(registration);
-                changes.born(Key::Name(name));
+        let bound_before = before.as_ref().and_then(|before| before.session);
+        if bound_before != bound_to {
+            self.unindex(bound_before, &name);
+            if let Some(session) = bound_to {
+                self.by_session.insert((session, name.clone()));
             }
-            Entry::Occupied(mut held) => {
-                assert!(registration.epoch > held.get().epoch, "I1: an epoch did not rise");
-                let before = held.insert(registration);
-                if before.session != bound_to {
-                    self.unbind(before.session, &name);
-                }
-                changes.altered(Key::Name(name));
-            }
+        }
+        match before {
+            None => changes.born(Key::Name(name)),
+            Some(_) => changes.altered(Key::Name(name)),
         }
     }
 
     fn remove(&mut self, name: &Name, changes: &mut Changes) {
         if let Some(held) = self.by_name.remove(name) {
-            self.unbind(held.session, name);
-            changes.died(Key::Name(held.name));
+            self.unindex(held.session, name);
+            changes.died(Key::Name(name.clone()));
         }
     }
 
-    fn unbind(&mut self, session: Option<SessionId>, name: &Name) {
-        let Some(session) = session else { return };
-        if let Entry::Occupied(mut names) = self.by_session.entry(session) {
-            names.get_mut().remove(name);
-            if names.get().is_empty() {
-                names.remove();
-            }
+    fn unindex(&mut self, session: Option<SessionId>, name: &Name) {
+        if let Some(session) = session {
+            self.by_session.remove(&(session, name.clone()));
         }
     }
 
@@ -198,35 +224,32 @@ impl Names {
         out: &mut Vec<Effect>,
     ) {
         let cause = ReleaseCause::SessionEnded(session);
-        for name in self.by_session.remove(&session).unwrap_or_default() {
-            if let Some(Registration { epoch, .. }) = self.by_name.remove(&name) {
-                changes.died(Key::Name(name.clone()));
+        let names: Vec<Name> = self.held_by(session).cloned().collect();
+        for name in names {
+            if let Some(epoch) = self.find(name.as_str()).map(|held| held.epoch) {
+                self.remove(&name, changes);
                 out.push(Effect::Released { name, epoch, cause });
             }
         }
     }
 
-    /// Builds both maps of what was stored, at once and so without slack in the larger one.
-    pub(crate) fn load(registrations: Vec<Registration>) -> Self {
-        let mut by_session = BTreeMap::<_, BTreeSet<_>>::new();
-        for held in &registrations {
-            if let Some(session) = held.session {
-                by_session.entry(session).or_default().insert(held.name.clone());
-            }
+    /// Takes in what was stored; an audit follows.
+    pub(crate) fn load(&mut self, held: Registration) {
+        if let Some(session) = held.session {
+            self.by_session.insert((session, held.name.clone()));
         }
-        let by_name = registrations.into_iter().map(|held| (held.name.clone(), held)).collect();
-        Self { by_name, by_session }
+        self.by_name.insert(held.name.clone(), Arc::new(held));
     }
 
     /// What no single name shows: that the index holds nothing besides, and that no epoch was given twice.
     pub(crate) fn audit_sizes(&self) -> Result<(), Broken> {
         let bound = self.by_name.values().filter(|held| held.session.is_some()).count();
-        let indexed: usize = self.by_session.values().map(BTreeSet::len).sum();
-        if bound != indexed || self.by_session.values().any(BTreeSet::is_empty) {
+        if bound != self.by_session.len() {
             return Err(Broken { invariant: "I2", what: "the names of sessions do not add up" });
         }
-        let epochs: BTreeSet<_> = self.by_name.values().map(|held| held.epoch).collect();
-        if epochs.len() != self.by_name.len() {
+        let mut epochs: Vec<_> = self.by_name.values().map(|held| held.epoch).collect();
+        epochs.sort_unstable();
+        if epochs.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Broken { invariant: "I1", what: "two names are held under one epoch" });
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use imbl::OrdMap;
 use quorate_vocab::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +33,9 @@ impl Node {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Nodes {
-    by_id: BTreeMap<NodeId, Node>,
+    by_id: OrdMap<NodeId, Node>,
     /// Derived.
-    by_name: BTreeMap<NodeName, NodeId>,
+    by_name: OrdMap<NodeName, NodeId>,
 }
 
 impl Machine {
@@ -75,6 +76,10 @@ impl Machine {
 }
 
 impl Nodes {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(crate) fn find(&self, node: NodeId) -> Option<&Node> {
         self.by_id.get(&node)
     }

@@ -6,8 +6,9 @@
 //!
 //! This is part of the state (I11): whether a copy is applied must not depend on who applies it.
 
-use std::collections::BTreeMap;
+use std::ops::Bound;
 
+use imbl::OrdMap;
 use quorate_vocab::{Index, SessionId};
 
 use crate::changes::Changes;
@@ -17,12 +18,12 @@ use crate::{Broken, Machine, Once, Refusal, Verdict};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Only of sessions that live. No window is empty, and none is wider than [`Once::WINDOW`] numbers.
-    windows: BTreeMap<SessionId, BTreeMap<u64, Verdict>>,
+    /// The windows, only of sessions that live; none is wider than [`Once::WINDOW`] numbers.
+    answers: OrdMap<(SessionId, u64), Verdict>,
     /// By the entry that was answered, so the first is the oldest.
-    queue: BTreeMap<Index, (Once, Verdict)>,
+    queue: OrdMap<Index, (Once, Verdict)>,
     /// Derived: where in the queue a mark is.
-    by_mark: BTreeMap<Once, Index>,
+    by_mark: OrdMap<Once, Index>,
 }
 
 /// What is known of a command before it is applied.
@@ -52,14 +53,11 @@ impl Memory {
     }
 
     fn recall_window(&self, session: SessionId, seq: u64) -> Recall {
-        let Some(window) = self.windows.get(&session) else {
-            return Recall::New;
-        };
-        if let Some(verdict) = window.get(&seq) {
+        if let Some(verdict) = self.answer(session, seq) {
             return Recall::Answered(verdict.clone());
         }
-        match window.last_key_value() {
-            Some((newest, _)) if is_below(seq, *newest) => {
+        match self.newest_of(session) {
+            Some(newest) if is_below(seq, newest) => {
                 Recall::Answered(Verdict::Refused(Refusal::Forgotten))
             }
             _ => Recall::New,
@@ -91,13 +89,12 @@ impl Memory {
         verdict: Verdict,
         changes: &mut Changes,
     ) {
-        let window = self.windows.entry(session).or_default();
-        window.insert(seq, verdict);
+        self.load_answer(session, seq, verdict);
         changes.born(Key::Answer(session, seq));
-        let newest = window.last_key_value().map_or(seq, |(newest, _)| *newest);
-        while let Some(oldest) = window.first_entry().filter(|one| is_below(*one.key(), newest)) {
-            changes.died(Key::Answer(session, *oldest.key()));
-            oldest.remove();
+        let newest = self.newest_of(session).unwrap_or(seq);
+        while let Some(oldest) = self.oldest_of(session).filter(|one| is_below(*one, newest)) {
+            changes.died(Key::Answer(session, oldest));
+            self.answers.remove(&(session, oldest));
         }
     }
 
@@ -105,9 +102,10 @@ impl Memory {
         self.load_queued(index, once, verdict);
         changes.born(Key::Kept(index));
         while self.queue.len() > Once::KEYS_MAX {
-            let Some((oldest, (mark, _))) = self.queue.pop_first() else {
+            let Some((oldest, (mark, _))) = self.queue.get_min().cloned() else {
                 return;
             };
+            self.queue.remove(&oldest);
             self.by_mark.remove(&mark);
             changes.died(Key::Kept(oldest));
         }
@@ -115,19 +113,33 @@ impl Memory {
 
     /// A session has ended.
     pub(crate) fn forget(&mut self, session: SessionId, changes: &mut Changes) {
-        for seq in self.windows.remove(&session).unwrap_or_default().into_keys() {
+        while let Some(seq) = self.oldest_of(session) {
+            self.answers.remove(&(session, seq));
             changes.died(Key::Answer(session, seq));
         }
     }
 
     pub(crate) fn answer(&self, session: SessionId, seq: u64) -> Option<&Verdict> {
-        self.windows.get(&session)?.get(&seq)
+        self.answers.get(&(session, seq))
     }
 
     pub(crate) fn answers(&self) -> impl Iterator<Item = (SessionId, u64, &Verdict)> {
-        self.windows.iter().flat_map(|(session, window)| {
-            window.iter().map(|(seq, verdict)| (*session, *seq, verdict))
-        })
+        self.answers.iter().map(|((session, seq), verdict)| (*session, *seq, verdict))
+    }
+
+    /// How many answers of windows there are, and how many in the queue.
+    pub(crate) fn sizes(&self) -> [usize; 2] {
+        [self.answers.len(), self.queue.len()]
+    }
+
+    fn oldest_of(&self, session: SessionId) -> Option<u64> {
+        let ((of, seq), _) = self.answers.get_next(&(session, 0))?;
+        (*of == session).then_some(*seq)
+    }
+
+    fn newest_of(&self, session: SessionId) -> Option<u64> {
+        let ((of, seq), _) = self.answers.get_prev(&(session, u64::MAX))?;
+        (*of == session).then_some(*seq)
     }
 
     pub(crate) fn queued(&self, index: Index) -> Option<&(Once, Verdict)> {
@@ -138,8 +150,14 @@ impl Memory {
         self.queue.iter().map(|(index, kept)| (*index, kept))
     }
 
+    /// The sessions that have a window, in their order.
     pub(crate) fn windows(&self) -> impl Iterator<Item = SessionId> {
-        self.windows.keys().copied()
+        let first = self.answers.get_min().map(|((session, _), _)| *session);
+        std::iter::successors(first, |session| {
+            let last = Bound::Excluded((*session, u64::MAX));
+            let next = self.answers.range((last, Bound::Unbounded)).next();
+            next.map(|((session, _), _)| *session)
+        })
     }
 
     pub(crate) fn kept(&self) -> impl Iterator<Item = Index> {
@@ -148,7 +166,7 @@ impl Memory {
 
     /// Takes in what was stored; an audit follows.
     pub(crate) fn load_answer(&mut self, session: SessionId, seq: u64, verdict: Verdict) {
-        self.windows.entry(session).or_default().insert(seq, verdict);
+        self.answers.insert((session, seq), verdict);
     }
 
     /// Takes in what was stored; an audit follows.
@@ -167,16 +185,17 @@ impl Memory {
 
 impl Machine {
     pub(crate) fn audit_window(&self, session: SessionId) -> Result<(), Broken> {
-        let Some(window) = self.memory.windows.get(&session) else {
+        let (oldest, newest) = (self.memory.oldest_of(session), self.memory.newest_of(session));
+        let Some((oldest, newest)) = oldest.zip(newest) else {
             return Ok(());
         };
         if self.sessions.find(session).is_none() {
             return broken("the commands of a session that has ended are remembered");
         }
-        match (window.first_key_value(), window.last_key_value()) {
-            (Some((oldest, _)), Some((newest, _))) if !is_below(*oldest, *newest) => Ok(()),
-            _ => broken("a session's window is too wide, or empty"),
+        if is_below(oldest, newest) {
+            return broken("a session's window is too wide");
         }
+        Ok(())
     }
 
     pub(crate) fn audit_kept(&self, index: Index) -> Result<(), Broken> {

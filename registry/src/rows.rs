@@ -2,24 +2,23 @@
 //! everything.
 //!
 //! A row's key is a kind and then bytes whose order is the order of what they stand for; kinds below 0x10
-//! belong to whoever shares the shelf. A value is a version and then a record. What can be derived, such as
-//! the names of a session, is not stored.
+//! belong to whoever shares the shelf. A value is a version and then a record (`rows/record.rs`). What can be
+//! derived, such as the names of a session, is not stored.
 //!
 //! Rows that were written by other hands are judged, not trusted: what does not satisfy I1, I2 and I11 is no
 //! machine.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::iter;
 
-use quorate_vocab::{Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
-use serde::{Deserialize, Serialize};
+use quorate_vocab::{Index, Name, NodeId, SessionId};
 
 use crate::changes::Changes;
-use crate::names::Names;
-use crate::{
-    Claim, Machine, Node, Once, Registration, RowError, Rules, Session, SessionOwner, Verdict,
-};
+use crate::{Bearer, Machine, RowError};
+
+mod key;
+mod record;
+
+use record::{Record, Stored};
 
 /// One row that changed: its key, and its value or `None` when it is to be removed.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -34,64 +33,8 @@ pub(crate) enum Key {
     Answer(SessionId, u64),
     Kept(Index),
     Rules,
-}
-
-const HEADER: u8 = 0x10;
-const NODE: u8 = 0x20;
-const SESSION: u8 = 0x30;
-const NAME: u8 = 0x40;
-const ANSWER: u8 = 0x50;
-const KEPT: u8 = 0x60;
-const RULES: u8 = 0x70;
-
-/// The version that this release writes, for every kind.
-const VERSION: u8 = 1;
-
-/// What a decoder may claim for one row. The codec counts eight bytes for every length, so the heaviest row
-/// is a registration whose whole weight is in tiny labels: 28 thousand of them, at sixteen bytes beside their
-/// own.
-const VALUE_BYTES_MAX: usize = 16 * Claim::BYTES_MAX;
-
-#[derive(Serialize, Deserialize)]
-struct HeaderRow {
-    generation: u16,
-    applied: Index,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NodeRow<'a> {
-    name: Cow<'a, NodeName>,
-    address: Cow<'a, str>,
-    labels: Cow<'a, BTreeMap<String, String>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SessionRow {
-    owner: SessionOwner,
-    ttl_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NameRow<'a> {
-    epoch: Epoch,
-    index: Index,
-    session: Option<SessionId>,
-    holder: Option<Pid>,
-    #[serde(borrow, with = "serde_bytes")]
-    value: Cow<'a, [u8]>,
-    meta: Cow<'a, BTreeMap<String, String>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct KeptRow<'a> {
-    once: Once,
-    verdict: Cow<'a, Verdict>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RulesRow<'a> {
-    version: Index,
-    rules: Cow<'a, Rules>,
+    Property((Name, Bearer)),
+    Counter(Name),
 }
 
 impl Machine {
@@ -103,24 +46,40 @@ impl Machine {
 
     /// All rows, in the order of their keys.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-        let nodes = self.nodes.iter().map(|node| (Key::Node(node.id), node_row(node)));
-        let sessions = self.sessions.iter().map(|one| (Key::Session(one.id), session_row(one)));
+        let nodes = self.nodes.iter().map(|node| (Key::Node(node.id), node.record()));
+        let sessions = self.sessions.iter().map(|one| (Key::Session(one.id), one.record()));
         let names =
-            self.names.list("", None).map(|one| (Key::Name(one.name.clone()), name_row(one)));
+            self.names.list("", None).map(|one| (Key::Name(one.name.clone()), one.record()));
         let answers = self
             .memory
             .answers()
-            .map(|(session, seq, verdict)| (Key::Answer(session, seq), record(verdict)));
-        let kept = self.memory.queue().map(|(index, kept)| (Key::Kept(index), kept_row(kept)));
-        let rules = self.topology.set().map(|set| (Key::Rules, rules_row(set)));
-        iter::once((Key::Header, self.header_row()))
+            .map(|(session, seq, verdict)| (Key::Answer(session, seq), verdict.record()));
+        let kept = self.memory.queue().map(|(index, kept)| (Key::Kept(index), kept.record()));
+        let rules = self.topology.set().map(|set| (Key::Rules, set.record()));
+        let properties = self
+            .properties
+            .iter()
+            .map(|one| (Key::Property((one.key.clone(), one.bearer)), one.record()));
+        let counters =
+            self.counters.iter().map(|(name, value)| (Key::Counter(name.clone()), value.record()));
+        iter::once((Key::Header, self.record()))
             .chain(nodes)
             .chain(sessions)
             .chain(names)
             .chain(answers)
             .chain(kept)
             .chain(rules)
+            .chain(properties)
+            .chain(counters)
             .map(|(key, value)| (key.encode(), value))
+    }
+
+    /// How many rows there are; known without a look at any.
+    pub fn rows_len(&self) -> usize {
+        let [answers, kept] = self.memory.sizes();
+        let rules = usize::from(self.topology.set().is_some());
+        let people = self.nodes.len() + self.sessions.len() + self.names.len();
+        1 + people + answers + kept + rules + self.properties.len() + self.counters.len()
     }
 
     /// Builds the state that rows describe; they come in the order of their keys.
@@ -138,18 +97,16 @@ impl Machine {
 
     fn value(&self, key: &Key) -> Option<Vec<u8>> {
         match key {
-            Key::Header => Some(self.header_row()),
-            Key::Node(node) => self.nodes.find(*node).map(node_row),
-            Key::Session(session) => self.sessions.find(*session).map(session_row),
-            Key::Name(name) => self.names.find(name.as_str()).map(name_row),
-            Key::Answer(session, seq) => self.memory.answer(*session, *seq).map(record),
-            Key::Kept(index) => self.memory.queued(*index).map(kept_row),
-            Key::Rules => self.topology.set().map(rules_row),
+            Key::Header => Some(self.record()),
+            Key::Node(node) => self.nodes.find(*node).map(Record::record),
+            Key::Session(session) => self.sessions.find(*session).map(Record::record),
+            Key::Name(name) => self.names.find(name.as_str()).map(Record::record),
+            Key::Answer(session, seq) => self.memory.answer(*session, *seq).map(Record::record),
+            Key::Kept(index) => self.memory.queued(*index).map(Record::record),
+            Key::Rules => self.topology.set().map(|set| set.record()),
+            Key::Property(place) => self.properties.find(place).map(Record::record),
+            Key::Counter(name) => self.counters.find(name.as_str()).map(|value| value.record()),
         }
-    }
-
-    fn header_row(&self) -> Vec<u8> {
-        record(&HeaderRow { generation: self.generation, applied: self.applied })
     }
 }
 
@@ -159,12 +116,11 @@ pub struct Loader {
     last: Vec<u8>,
     has_header: bool,
     machine: Machine,
-    names: Vec<Registration>,
 }
 
 impl Default for Loader {
     fn default() -> Self {
-        Self { last: Vec::new(), has_header: false, machine: Machine::new(0), names: Vec::new() }
+        Self { last: Vec::new(), has_header: false, machine: Machine::new(0) }
     }
 }
 
@@ -180,44 +136,34 @@ impl Loader {
 
         let kind = key.first().copied().unwrap_or(0);
         let key = Key::decode(key).ok_or(RowError::Key { kind })?;
-        self.load(key, Value { kind, bytes: value })
+        self.load(key, Stored { kind, bytes: value })
     }
 
-    fn load(&mut self, key: Key, value: Value<'_>) -> Result<(), RowError> {
+    fn load(&mut self, key: Key, value: Stored<'_>) -> Result<(), RowError> {
+        let machine = &mut self.machine;
         match key {
             Key::Header => {
-                let HeaderRow { generation, applied } = value.read()?;
-                self.machine.generation = generation;
-                self.machine.applied = applied;
+                (machine.generation, machine.applied, machine.level) = value.header()?;
                 self.has_header = true;
             }
-            Key::Node(id) => {
-                let NodeRow { name, address, labels } = value.read()?;
-                let name = name.into_owned();
-                let (address, labels) = (address.into_owned(), labels.into_owned());
-                self.machine.nodes.load(Node { id, name, address, labels });
-            }
-            Key::Session(id) => {
-                let SessionRow { owner, ttl_ms } = value.read()?;
-                self.machine.sessions.load(Session { id, owner, ttl_ms });
-            }
-            Key::Name(name) => {
-                let NameRow { epoch, index, session, holder, value, meta } = value.read()?;
-                let (value, meta) = (value.into_owned(), meta.into_owned());
-                let held = Registration { name, epoch, session, holder, value, meta, index };
-                self.names.push(held);
-            }
+            Key::Node(id) => machine.nodes.load(value.node(id)?),
+            Key::Session(id) => machine.sessions.load(value.session(id)?),
+            Key::Name(name) => machine.names.load(value.registration(name)?),
             Key::Answer(session, seq) => {
-                self.machine.memory.load_answer(session, seq, value.read()?);
+                machine.memory.load_answer(session, seq, value.verdict()?);
             }
             Key::Kept(index) => {
-                let KeptRow { once, verdict } = value.read()?;
-                self.machine.memory.load_queued(index, once, verdict.into_owned());
+                let (once, verdict) = value.kept()?;
+                machine.memory.load_queued(index, once, verdict);
             }
             Key::Rules => {
-                let RulesRow { version, rules } = value.read()?;
-                self.machine.topology.load(version, rules.into_owned());
+                let (version, rules) = value.rules()?;
+                machine.topology.load(version, rules);
             }
+            Key::Property((key, bearer)) => {
+                machine.properties.load(value.property(key, bearer)?);
+            }
+            Key::Counter(name) => machine.counters.load(name, value.counter()?),
         }
         Ok(())
     }
@@ -227,110 +173,8 @@ impl Loader {
         if !self.has_header {
             return Err(RowError::NoHeader);
         }
-        self.machine.names = Names::load(self.names);
         self.machine.changes = Changes::default();
         self.machine.audit_all()?;
         Ok(self.machine)
     }
-}
-
-impl Key {
-    fn encode(&self) -> Vec<u8> {
-        let numbers = |kind, numbers: &[u64]| {
-            let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
-            iter::once(kind).chain(bytes).collect()
-        };
-        match self {
-            Self::Header => vec![HEADER],
-            Self::Node(node) => numbers(NODE, &[node.0]),
-            Self::Session(session) => numbers(SESSION, &[session.0]),
-            Self::Name(name) => [&[NAME], name.as_str().as_bytes()].concat(),
-            Self::Answer(session, seq) => numbers(ANSWER, &[session.0, *seq]),
-            Self::Kept(index) => numbers(KEPT, &[index.0]),
-            Self::Rules => vec![RULES],
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first()?;
-        let number = || Some(u64::from_be_bytes(rest.try_into().ok()?));
-        match *kind {
-            HEADER if rest.is_empty() => Some(Self::Header),
-            NODE => Some(Self::Node(NodeId(number()?))),
-            SESSION => Some(Self::Session(SessionId(number()?))),
-            NAME => Some(Self::Name(Name::new(str::from_utf8(rest).ok()?).ok()?)),
-            ANSWER => {
-                let (session, seq) = rest.split_first_chunk()?;
-                let seq = u64::from_be_bytes(seq.try_into().ok()?);
-                Some(Self::Answer(SessionId(u64::from_be_bytes(*session)), seq))
-            }
-            KEPT => Some(Self::Kept(Index(number()?))),
-            RULES if rest.is_empty() => Some(Self::Rules),
-            _ => None,
-        }
-    }
-}
-
-fn node_row(node: &Node) -> Vec<u8> {
-    record(&NodeRow {
-        name: Cow::Borrowed(&node.name),
-        address: Cow::Borrowed(&node.address),
-        labels: Cow::Borrowed(&node.labels),
-    })
-}
-
-fn session_row(session: &Session) -> Vec<u8> {
-    record(&SessionRow { owner: session.owner, ttl_ms: session.ttl_ms })
-}
-
-fn name_row(held: &Registration) -> Vec<u8> {
-    record(&NameRow {
-        epoch: held.epoch,
-        index: held.index,
-        session: held.session,
-        holder: held.holder,
-        value: Cow::Borrowed(&held.value),
-        meta: Cow::Borrowed(&held.meta),
-    })
-}
-
-fn kept_row((once, verdict): &(Once, Verdict)) -> Vec<u8> {
-    record(&KeptRow { once: *once, verdict: Cow::Borrowed(verdict) })
-}
-
-fn rules_row((version, rules): (Index, &Rules)) -> Vec<u8> {
-    record(&RulesRow { version, rules: Cow::Borrowed(rules) })
-}
-
-/// A value: its version, then the record.
-fn record(record: &impl Serialize) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    bincode::serde::encode_into_std_write(record, &mut bytes, codec())
-        .expect("memory takes every byte, and rows are of fields whose lengths are known");
-    bytes
-}
-
-/// A value that is yet to be judged. Reading it allocates what it holds and, for one text whose length is a
-/// lie, at most [`VALUE_BYTES_MAX`] for a moment.
-struct Value<'a> {
-    kind: u8,
-    bytes: &'a [u8],
-}
-
-impl<'a> Value<'a> {
-    fn read<T: Deserialize<'a>>(self) -> Result<T, RowError> {
-        let unreadable = RowError::Value { kind: self.kind };
-        let (version, record) = self.bytes.split_first().ok_or(unreadable)?;
-        if *version != VERSION {
-            return Err(RowError::Version { kind: self.kind, version: *version });
-        }
-        match bincode::serde::borrow_decode_from_slice(record, codec()) {
-            Ok((value, read)) if read == record.len() => Ok(value),
-            _ => Err(unreadable),
-        }
-    }
-}
-
-fn codec() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<VALUE_BYTES_MAX>()
 }

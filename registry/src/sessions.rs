@@ -3,8 +3,7 @@
 //! Not here: whether a silent life is to be ended. That is the lease's question, and time is no part of the
 //! state; only its answer comes through the log, as [`Evidence`].
 
-use std::collections::BTreeMap;
-
+use imbl::OrdMap;
 use quorate_vocab::{Boot, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +24,9 @@ pub struct Session {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
-    by_id: BTreeMap<SessionId, Session>,
+    by_id: OrdMap<SessionId, Session>,
     /// Derived. A node has one life at a time.
-    by_node: BTreeMap<NodeId, (SessionId, Boot)>,
+    by_node: OrdMap<NodeId, (SessionId, Boot)>,
 }
 
 impl Machine {
@@ -38,6 +37,9 @@ impl Machine {
         ttl_ms: u64,
         out: &mut Vec<Effect>,
     ) -> Result<Verdict, Refusal> {
+        if owner == SessionOwner::Name {
+            return Err(Refusal::NamesOwn);
+        }
         if let SessionOwner::Node { node, boot } = owner {
             if self.nodes.find(node).is_none() {
                 return Err(Refusal::NoNode);
@@ -88,6 +90,7 @@ impl Machine {
         self.sessions.remove(session, &mut self.changes);
         out.push(Effect::SessionEnded { session, evidence });
         self.names.release_all(session, &mut self.changes, out);
+        self.properties.drop_all(session, &mut self.changes, out);
         self.memory.forget(session, &mut self.changes);
     }
 }
@@ -105,7 +108,11 @@ impl Sessions {
         self.by_node.get(&node).copied()
     }
 
-    fn put(&mut self, session: Session, changes: &mut Changes) {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn put(&mut self, session: Session, changes: &mut Changes) {
         changes.born(Key::Session(session.id));
         self.load(session);
     }

@@ -1,4 +1,4 @@
-//! A snapshot: the whole state in one piece of bytes, as it goes to a peer or into a file.
+//! A snapshot: the whole state as bytes, as it goes to a peer or into a file, at once or piece by piece.
 //!
 //! ```text
 //! "quorsnap"  format u32  rows u64  { key length u32, value length u32, key, value }*
@@ -10,25 +10,45 @@
 //! What the bytes promise is never believed: nothing is allocated by a count or a length, only by bytes that
 //! are there.
 
+use std::iter;
+
 use crate::rows::Loader;
 use crate::{Machine, SnapshotError};
 
 const MAGIC: &[u8; 8] = b"quorsnap";
 const FORMAT: u32 = 1;
 
+/// About how long a piece is: rows are whole in it, and it ends with the first that makes it this long.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+
 /// Writes a machine down.
 pub fn encode(machine: &Machine) -> Vec<u8> {
-    let mut rows: u64 = 0;
-    let mut body = Vec::new();
-    for (key, value) in machine.rows() {
-        rows += 1;
-        for part in [&key, &value] {
-            body.extend_from_slice(&length(part).to_le_bytes());
+    let mut bytes = Vec::new();
+    chunks(machine).for_each(|chunk| bytes.extend_from_slice(&chunk));
+    bytes
+}
+
+/// Writes a machine down piece by piece; together they are what [`encode`] gives. Of a machine that is
+/// [frozen](crate::Frozen) they can be taken at leisure, while the other goes on.
+pub fn chunks(machine: &Machine) -> impl Iterator<Item = Vec<u8>> {
+    let mut rows = machine.rows().peekable();
+    let count = machine.rows_len() as u64;
+    let mut head = Some([&MAGIC[..], &FORMAT.to_le_bytes(), &count.to_le_bytes()].concat());
+    iter::from_fn(move || {
+        // There is at least the header's row, so the head never goes alone.
+        rows.peek()?;
+        let mut chunk = head.take().unwrap_or_default();
+        while chunk.len() < CHUNK_BYTES
+            && let Some((key, value)) = rows.next()
+        {
+            for part in [&key, &value] {
+                chunk.extend_from_slice(&length(part).to_le_bytes());
+            }
+            chunk.extend_from_slice(&key);
+            chunk.extend_from_slice(&value);
         }
-        body.extend_from_slice(&key);
-        body.extend_from_slice(&value);
-    }
-    [&MAGIC[..], &FORMAT.to_le_bytes(), &rows.to_le_bytes(), &body].concat()
+        Some(chunk)
+    })
 }
 
 /// Reads a machine back. Nothing that these bytes could be makes it panic.

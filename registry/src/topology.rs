@@ -2,6 +2,8 @@
 //!
 //! Not here: what rules mean; that is `rules.rs`.
 
+use std::sync::Arc;
+
 use quorate_vocab::Index;
 
 use crate::changes::Changes;
@@ -10,7 +12,7 @@ use crate::{At, Broken, Effect, Machine, Refusal, Rule, Rules, Verdict};
 
 /// The rules in force, with the entry that set them; `None` as long as none ever did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Topology(Option<(Index, Rules)>);
+pub(crate) struct Topology(Option<(Index, Arc<Rules>)>);
 
 impl Machine {
     pub(crate) fn set_rules(
@@ -55,7 +57,7 @@ impl Machine {
 impl Topology {
     /// The version and the rules, if any were ever set.
     pub(crate) fn set(&self) -> Option<(Index, &Rules)> {
-        self.0.as_ref().map(|(version, rules)| (*version, rules))
+        self.0.as_ref().map(|(version, rules)| (*version, &**rules))
     }
 
     fn put(&mut self, version: Index, rules: Rules, changes: &mut Changes) {
@@ -68,6 +70,6 @@ impl Topology {
 
     /// Takes in what was stored; an audit follows.
     pub(crate) fn load(&mut self, version: Index, rules: Rules) {
-        self.0 = Some((version, rules));
+        self.0 = Some((version, Arc::new(rules)));
     }
 }

@@ -3,10 +3,10 @@
 use quorate_vocab::{Epoch, Index, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Registration, RulesError};
+use crate::{Level, Registration, RulesError};
 
 /// The answer to whoever proposed. A rejection is a verdict, not an error: the command was applied, and this
-/// is what came of it.
+/// is what came of it. Rows hold these by their places, so new ones come last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The node takes part.
@@ -36,6 +36,30 @@ pub enum Verdict {
     RulesSet {
         /// Their version.
         version: Index,
+    },
+    /// The name is held, for as long as a session lives that was opened for it.
+    Leased {
+        /// Under this epoch.
+        epoch: Epoch,
+        /// To be renewed.
+        session: SessionId,
+    },
+    /// What is said under the name or the key is what was asked for.
+    Amended {
+        /// The version that it has now.
+        version: Index,
+    },
+    /// The counter was counted.
+    Counted {
+        /// What is in it now.
+        value: i64,
+    },
+    /// The property or the counter is gone.
+    Dropped,
+    /// Commands up to this level are allowed.
+    Raised {
+        /// The level that is agreed now.
+        level: Level,
     },
 }
 
@@ -110,5 +134,43 @@ pub enum Refusal {
     RulesChanged {
         /// Their version; 0 when none were ever set.
         present: Index,
+    },
+    /// What is said under the name or the key is not of the expected version.
+    #[error("what is said there is of version {}, not of the expected one", .present.0)]
+    Changed {
+        /// Its version; 0 when nothing is said there.
+        present: Index,
+    },
+    /// The name is held already, and not only reserved.
+    #[error("the name is not reserved, but held")]
+    NotReserved,
+    /// A reservation must be bound to something that ends.
+    #[error("a reservation needs a session or a time to live")]
+    Unbound,
+    /// The session of a name begins with a claim, and not by itself.
+    #[error("the session of a name begins with a claim to it, and not by itself")]
+    NamesOwn,
+    /// No such property or counter exists.
+    #[error("there is nothing under this name")]
+    Absent,
+    /// Something else than expected is in the counter.
+    #[error("the counter stands at {present}, not at what was expected")]
+    Miscounted {
+        /// What is in it; 0 when it does not exist.
+        present: i64,
+    },
+    /// The counter has no room for so much.
+    #[error("the counter stands at {present} and cannot take that much")]
+    Overflow {
+        /// What is in it.
+        present: i64,
+    },
+    /// Some member may not understand this command yet.
+    #[error("this needs feature level {needs}, and the cluster has agreed on {agreed}")]
+    TooNew {
+        /// The level that the command needs.
+        needs: Level,
+        /// The level that is agreed.
+        agreed: Level,
     },
 }

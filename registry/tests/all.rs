@@ -1,13 +1,16 @@
 //! The tests of this crate in one binary, so that it is linked once.
 //! Apart stay those that need the process for themselves.
 
+mod claims;
 mod common;
 mod laws;
 mod lease;
+mod levels;
 mod lives;
 mod names;
 mod once;
 mod ring;
 mod rules;
+mod shared;
 mod stored;
 mod topology;

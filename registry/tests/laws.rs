@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use proptest::sample::Index as Place;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use quorate_registry::{At, Command, Effect, Machine, Once, Session, Verdict, snapshot};
+use quorate_registry::{
+    At, Bearer, Command, Effect, Level, Machine, Once, Property, Query, Session, Verdict, snapshot,
+};
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 
 fn apply(machine: &mut Machine, at: At, command: &Command) -> (Verdict, Vec<Effect>) {
@@ -27,6 +29,9 @@ struct Listener {
     nodes: BTreeMap<NodeId, quorate_registry::Node>,
     sessions: BTreeMap<SessionId, Session>,
     names: BTreeMap<Name, quorate_registry::Registration>,
+    properties: BTreeMap<(Name, Bearer), Property>,
+    counters: BTreeMap<Name, i64>,
+    level: Option<Level>,
     greatest: BTreeMap<Name, Epoch>,
     rules: (Index, quorate_registry::Rules),
 }
@@ -57,6 +62,21 @@ impl Listener {
                 assert!(version > self.rules.0);
                 self.rules = (version, rules);
             }
+            Effect::Amended(held) => {
+                let before = self.names.insert(held.name.clone(), held.clone());
+                let before = before.expect("only what is held is amended");
+                assert_eq!((before.epoch, before.index), (held.epoch, held.index), "I1");
+                assert!(before.version < held.version && before.reserved >= held.reserved);
+            }
+            Effect::PropertySet(property) => {
+                self.properties.insert((property.key.clone(), property.bearer), property);
+            }
+            Effect::PropertyDropped { key, bearer, .. } => {
+                assert!(self.properties.remove(&(key, bearer)).is_some());
+            }
+            Effect::Counted { name, value } => drop(self.counters.insert(name, value)),
+            Effect::CounterDropped { name } => assert!(self.counters.remove(&name).is_some()),
+            Effect::Raised(level) => assert!(self.level.replace(level) < Some(level)),
         }
     }
 
@@ -64,6 +84,10 @@ impl Listener {
         assert!(self.nodes.values().eq(machine.nodes()));
         assert!(self.sessions.values().eq(machine.sessions()));
         assert!(self.names.values().eq(machine.list("", None)));
+        let everything = Query::default();
+        assert!(self.properties.values().eq(machine.properties(&everything, None)));
+        assert!(self.counters.iter().map(|(n, v)| (n, *v)).eq(machine.counters("", None)));
+        assert_eq!(self.level.unwrap_or(Level::FIRST), machine.level());
         assert_eq!((self.rules.0, &self.rules.1), (machine.rules_version(), machine.rules()));
     }
 }
@@ -111,6 +135,18 @@ fn the_random_logs_reach_every_verdict() {
         "RulesSet",
         "RulesChanged",
         "BadRules",
+        "Leased",
+        "Amended",
+        "Changed",
+        "NotReserved",
+        "Unbound",
+        "Absent",
+        "Counted",
+        "Miscounted",
+        "Overflow",
+        "Dropped",
+        "Raised",
+        "ended NameGone",
         "ended Stopped",
         "ended Expired",
         "ended Superseded",
@@ -184,10 +220,24 @@ proptest! {
                 }
             }
             prop_assert!(machine.rows().eq(shelf.clone()));
+            prop_assert_eq!(machine.rows_len(), shelf.len());
             prop_assert!(machine.take_changes().is_empty());
             let rebuilt = Machine::from_rows(&shelf).unwrap();
             prop_assert_eq!(&rebuilt, &machine);
         }
+    }
+
+    #[test]
+    fn what_was_frozen_stays_as_it_was_while_the_machine_goes_on(
+        log in log(1..120), cut in any::<Place>()
+    ) {
+        let (head, tail) = log.split_at(cut.index(log.len()));
+        let mut machine = Machine::new(3);
+        head.iter().for_each(|(at, command)| { apply(&mut machine, *at, command); });
+        let (frozen, bytes) = (machine.freeze(), snapshot::encode(&machine));
+        tail.iter().for_each(|(at, command)| { apply(&mut machine, *at, command); });
+        prop_assert_eq!(snapshot::chunks(&frozen).collect::<Vec<_>>().concat(), bytes);
+        frozen.check_all();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{World, claim, end, join, name, node, register, release, replace};
 use quorate_registry::{
-    At, Claim, Command, Effect, Evidence, Holding, Machine, Once, Op, Refusal, ReleaseCause,
+    At, Bond, Claim, Command, Effect, Evidence, Holding, Machine, Once, Op, Refusal, ReleaseCause,
     SessionOwner, Verdict,
 };
 use quorate_vocab::{Epoch, Index, SessionId};
@@ -116,7 +116,7 @@ fn a_claim_of_64_kib_fits_and_one_byte_more_does_not() {
     let mut world = World::new();
     let mut ask = |value: usize, key: usize, label: usize| {
         let meta = BTreeMap::from([("k".repeat(key), "v".repeat(label))]);
-        let claim = Claim { session: None, holder: None, value: vec![1; value], meta };
+        let claim = Claim { bond: Bond::Durable, holder: None, value: vec![1; value], meta };
         let index = world.index;
         world.say(Op::Register { name: name(&format!("n{index}")), claim, replace: None })
     };

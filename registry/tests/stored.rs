@@ -8,8 +8,8 @@ use common::{World, cases, claim, end, join, log, name, node, register, release}
 use proptest::prelude::*;
 use proptest::sample::Index as Place;
 use quorate_registry::{
-    Claim, Evidence, Loader, Machine, Once, Op, RowError, SessionOwner, SnapshotError, Verdict,
-    snapshot,
+    Bearer, Bond, Claim, Evidence, Level, Loader, Machine, Once, Op, RowError, SessionOwner,
+    SnapshotError, Verdict, snapshot,
 };
 use quorate_vocab::NodeId;
 
@@ -17,7 +17,27 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A small world with something of every kind in it.
 fn world() -> World {
-    let (mut world, session) = World::with_node();
+    let mut world = world_of_the_first_release();
+    let session = quorate_vocab::SessionId(2);
+    world.say(Op::Raise { level: Level::Two });
+    for process in [None, Some(common::pid(3))] {
+        world.say(common::set("shop", Bearer { session, process }, &[("zone", "a")]));
+    }
+    world.say(common::count("sold", -300, None));
+    world.say(common::lease("lent", 700));
+    world.say(common::reserve("kept", Some(session)));
+    let epoch = world.machine.find("durable").unwrap().epoch;
+    let (value, meta) = (Some(b"else".to_vec()), None);
+    world.say(Op::Amend { name: name("durable"), epoch, expected: None, value, meta });
+    world
+}
+
+/// As it was before there were levels.
+fn world_of_the_first_release() -> World {
+    let header = [(vec![0x10], vec![1, 0, 0])];
+    let mut world = World { machine: Machine::from_rows(header).unwrap(), index: 0, term: 1 };
+    world.say(join(1, "n1"));
+    let session = world.open(node(1, 1));
     world.say(join(2, "n2"));
     world.open(SessionOwner::Client);
     let mut rich = claim(Some(session));
@@ -30,9 +50,11 @@ fn world() -> World {
     world
 }
 
-/// The world above as this release wrote it. When this changes, so does the format: then a new version must
+/// The world above as this release writes it. When this changes, so does the format: then a new version must
 /// be written, and the old one still be read.
-const GOLDEN: &str = include_str!("golden/snapshot-1.hex");
+const GOLDEN: &str = include_str!("golden/snapshot-2.hex");
+/// That of the first release, as it was written then.
+const GOLDEN_1: &str = include_str!("golden/snapshot-1.hex");
 
 fn hex(bytes: &[u8]) -> String {
     let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -64,13 +86,15 @@ fn the_bytes_of_a_snapshot_are_fixed() {
 #[test]
 fn a_snapshot_of_this_format_can_still_be_read() {
     assert_eq!(snapshot::decode(&unhex(GOLDEN)).unwrap(), world().machine);
+    let first = world_of_the_first_release().machine;
+    assert_eq!(snapshot::decode(&unhex(GOLDEN_1)).unwrap(), first);
 }
 
 #[test]
 fn an_empty_machine_is_one_row() {
     let mut machine = Machine::new(5);
     let changes = machine.take_changes();
-    assert_eq!(changes, [(vec![0x10], Some(vec![1, 5, 0]))]);
+    assert_eq!(changes, [(vec![0x10], Some(vec![2, 5, 0, 2]))]);
     let read = snapshot::decode(&snapshot::encode(&machine)).unwrap();
     assert_eq!((read.generation(), read.applied().0), (5, 0));
 }
@@ -89,7 +113,7 @@ fn the_heaviest_claims_and_entries_can_be_read_back() {
         left = rest;
         meta.insert(key, String::new());
     }
-    let heavy = Claim { session: None, holder: None, value: vec![9; left], meta };
+    let heavy = Claim { bond: Bond::Durable, holder: None, value: vec![9; left], meta };
     let op = Op::Register { name: name(&"x".repeat(512)), claim: heavy, replace: None };
     assert!(matches!(world.say(op), Verdict::Registered { .. }));
     let mut flat = claim(None);
@@ -128,7 +152,11 @@ fn unknown_keys_and_versions_and_values_are_told_apart() {
     assert_eq!(with(&[0x07], &[1]), RowError::Key { kind: 7 });
     assert_eq!(with(&[0x20, 1], &[1]), RowError::Key { kind: 0x20 });
     assert_eq!(with(b"\x40a b", &[1]), RowError::Key { kind: 0x40 });
-    assert_eq!(with(&[0x10], &[2, 0, 0]), RowError::Version { kind: 0x10, version: 2 });
+    assert_eq!(with(&[0x10], &[3, 0, 0]), RowError::Version { kind: 0x10, version: 3 });
+    assert_eq!(with(b"\x80a\0", &[1]), RowError::Key { kind: 0x80 });
+    assert_eq!(with(b"\x80a\0\0\0\0\0\0\0\0", &[1]), RowError::Key { kind: 0x80 });
+    assert_eq!(with(b"\x80a", &[1]), RowError::Key { kind: 0x80 });
+    assert_eq!(with(b"\x90a b", &[1]), RowError::Key { kind: 0x90 });
     assert_eq!(with(&[0x10], &[]), RowError::Value { kind: 0x10 });
     assert_eq!(with(&[0x10], &[1, 0, 9, 0]), RowError::Value { kind: 0x10 });
     // A length of 2^40 where a text should be.
@@ -285,16 +313,20 @@ proptest! {
     /// Values of the right kind under the right keys, with any bytes in them.
     #[test]
     fn no_value_of_a_row_does_harm(
-        kind in prop_oneof![Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40), Just(0x70)],
+        kind in prop_oneof![
+            Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40), Just(0x70), Just(0x80), Just(0x90)
+        ],
         mut value in proptest::collection::vec(any::<u8>(), 0..80),
+        is_newer in any::<bool>(),
     ) {
         let key = match kind {
-            0x40 => b"\x40till".to_vec(),
+            0x40 | 0x90 => [&[kind][..], b"till"].concat(),
+            0x80 => b"\x80till\0\0\0\0\0\0\0\0\x01".to_vec(),
             0x70 => vec![kind],
             0x50 => [&[kind][..], &[0; 15], &[1]].concat(),
             _ => [&[kind][..], &[0; 7], &[1]].concat(),
         };
-        value.insert(0, 1);
+        value.insert(0, if is_newer { 2 } else { 1 });
         let rows = Rows::from([(vec![0x10], vec![1, 0, 200]), (key, value)]);
         if let Ok(machine) = Machine::from_rows(&rows) {
             machine.check_all();

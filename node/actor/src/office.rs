@@ -120,6 +120,26 @@ impl Actors {
         }
     }
 
+    /// Writes down a message to a process of another node, for somebody who takes it there otherwise than the
+    /// carrier does. It keeps no order with what the carrier takes. Who does not get it delivered for certain
+    /// gives it [back](Self::take_back).
+    pub fn write<M: Message>(&self, to: Pid, message: &M) -> Result<Vec<u8>, SendError> {
+        let wire = M::WIRE.ok_or(SendError::Protocol)?;
+        let (protocol, version) = wire.id;
+        let mut letter = Sheet::default();
+        letter::write_mail(to, "", protocol, version, &mut letter, |letter| {
+            reply::encode_message(self, to.node, wire, message, letter)
+        })?;
+        Ok(letter.into_bytes().into())
+    }
+
+    /// Takes back a letter that was not delivered: who waits for an answer to it is told that none comes.
+    pub fn take_back(&self, letter: &[u8]) {
+        if let Ok(Letter::Mail(mail)) = letter::read(letter, self.0.config.message_bytes_max) {
+            self.dismiss_all(mail.routes, Gone::NoReply);
+        }
+    }
+
     /// Waits until there may be room on the way to another node.
     pub(crate) async fn room(&self, to: NodeId) {
         self.0.carrier.room(to).await;

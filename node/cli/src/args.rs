@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::span;
-use crate::{agent, bench, ca, dev, doctor};
+use crate::{agent, bench, ca, claims, counters, dev, doctor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +54,13 @@ pub(crate) enum Command {
         view: View,
         #[command(subcommand)]
         command: NameCommand,
+    },
+    /// Count durably: add, show, drop
+    Counter {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: counters::CounterCommand,
     },
     /// List what this agent is linked to; explain and set who may send to whom
     Links {
@@ -163,16 +170,29 @@ pub(crate) enum NameCommand {
         /// See everything that was acknowledged before (the default)
         #[arg(long, conflicts_with = "local")]
         linearizable: bool,
+        /// Be content with what the asked node knows, if that is not older
+        #[arg(long, value_name = "TIME", value_parser = span::parse)]
+        #[arg(conflicts_with_all = ["local", "linearizable"])]
+        max_stale: Option<Duration>,
     },
     /// List the names that are held
     List {
         /// Only names that begin so
         #[arg(default_value = "")]
         prefix: String,
+        /// Only those whose labels answer this: K=V, K or !K, with commas between them
+        #[arg(long, default_value = "")]
+        labels: String,
         /// Be content with what the asked node knows
         #[arg(long)]
         local: bool,
     },
+    /// Keep a name free for a while, before there is anything to say under it
+    Reserve(claims::Reserve),
+    /// Make a reservation a registration, under the same epoch
+    Confirm(claims::Confirm),
+    /// Say something else under a name; its epoch stays
+    Amend(claims::Amend),
     /// Print the names that are held, then every change
     Watch {
         /// Only names that begin so

@@ -11,8 +11,10 @@ mod args;
 mod bench;
 mod ca;
 mod check;
+mod claims;
 mod client;
 mod context;
+mod counters;
 mod dev;
 mod doctor;
 mod explain;
@@ -62,6 +64,7 @@ fn run(cli: Cli) -> Done {
             NodeCommand::Remove { node } => group::remove(&view, &node),
         },
         Command::Name { view, command } => names::run(&view, command),
+        Command::Counter { view, command } => counters::run(&view, command),
         Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),

@@ -11,7 +11,7 @@ use crate::args::{NameCommand, Register, View};
 use crate::client::{Answer, Ask, Client, encoded, name_path};
 use crate::fail::{Done, Fail};
 use crate::output::{self, Column, Format, column, shown, wide};
-use crate::{agent, watch};
+use crate::{agent, claims, watch};
 
 /// How long a name that is held by this command outlives it, if it dies without a word.
 const HOLD: Duration = Duration::from_secs(10);
@@ -26,6 +26,7 @@ pub(crate) const NAMES: &[Column] = &[
     column("HELD BY", holder),
     wide("META", meta),
     wide("INDEX", |held| shown(&held["index"])),
+    wide("VERSION", |held| shown(&held["version"])),
 ];
 
 const TAKEN: &[Column] = &[
@@ -40,12 +41,21 @@ pub(crate) fn run(view: &View, command: NameCommand) -> Done {
     let format = view.output.format;
     match command {
         NameCommand::Register(wish) => register(&client, format, &wish),
-        NameCommand::Lookup { name, local, .. } => {
-            let path = format!("{}?consistency={}", name_path(&name), consistency(local));
+        NameCommand::Lookup { name, local, max_stale, .. } => {
+            let how = match max_stale {
+                Some(age) => format!("max_stale_ms={}", age.as_millis()),
+                None => format!("consistency={}", consistency(local)),
+            };
+            let path = format!("{}?{how}", name_path(&name));
             let found = client.ask(&Ask::get(path))?.with_age();
             output::one(format, &found, NAMES)
         }
-        NameCommand::List { prefix, local } => list(&client, format, &prefix, local),
+        NameCommand::List { prefix, labels, local } => {
+            list(&client, format, &prefix, &labels, local)
+        }
+        NameCommand::Reserve(wish) => claims::reserve(&client, format, &wish),
+        NameCommand::Confirm(wish) => claims::confirm(&client, format, &wish),
+        NameCommand::Amend(wish) => claims::amend(&client, format, &wish),
         NameCommand::Watch { prefix, from } => watch::watch(&client, format, &prefix, from),
         NameCommand::Release { name, epoch, idempotency_key } => {
             let query = epoch.map(|epoch| format!("?epoch={epoch}")).unwrap_or_default();
@@ -157,29 +167,28 @@ fn hold(client: &Client, mut session: Session, name: &str) -> Done {
     })
 }
 
-fn list(client: &Client, format: Format, prefix: &str, local: bool) -> Done {
-    let mut after: Option<String> = None;
+fn list(client: &Client, format: Format, prefix: &str, labels: &str, local: bool) -> Done {
+    let mut next: Option<String> = None;
     let mut all: Vec<Value> = Vec::new();
     let mut index = Value::Null;
     let mut node = Value::Null;
     loop {
-        let prefix = encoded(prefix);
+        let (prefix, labels, how) = (encoded(prefix), encoded(labels), consistency(local));
         let mut path =
-            format!("/v1/names?prefix={prefix}&limit={PAGE}&consistency={}", consistency(local));
-        if let Some(after) = &after {
-            path.push_str(&format!("&after={}", encoded(after)));
+            format!("/v1/names?prefix={prefix}&labels={labels}&limit={PAGE}&consistency={how}");
+        if let Some(next) = &next {
+            path.push_str(&format!("&page={}", encoded(next)));
         }
         let mut page = client.ask(&Ask::get(path))?.with_age();
-        let more = page["more"] == true;
         if index.is_null() {
-            // Everything that was so at this index is in the list, or was changed after it.
+            // All pages show it.
             index = page["index"].take();
             node = page["node"].take();
         }
         let Value::Array(names) = page["names"].take() else { break };
-        after = names.last().map(|last| shown(&last["name"]));
         all.extend(names);
-        if !more || after.is_none() {
+        next = page["next"].as_str().map(str::to_owned);
+        if next.is_none() {
             break;
         }
     }
@@ -204,6 +213,9 @@ pub(crate) fn value(held: &Value) -> String {
 
 /// Who holds a name, as a cell.
 pub(crate) fn holder(held: &Value) -> String {
+    if held["reserved"] == true {
+        return "reserved".to_owned();
+    }
     match (held["session"].as_u64(), held["holder"].as_str()) {
         (_, Some(process)) => process.to_owned(),
         (Some(session), None) => format!("session {session}"),

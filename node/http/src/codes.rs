@@ -120,7 +120,11 @@ codes! {
         "the answer could not be put together";
         "Unknown; this is a defect of quorate.";
         "Look at the state before trying again, and report the agent's log."
-    OVERLOADED 113 503 NotDone:
+    TOO_STALE 113 503 NotDone:
+        "what this node knows is older than was asked for";
+        "Nothing was looked up.";
+        "Ask again, ask another node, or read with consistency=linearizable."
+    OVERLOADED 114 503 NotDone:
         "the leader has too much to do";
         "Nothing changed: it was refused before it was proposed.";
         "Try again after a moment, and wait for longer each time; `quorate status` shows who leads."
@@ -194,11 +198,31 @@ codes! {
         "no node of this name takes part";
         "Nothing changed.";
         "`quorate members` shows the names of those that do."
-    NO_SUCCESSOR 310 409 Refused:
+    CHANGED 310 409 Refused:
+        "what is said there is another by now";
+        "Nothing changed.";
+        "Somebody was faster. Look at it and decide anew with the version that is shown."
+    PAGE_GONE 311 410 Refused:
+        "the state that this listing was read from is no longer kept";
+        "Nothing changed.";
+        "Begin with the first page. Pages are kept for 30 s, and for few listings at a time."
+    ABSENT 312 404 Refused:
+        "there is no such property or counter";
+        "Nothing changed.";
+        "Look at what there is; a counter is made by counting."
+    MISCOUNTED 313 409 Refused:
+        "the counter does not stand as expected, or has no room";
+        "Nothing changed.";
+        "The answer says where it stands. Decide anew from there."
+    TOO_NEW 314 409 Refused:
+        "not all members of the cluster understand this yet";
+        "Nothing changed.";
+        "Bring every member to this release first; `quorate members` lists them."
+    NO_SUCCESSOR 315 409 Refused:
         "nobody could lead instead";
         "Nothing changed; the leader stays.";
         "`quorate members` shows who votes and lives: only such a node can lead."
-    NODE_LIVES 311 409 Refused:
+    NODE_LIVES 316 409 Refused:
         "the node lives";
         "Nothing changed. A node that lives would only come back.";
         "Stop it first; what it held is then released, and it can be taken out."

@@ -19,7 +19,10 @@ use crate::door::{Door, End};
 use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
-use crate::{FaceError, group, links, metrics, names, sessions, status, watch as watches};
+use crate::{
+    FaceError, counters, group, links, locks, metrics, names, properties, sessions, status,
+    watch as watches,
+};
 
 /// How many listings may be put together at a time; each may be large.
 const LISTINGS_MAX: usize = 4;
@@ -125,7 +128,17 @@ fn routes(inside: Shared) -> Router {
         .route("/v1/sessions/{id}", delete(sessions::end))
         .route("/v1/sessions/{id}/renew", post(sessions::renew))
         .route("/v1/names", get(names::list))
-        .route("/v1/names/{*name}", put(names::put).get(names::get).delete(names::delete))
+        .route(
+            "/v1/names/{*name}",
+            put(names::put).get(names::get).patch(names::patch).delete(names::delete),
+        )
+        .route("/v1/locks/{*name}", post(locks::lock))
+        .route("/v1/properties", get(properties::list))
+        .route("/v1/properties/{*name}", put(properties::set).delete(properties::drop))
+        .route(
+            "/v1/counters/{*name}",
+            post(counters::add).get(counters::get).delete(counters::drop),
+        )
         .route("/v1/watch", get(watches::watch))
         .route("/v1/links", get(links::list))
         .route("/v1/links/explain", get(links::explain).post(links::dry_run))

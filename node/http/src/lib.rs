@@ -17,16 +17,19 @@
 //! No invariant is held here; I8 shows here, as 503.
 
 mod codes;
+mod counters;
 mod door;
 mod error;
 mod face;
 mod group;
 mod guard;
 mod links;
+mod locks;
 mod metrics;
 mod names;
 mod parse;
 mod problem;
+mod properties;
 mod sessions;
 mod shape;
 mod status;

@@ -6,7 +6,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, Method, Uri};
 use futures_util::StreamExt;
-use quorate::{Epoch, Name};
+use quorate::{Epoch, LabelTest, Name};
 use rand::TryRng;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -16,6 +16,9 @@ use crate::problem::Problem;
 
 /// The longest body that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// How many questions a query may put to labels.
+const LABELS_MAX: usize = 16;
 
 /// How much more of a body that is too long is taken in and dropped, so that a client that is still sending
 /// can read the answer instead of a broken connection.
@@ -67,6 +70,28 @@ pub(crate) fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
 pub(crate) fn epoch(what: &str, shown: u64) -> Result<Epoch, Problem> {
     let too_large = || Problem::new(named::BAD_PARAMETER, format!("{what} is no epoch: {shown}"));
     Epoch::from_shown(shown).ok_or_else(too_large)
+}
+
+/// Questions to labels, `key=value`, `key` or `!key`, with commas between them.
+pub(crate) fn labels(text: Option<&str>) -> Result<Vec<LabelTest>, Problem> {
+    let texts = text.into_iter().flat_map(|text| text.split(',')).filter(|text| !text.is_empty());
+    let tests: Result<Vec<LabelTest>, _> = texts.map(str::parse).collect();
+    let tests = tests.map_err(|e| Problem::new(named::BAD_PARAMETER, e.to_string()))?;
+    if tests.len() > LABELS_MAX {
+        let why = format!("labels asks {} questions, and may ask {LABELS_MAX}", tests.len());
+        return Err(Problem::new(named::BAD_PARAMETER, why));
+    }
+    Ok(tests)
+}
+
+/// A limit that is within its bounds, which are the most that is answered and at least one.
+pub(crate) fn limit(limit: Option<usize>, most: usize) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(most);
+    if !(1..=most).contains(&limit) {
+        let detail = format!("limit is {limit}, and may be 1 to {most}");
+        return Err(Problem::new(named::BAD_PARAMETER, detail));
+    }
+    Ok(limit)
 }
 
 /// The mark that an `Idempotency-Key` gives a request. It covers the whole request, so a key that is used

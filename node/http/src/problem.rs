@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use quorate::{Error, NotDone, Refusal};
+use quorate::{Error, NotDone, PageGone, Refusal, TooStale};
 use serde_json::{Map, Value, json};
 
 use crate::codes::{Code, named};
@@ -102,7 +102,30 @@ impl From<Refusal> for Problem {
             Refusal::RulesChanged { present } => {
                 Self::new(named::RULES_CHANGED, detail).with("version", json!(present.0))
             }
+            Refusal::Changed { present } => {
+                Self::new(named::CHANGED, detail).with("version", json!(present.0))
+            }
+            Refusal::Absent => Self::new(named::ABSENT, detail),
+            Refusal::Miscounted { present } | Refusal::Overflow { present } => {
+                Self::new(named::MISCOUNTED, detail).with("value", json!(present))
+            }
+            Refusal::TooNew { needs, agreed } => Self::new(named::TOO_NEW, detail)
+                .with("needs", json!(needs.number()))
+                .with("agreed", json!(agreed.number())),
             _ => Self::new(named::REFUSED, detail),
         }
+    }
+}
+
+impl From<TooStale> for Problem {
+    fn from(error: TooStale) -> Self {
+        Self::new(named::TOO_STALE, error.to_string())
+            .with("stale_ms", json!(shape::millis(error.stale)))
+    }
+}
+
+impl From<PageGone> for Problem {
+    fn from(error: PageGone) -> Self {
+        Self::new(named::PAGE_GONE, error.to_string())
     }
 }

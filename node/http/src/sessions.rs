@@ -39,11 +39,7 @@ pub(crate) async fn open(
 ) -> Result<Response, Problem> {
     let body = parse::body(body).await?;
     let Wish { ttl_ms } = parse::object(&body)?;
-    if !TTL_MS.contains(&ttl_ms) {
-        let (least, most) = (TTL_MS.start(), TTL_MS.end());
-        let detail = format!("ttl_ms is {ttl_ms}, and may be {least} to {most}");
-        return Err(Problem::new(named::BAD_BODY, detail));
-    }
+    judge_ttl(ttl_ms)?;
     let key = parse::idempotency(&headers, &method, &uri, &body)?;
     // With a mark the node can try again by itself while the leader changes.
     let key = key.unwrap_or_else(parse::draw_key);
@@ -78,6 +74,15 @@ pub(crate) async fn end(
 ) -> Result<StatusCode, Problem> {
     inside.node.sessions().end(id(path)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) fn judge_ttl(ttl_ms: u64) -> Result<(), Problem> {
+    if !TTL_MS.contains(&ttl_ms) {
+        let (least, most) = (TTL_MS.start(), TTL_MS.end());
+        let detail = format!("ttl_ms is {ttl_ms}, and may be {least} to {most}");
+        return Err(Problem::new(named::BAD_BODY, detail));
+    }
+    Ok(())
 }
 
 fn id(path: SessionPath) -> Result<SessionId, Problem> {

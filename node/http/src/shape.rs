@@ -1,7 +1,7 @@
 //! What registrations and holders look like in JSON, and the headers that say how old an answer is.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use quorate::{Holding, Index, Registration};
+use quorate::{Holding, Index, Property, Registration};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -17,15 +17,34 @@ pub(crate) fn registration(held: &Registration) -> Value {
         "name": held.name.as_str(),
         "epoch": held.epoch.get(),
         "index": held.index.0,
+        "version": held.version.0,
+        "reserved": held.reserved,
         "session": held.session.map(|session| session.0),
         "holder": held.holder.map(|pid| pid.to_string()),
         "meta": held.meta,
     });
-    match std::str::from_utf8(&held.value) {
-        Ok(text) => shown["value"] = text.into(),
-        Err(_) => shown["value_hex"] = hex(&held.value).into(),
-    }
+    show_value(&mut shown, &held.value);
     shown
+}
+
+/// What is said under a key, with a value as in a registration.
+pub(crate) fn property(said: &Property) -> Value {
+    let mut shown = json!({
+        "key": said.key.as_str(),
+        "session": said.bearer.session.0,
+        "process": said.bearer.process.map(|pid| pid.to_string()),
+        "meta": said.meta,
+        "version": said.version.0,
+    });
+    show_value(&mut shown, &said.value);
+    shown
+}
+
+fn show_value(shown: &mut Value, value: &[u8]) {
+    match std::str::from_utf8(value) {
+        Ok(text) => shown["value"] = text.into(),
+        Err(_) => shown["value_hex"] = hex(value).into(),
+    }
 }
 
 /// Who holds a name, as a refusal says it.

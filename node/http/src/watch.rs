@@ -238,7 +238,7 @@ impl Shown {
     /// Whether a page that shows the name of this effect was read before the effect.
     fn lacks(&self, effect: &Effect, at: Index) -> bool {
         let name = match effect {
-            Effect::Registered(held) => &held.name,
+            Effect::Registered(held) | Effect::Amended(held) => &held.name,
             Effect::Released { name, .. } => name,
             _ => return false,
         };
@@ -258,6 +258,7 @@ fn told(effect: &Effect, at: Index) -> (Event, Value) {
         Effect::Registered(held) => {
             (Event::default().event("registered"), shape::registration(held))
         }
+        Effect::Amended(held) => (Event::default().event("amended"), shape::registration(held)),
         Effect::Released { name, epoch, cause } => {
             let (cause, session) = match cause {
                 ReleaseCause::Asked => ("asked", None),

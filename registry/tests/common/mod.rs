@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use quorate_registry::{
-    At, Claim, Command, Effect, Evidence, Lanes, Machine, Once, Op, Rate, Rule, Selector,
-    SessionOwner, Stance, Verdict,
+    At, Bearer, Bond, Claim, Command, Effect, Evidence, Lanes, Level, Machine, Once, Op, Rate,
+    Rule, Selector, SessionOwner, Stance, Verdict,
 };
 use quorate_vocab::{Boot, Epoch, Index, Lane, Name, NodeId, NodeName, Pid, SessionId};
 
@@ -95,7 +95,37 @@ pub(crate) fn join(node: u64, text: &str) -> Op {
 
 pub(crate) fn claim(session: Option<SessionId>) -> Claim {
     let holder = Some(Pid { node: NodeId(1), boot: Boot(1), serial: 7 });
-    Claim { session, holder, value: b"here".to_vec(), meta: BTreeMap::new() }
+    Claim { bond: session.into(), holder, value: b"here".to_vec(), meta: BTreeMap::new() }
+}
+
+pub(crate) fn labels(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+    of.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+pub(crate) fn pid(serial: u64) -> Pid {
+    Pid { node: NodeId(1), boot: Boot(1), serial }
+}
+
+/// A claim of a life of its own.
+pub(crate) fn lease(text: &str, ms: u64) -> Op {
+    Op::Register {
+        name: name(text),
+        claim: Claim { bond: Bond::Ttl { ms }, ..claim(None) },
+        replace: None,
+    }
+}
+
+pub(crate) fn reserve(text: &str, bond: impl Into<Bond>) -> Op {
+    Op::Reserve { name: name(text), bond: bond.into(), replace: None }
+}
+
+pub(crate) fn set(key: &str, bearer: Bearer, meta: &[(&str, &str)]) -> Op {
+    let (value, meta) = (b"says".to_vec(), labels(meta));
+    Op::SetProperty { key: name(key), bearer, value, meta, expected: None }
+}
+
+pub(crate) fn count(text: &str, add: i64, expected: Option<i64>) -> Op {
+    Op::Count { name: name(text), add, expected }
 }
 
 pub(crate) fn register(text: &str, session: Option<SessionId>) -> Op {
@@ -184,7 +214,15 @@ enum Intent {
     OpenNode { node: u64, boot: u64 },
     OpenClient,
     End { session: usize, evidence: u8 },
-    Register { name: u8, session: Option<usize>, epoch: u8, weight: usize },
+    Register { name: u8, bond: u8, session: usize, epoch: u8, weight: usize },
+    Reserve { name: u8, bond: u8, session: usize, epoch: u8 },
+    Confirm { name: u8, bond: u8, session: usize, epoch: u8 },
+    Amend { name: u8, epoch: u8, version: u8, what: u8 },
+    SetProperty { key: u8, session: usize, process: u8, version: u8 },
+    DropProperty { key: u8, session: usize, process: u8 },
+    Count { name: u8, add: i64, expected: u8 },
+    DropCounter { name: u8, expected: u8 },
+    Raise,
     Release { name: u8, epoch: u8 },
     SetRules { rules: u8, version: u8 },
 }
@@ -206,9 +244,33 @@ fn intent() -> impl Strategy<Value = Intent> {
         2 => Just(Intent::OpenClient),
         2 => (session.clone(), 0..5_u8)
             .prop_map(|(session, evidence)| Intent::End { session, evidence }),
-        8 => (0..6_u8, proptest::option::weighted(0.8, session), 0..8_u8, weight).prop_map(
-            |(name, session, epoch, weight)| Intent::Register { name, session, epoch, weight }
+        8 => (0..6_u8, 0..8_u8, session.clone(), 0..8_u8, weight).prop_map(
+            |(name, bond, session, epoch, weight)| {
+                Intent::Register { name, bond, session, epoch, weight }
+            }
         ),
+        3 => (0..6_u8, 0..8_u8, session.clone(), 0..8_u8).prop_map(
+            |(name, bond, session, epoch)| Intent::Reserve { name, bond, session, epoch }
+        ),
+        3 => (0..6_u8, 0..8_u8, session.clone(), 0..3_u8).prop_map(
+            |(name, bond, session, epoch)| Intent::Confirm { name, bond, session, epoch }
+        ),
+        3 => (0..6_u8, 0..3_u8, 0..4_u8, 0..4_u8).prop_map(
+            |(name, epoch, version, what)| Intent::Amend { name, epoch, version, what }
+        ),
+        4 => (0..3_u8, session.clone(), 0..3_u8, 0..5_u8).prop_map(
+            |(key, session, process, version)| {
+                Intent::SetProperty { key, session, process, version }
+            }
+        ),
+        2 => (0..3_u8, session, 0..3_u8).prop_map(
+            |(key, session, process)| Intent::DropProperty { key, session, process }
+        ),
+        2 => (0..3_u8, prop_oneof![8 => -3..9_i64, 1 => Just(i64::MAX)], 0..4_u8)
+            .prop_map(|(name, add, expected)| Intent::Count { name, add, expected }),
+        1 => (0..3_u8, 0..4_u8)
+            .prop_map(|(name, expected)| Intent::DropCounter { name, expected }),
+        1 => Just(Intent::Raise),
         3 => (0..6_u8, 0..4_u8).prop_map(|(name, epoch)| Intent::Release { name, epoch }),
         1 => (0..5_u8, 0..4_u8)
             .prop_map(|(rules, version)| Intent::SetRules { rules, version }),
@@ -231,6 +293,25 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
         2 => Epoch::new(3, Index(at.index.0 / 2)),
         _ => None,
     };
+    let bond_of = |n: u8, session| match n {
+        0 => Bond::Durable,
+        1 | 2 => Bond::Ttl { ms: 500 },
+        _ => Bond::Session(pick(machine, session)),
+    };
+    let bearer_of = |session, process: u8| Bearer {
+        session: pick(machine, session),
+        process: (process != 0).then(|| pid(process.into())),
+    };
+    let version_of = |n: u8, present: Option<Index>| match n {
+        0 => Some(Index(at.index.0 / 2)),
+        1 => Some(present.unwrap_or(Index(0))),
+        _ => None,
+    };
+    let expected_of = |n: u8, present: Option<i64>| match n {
+        0 => Some(7),
+        1 => Some(present.unwrap_or(0)),
+        _ => None,
+    };
     let op = match intent {
         Intent::Join { node, name } => join(node, ["n1", "n2", "n3"][usize::from(name)]),
         Intent::Leave { node } => Op::Leave { node: NodeId(node) },
@@ -245,13 +326,59 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
             };
             end(pick(machine, session), evidence)
         }
-        Intent::Register { name, session, epoch, weight } => {
+        Intent::Register { name, bond, session, epoch, weight } => {
             let name = name_of(name);
-            let mut claim = claim(session.map(|session| pick(machine, session)));
-            claim.value = vec![at.index.0 as u8; weight];
+            let value = vec![at.index.0 as u8; weight];
+            let claim = Claim { bond: bond_of(bond, session), value, ..claim(None) };
             let replace = epoch_of(epoch, &name);
             Op::Register { name, claim, replace }
         }
+        Intent::Reserve { name, bond, session, epoch } => {
+            let name = name_of(name);
+            let replace = epoch_of(epoch, &name);
+            Op::Reserve { name, bond: bond_of(bond, session), replace }
+        }
+        Intent::Confirm { name, bond, session, epoch } => {
+            let name = name_of(name);
+            let epoch = epoch_of(epoch, &name).or(Epoch::new(3, Index(1))).unwrap();
+            // Often the life that it is bound to already.
+            let own = machine.find(name.as_str()).and_then(|held| held.session);
+            let bond = match bond {
+                0..3 => own.into(),
+                _ => bond_of(bond, session),
+            };
+            Op::Confirm { name, epoch, claim: Claim { bond, ..claim(None) } }
+        }
+        Intent::Amend { name, epoch, version, what } => {
+            let name = name_of(name);
+            let held = machine.find(name.as_str()).map(|held| held.version);
+            let expected = version_of(version, held);
+            let epoch = epoch_of(epoch, &name).or(Epoch::new(3, Index(1))).unwrap();
+            let value = (what & 1 != 0).then(|| vec![at.index.0 as u8; 30]);
+            let meta = (what & 2 != 0).then(|| labels(&[("zone", "b")]));
+            Op::Amend { name, epoch, expected, value, meta }
+        }
+        Intent::SetProperty { key, session, process, version } => {
+            let (key, bearer) = (name_of(key), bearer_of(session, process));
+            let present = machine.property(&key, bearer).map(|property| property.version);
+            let expected = version_of(version, present);
+            let (value, meta) = (vec![at.index.0 as u8; 9], labels(&[("zone", "a")]));
+            Op::SetProperty { key, bearer, value, meta, expected }
+        }
+        Intent::DropProperty { key, session, process } => {
+            Op::DropProperty { key: name_of(key), bearer: bearer_of(session, process) }
+        }
+        Intent::Count { name, add, expected } => {
+            let name = name_of(name);
+            let expected = expected_of(expected, machine.counter(name.as_str()));
+            Op::Count { name, add, expected }
+        }
+        Intent::DropCounter { name, expected } => {
+            let name = name_of(name);
+            let expected = expected_of(expected, machine.counter(name.as_str()));
+            Op::DropCounter { name, expected }
+        }
+        Intent::Raise => Op::Raise { level: Level::NEWEST },
         Intent::Release { name, epoch } => {
             let name = name_of(name);
             let epoch = epoch_of(epoch, &name);
@@ -292,15 +419,39 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let labels = || proptest::collection::btree_map(".{0,4}", ".{0,4}", 0..4);
     let owner = prop_oneof![
         Just(SessionOwner::Client),
+        Just(SessionOwner::Name),
         (number(), number()).prop_map(|(id, boot)| node(id, boot)),
     ];
     let evidence = prop_oneof![
         Just(Evidence::Stopped),
         Just(Evidence::NodeLeft),
+        Just(Evidence::NameGone),
         number().prop_map(|term| Evidence::Expired { term }),
         number().prop_map(|boot| Evidence::Superseded { by: Boot(boot) }),
     ];
-    let epoch = move || proptest::option::of(number().prop_filter_map("shown", Epoch::from_shown));
+    let shown = move || number().prop_filter_map("shown", Epoch::from_shown);
+    let epoch = move || proptest::option::of(shown());
+    let version = move || proptest::option::of(number().prop_map(Index));
+    let value = || vec(any::<u8>(), 0..9);
+    let bond = move || {
+        prop_oneof![
+            Just(Bond::Durable),
+            session().prop_map(Bond::Session),
+            number().prop_map(|ms| Bond::Ttl { ms }),
+        ]
+    };
+    let claim = move || {
+        (bond(), value(), labels()).prop_map(|(bond, value, meta)| Claim {
+            bond,
+            holder: None,
+            value,
+            meta,
+        })
+    };
+    let bearer = move || {
+        (session(), proptest::option::of(number().prop_map(pid)))
+            .prop_map(|(session, process)| Bearer { session, process })
+    };
     let node_name = "[a-c]{1,2}".prop_map(|text| NodeName::try_from(text).unwrap());
     let address = prop_oneof![9 => ".{0,8}", 1 => Just("x".repeat(513))];
     let op = prop_oneof![
@@ -310,12 +461,43 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         number().prop_map(|node| Op::Leave { node: NodeId(node) }),
         (owner, number()).prop_map(|(owner, ttl_ms)| Op::Open { owner, ttl_ms }),
         (session(), evidence).prop_map(|(session, evidence)| end(session, evidence)),
-        (text(), proptest::option::of(session()), vec(any::<u8>(), 0..9), labels(), epoch())
-            .prop_map(|(name, session, value, meta, replace)| Op::Register {
+        (text(), claim(), epoch()).prop_map(|(name, claim, replace)| Op::Register {
+            name,
+            claim,
+            replace
+        }),
+        (text(), bond(), epoch()).prop_map(|(name, bond, replace)| Op::Reserve {
+            name,
+            bond,
+            replace
+        }),
+        (text(), claim(), shown()).prop_map(|(name, claim, epoch)| Op::Confirm {
+            name,
+            epoch,
+            claim
+        }),
+        (text(), shown(), version(), proptest::option::of(value()), proptest::option::of(labels()))
+            .prop_map(|(name, epoch, expected, value, meta)| Op::Amend {
                 name,
-                claim: Claim { session, holder: None, value, meta },
-                replace,
+                epoch,
+                expected,
+                value,
+                meta,
             }),
+        (text(), bearer(), value(), labels(), version()).prop_map(
+            |(key, bearer, value, meta, expected)| Op::SetProperty {
+                key,
+                bearer,
+                value,
+                meta,
+                expected,
+            }
+        ),
+        (text(), bearer()).prop_map(|(key, bearer)| Op::DropProperty { key, bearer }),
+        (text(), any::<i64>(), proptest::option::of(any::<i64>()))
+            .prop_map(|(name, add, expected)| Op::Count { name, add, expected }),
+        text().prop_map(|name| Op::DropCounter { name, expected: None }),
+        Just(Op::Raise { level: Level::One }),
         (text(), epoch()).prop_map(|(name, epoch)| Op::Release { name, epoch }),
         (rules(0..4), proptest::option::of(number()))
             .prop_map(|(rules, replace)| Op::SetRules { rules, replace: replace.map(Index) }),

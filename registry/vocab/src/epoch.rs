@@ -39,6 +39,11 @@ impl Epoch {
         fits.then_some(Self(u64::from(generation) << Self::INDEX_BITS | index.0))
     }
 
+    /// The log index of the grant.
+    pub fn index(self) -> Index {
+        Index(self.0 & ((1 << Self::INDEX_BITS) - 1))
+    }
+
     /// The number as it is shown.
     pub fn get(self) -> u64 {
         self.0
@@ -79,6 +84,7 @@ mod tests {
         assert!(at(0, 7) < at(0, 8));
         assert!(at(0, 1 << 40) < at(1, 1));
         assert!(at(4095, (1 << 41) - 1).get() < 1 << 53);
+        assert_eq!(at(4095, (1 << 41) - 1).index(), Index((1 << 41) - 1));
         assert_eq!(Epoch::new(4096, Index(1)), None);
         assert_eq!(Epoch::new(0, Index(1 << 41)), None);
         assert_eq!(Epoch::from_shown(at(3, 9).get()), Some(at(3, 9)));

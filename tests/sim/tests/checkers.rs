@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_registry::{
-    At, Claim, Command, Effect, Evidence, Lanes, Machine, Once, Op, Registration, ReleaseCause,
-    Rule, Selector, Stance, Verdict,
+    At, Bond, Claim, Command, Effect, Evidence, Lanes, Machine, Once, Op, Registration,
+    ReleaseCause, Rule, Selector, Stance, Verdict,
 };
 use quorate_sim::check::i01_rising_epochs::RisingEpochs;
 use quorate_sim::check::i02_one_holder::OneHolder;
@@ -42,6 +42,8 @@ fn held(index: u64, session: Option<u64>) -> Registration {
         value: index.to_be_bytes().to_vec(),
         meta: BTreeMap::new(),
         index: Index(index),
+        version: Index(index),
+        reserved: false,
     }
 }
 
@@ -65,7 +67,7 @@ fn applied(index: u64, effects: &[Effect]) -> Applied<'_> {
 }
 
 fn claim(replace: Option<Epoch>) -> Op {
-    let claim = Claim { session: None, holder: None, value: vec![], meta: BTreeMap::new() };
+    let claim = Claim { bond: Bond::Durable, holder: None, value: vec![], meta: BTreeMap::new() };
     Op::Register { name: name(), claim, replace }
 }
 

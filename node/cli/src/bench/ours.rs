@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use quorate::{Claiming, Config, Cookie, Name, Names, Node, SessionId};
+use quorate::{Bond, Claiming, Config, Cookie, Name, Names, Node, SessionId};
 use quorate_http::code;
 use serde_json::{Value, json};
 
@@ -82,8 +82,11 @@ impl Nodes {
 impl Taker for RustTaker {
     async fn take(&mut self, name: &str) -> Result<(), String> {
         let name = Name::new(name).map_err(|e| e.to_string())?;
-        let claiming =
-            Claiming { session: Some(self.session), value: b"v".to_vec(), ..Claiming::default() };
+        let claiming = Claiming {
+            bond: Bond::Session(self.session),
+            value: b"v".to_vec(),
+            ..Claiming::default()
+        };
         self.names.claim(&name, claiming).await.map(drop).map_err(|e| e.to_string())
     }
 }

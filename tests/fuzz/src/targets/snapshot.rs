@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use quorate_registry::{
-    At, Claim, Command, Evidence, Lanes, Machine, NodeRole, Once, Op, Rate, Rule, Selector,
-    SessionOwner, Stance, snapshot,
+    At, Bearer, Bond, Claim, Command, Evidence, Lanes, Machine, NodeRole, Once, Op, Rate, Rule,
+    Selector, SessionOwner, Stance, snapshot,
 };
 use quorate_vocab::{Boot, Index, Name, NodeId, Pid, SessionId};
 
@@ -154,7 +154,18 @@ fn life() -> Vec<Command> {
         open(1, 2),
         free(Op::Leave { node: NodeId(2) }),
         free(Op::SetRules { rules: vec![deny_edges()], replace: None }),
+        free(Op::Reserve { name: name("kept"), bond: Bond::Ttl { ms: 900 }, replace: None }),
+        free(set("worker", None)),
+        free(set("worker", Some(Pid { node: NodeId(1), boot: Boot(2), serial: 9 }))),
+        free(Op::Count { name: name("sold"), add: -1, expected: None }),
     ]
+}
+
+/// Borne by the second life of the first node.
+fn set(key: &str, process: Option<Pid>) -> Op {
+    let bearer = Bearer { session: SessionId(16), process };
+    let meta = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+    Op::SetProperty { key: name(key), bearer, value: b"says".to_vec(), meta, expected: None }
 }
 
 fn free(op: Op) -> Command {
@@ -187,7 +198,7 @@ fn deny_edges() -> Rule {
 fn register(text: &str, session: Option<SessionId>, replace: Option<quorate_vocab::Epoch>) -> Op {
     let holder = Some(Pid { node: NodeId(1), boot: Boot(1), serial: 7 });
     let meta = BTreeMap::from([("role".to_owned(), "main".to_owned())]);
-    let claim = Claim { session, holder, value: b"here".to_vec(), meta };
+    let claim = Claim { bond: session.into(), holder, value: b"here".to_vec(), meta };
     Op::Register { name: name(text), claim, replace }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::fuzz_decode;
-use quorate_registry::{Claim, Command, Lanes, Once, Op, Rate, Rule, Selector, Stance};
+use quorate_registry::{Bond, Claim, Command, Lanes, Once, Op, Rate, Rule, Selector, Stance};
 use quorate_vocab::{Index, Name, NodeId};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
@@ -125,7 +125,7 @@ fn entries() -> Vec<Vec<u8>> {
     };
     let name = Name::new("shop/till").expect("it is a name");
     let claim = Claim {
-        session: None,
+        bond: Bond::Durable,
         holder: None,
         value: vec![9; 300],
         meta: BTreeMap::from([("role".into(), "main".into())]),

@@ -118,7 +118,7 @@ impl Client {
             self.session.map(|(session, _)| session).filter(|_| self.dice.random_bool(0.6));
         let ask = Ask::Register { value: Mark::of(&value), session, replace };
         let ticket = self.world.history.invoke(&self.name, &alive.host, wanted, ask);
-        let claiming = Claiming { session, value, replace, ..Claiming::default() };
+        let claiming = Claiming { bond: session.into(), value, replace, ..Claiming::default() };
         let names = alive.node.names();
         let held = alive.ask(PATIENCE, names.claim(wanted, claiming)).await;
         if let Some(Ok(held)) = &held {

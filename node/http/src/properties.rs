@@ -1,0 +1,124 @@
+//! Properties over HTTP: what many sessions say under one key, found by key and labels.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use quorate::{Bearer, Index, Keys, Name, Query, Said, SessionId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::codes::named;
+use crate::face::Shared;
+use crate::names::{Consistency, judge_weight};
+use crate::parse::{self, Asked, NamePath};
+use crate::problem::Problem;
+use crate::shape;
+
+/// The most properties in one answer, and how many there are when it was not said.
+const LIST_MAX: usize = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    session: u64,
+    #[serde(default)]
+    value: String,
+    #[serde(default)]
+    meta: BTreeMap<String, String>,
+    version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    key: Option<String>,
+    prefix: Option<String>,
+    labels: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    consistency: Consistency,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    session: u64,
+}
+
+/// `GET /v1/properties`
+pub(crate) async fn list(
+    State(inside): State<Shared>,
+    wanted: Asked<Wanted>,
+) -> Result<Response, Problem> {
+    let Wanted { key, prefix, labels, limit, consistency } = parse::asked(wanted)?;
+    let limit = parse::limit(limit, LIST_MAX)?;
+    let keys = match (key, prefix) {
+        (Some(_), Some(_)) => {
+            let why = "key means one and prefix means many; leave one of them out";
+            return Err(Problem::new(named::BAD_PARAMETER, why));
+        }
+        (Some(key), None) => {
+            Keys::Exactly(Name::new(key).map_err(|e| Problem::new(named::BAD_NAME, e.to_string()))?)
+        }
+        (None, prefix) => Keys::Under(prefix.unwrap_or_default()),
+    };
+    let query = Query { keys, labels: parse::labels(labels.as_deref())? };
+    let properties = inside.node.properties();
+    let (mut found, index, stale) = match consistency {
+        Consistency::Local => properties.list(&query, None, limit + 1),
+        Consistency::Linearizable => {
+            let (found, index) = properties.find(&query, None, limit + 1).await?;
+            (found, index, Duration::ZERO)
+        }
+    };
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let shown: Vec<Value> = found.iter().map(shape::property).collect();
+    let body = json!({ "index": index.0, "properties": shown, "more": more });
+    Ok((shape::age(index, stale), Json(body)).into_response())
+}
+
+/// `PUT /v1/properties/{key}`
+pub(crate) async fn set(
+    State(inside): State<Shared>,
+    path: NamePath,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let name = parse::name(path)?;
+    let body = parse::body(body).await?;
+    let Wish { session, value, meta, version } = parse::object(&body)?;
+    judge_weight(value.as_bytes(), &meta)?;
+    let key = parse::idempotency(&headers, &method, &uri, &body)?;
+    let said = Said { value: value.into_bytes(), meta, expected: version.map(Index), key };
+    let version = inside.node.properties().set(&name, bearer(session), said).await?;
+    let body = json!({ "key": name.as_str(), "session": session, "version": version.0 });
+    Ok(([(shape::INDEX, HeaderValue::from(version.0))], Json(body)).into_response())
+}
+
+/// `DELETE /v1/properties/{key}`
+pub(crate) async fn drop(
+    State(inside): State<Shared>,
+    path: NamePath,
+    whose: Asked<Whose>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let name = parse::name(path)?;
+    let session = parse::asked(whose)?.session;
+    let key = parse::idempotency(&headers, &method, &uri, b"")?;
+    inside.node.properties().drop(&name, bearer(session), key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn bearer(session: u64) -> Bearer {
+    Bearer { session: SessionId(session), process: None }
+}

@@ -1,0 +1,124 @@
+//! Four ways to look a name up: at once, with a bound on its age, linearizably, and by waiting for it. A
+//! fifth is to let the holder's own node judge: `verified.rs`.
+
+use std::time::Duration;
+
+use quorate_actor::{Addr, Message, SendError};
+use quorate_registry::{Effect, Registration};
+use quorate_vocab::{Index, Name};
+
+use crate::error::Error;
+use crate::names::{Found, Listing, Names};
+
+/// What this node knows is older than was asked for. Nothing was looked up; ask again, another node, or
+/// linearizably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what this node knows is {stale:?} old, and may be {age:?} at most")]
+pub struct TooStale {
+    /// How long ago this node last heard from the leader.
+    pub stale: Duration,
+    /// How old it may be.
+    pub age: Duration,
+}
+
+impl Names {
+    /// Looks a name up, linearizably: sees every registration that was acknowledged before the call.
+    pub async fn find(&self, name: &Name) -> Result<Found, Error> {
+        self.hall.confirm(self.within).await?;
+        Ok(Found { stale: Duration::ZERO, ..self.peek(name) })
+    }
+
+    /// Looks a name up in what this node knows, at once.
+    pub fn peek(&self, name: &Name) -> Found {
+        // First: what is read after it is not older than it says.
+        let stale = self.hall.group().silence();
+        let (registration, index) =
+            self.hall.group().read(|machine, at| (machine.find(name.as_str()).cloned(), at));
+        Found { registration, index, stale }
+    }
+
+    /// Looks a name up in what this node knows, at once, if that is not older than `age`.
+    pub fn recent(&self, name: &Name, age: Duration) -> Result<Found, TooStale> {
+        let found = self.peek(name);
+        match found.stale <= age {
+            true => Ok(found),
+            false => Err(TooStale { stale: found.stale, age }),
+        }
+    }
+
+    /// Waits until somebody holds a name, as this node hears of it, and says who; a name that is only
+    /// reserved is waited for. None when the time is over.
+    pub async fn until(&self, name: &Name, within: Duration) -> Option<Registration> {
+        let held = self.until_it_is(name, |held| held.filter(|held| !held.reserved).cloned());
+        quorate_env::timeout(within, held).await.ok()
+    }
+
+    /// Waits until nobody holds or reserves a name, as this node hears of it.
+    pub async fn until_free(&self, name: &Name) {
+        self.until_it_is(name, |held| held.is_none().then_some(())).await;
+    }
+
+    /// Waits until something is so of a name.
+    pub(crate) async fn until_it_is<T>(
+        &self,
+        name: &Name,
+        mut so: impl FnMut(Option<&Registration>) -> Option<T>,
+    ) -> T {
+        loop {
+            let (found, index) =
+                self.hall.group().read(|machine, at| (so(machine.find(name.as_str())), at));
+            if let Some(found) = found {
+                return found;
+            }
+            let mut watch = self.hall.group().watch(index);
+            let touches = |effect: &Effect| match effect {
+                Effect::Registered(held) | Effect::Amended(held) => held.name == *name,
+                Effect::Released { name: released, .. } => released == name,
+                _ => false,
+            };
+            // One that fell too far behind looks at the present state, as after every change.
+            while let Ok(change) = watch.next().await {
+                if change.effects.iter().any(touches) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Sends a message to the process that holds a name, wherever it is, by what this node knows. At most
+    /// once; a holder that has just changed may be missed.
+    pub fn send<M: Message>(&self, name: &Name, message: M) -> Result<(), SendError> {
+        let pid = self.peek(name).registration.and_then(|held| held.holder);
+        self.hall.actors().addr::<M>(pid.ok_or(SendError::NoProc)?).send(message)
+    }
+
+    /// The process that holds a name, as an address; none when nobody or no process does.
+    pub async fn whereis<M: Message>(&self, name: &Name) -> Result<Option<Addr<M>>, Error> {
+        let holder = self.find(name).await?.registration.and_then(|held| held.holder);
+        Ok(holder.map(|pid| self.hall.actors().addr::<M>(pid)))
+    }
+
+    /// Names that begin with a prefix, in order, after a name, at most `limit`; by what this node knows.
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Listing {
+        let stale = self.hall.group().silence();
+        // Whoever applies waits for no listing.
+        let (state, index): (_, Index) =
+            self.hall.group().read(|machine, index| (machine.freeze(), index));
+        let mut registrations: Vec<Registration> =
+            state.list(prefix, after).take(limit.saturating_add(1)).cloned().collect();
+        let more = registrations.len() > limit;
+        registrations.truncate(limit);
+        Listing { registrations, index, more, stale }
+    }
+
+    /// Like [`Names::list`], but linearizable.
+    pub async fn list_confirmed(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Listing, Error> {
+        self.hall.confirm(self.within).await?;
+        Ok(Listing { stale: Duration::ZERO, ..self.list(prefix, after, limit) })
+    }
+}
