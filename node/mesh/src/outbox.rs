@@ -587,6 +587,7 @@ impl State {
         for (lane, bytes) in Lane::ALL.into_iter().zip(credits) {
             if bytes > 0 {
                 batch.add(Frame::Credit { lane, bytes });
+                batch.grants = true;
             }
         }
         if let Some((asked, came)) = pong {

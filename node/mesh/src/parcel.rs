@@ -70,6 +70,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// What of it the peer has to grant: whole frames, and of parts their bodies.
     pub(crate) cost: usize,
+    /// Whether it grants something, because much has come.
+    pub(crate) grants: bool,
     /// What was found on the way, and does not go.
     pub(crate) returned: Vec<Returned>,
     /// How much of the cost each lane has.
@@ -219,6 +221,7 @@ impl Batch {
         self.short.clear();
         self.parts.clear();
         (self.frames, self.bytes, self.cost, self.lanes) = (0, 0, 0, [0; 3]);
+        self.grants = false;
     }
 
     /// How far it is filled.

@@ -67,8 +67,8 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Makes room for so many bytes more, which are some of the body. Doubling: never for more than twice what
-    /// has arrived and a fragment, and in the end for the body and nothing else.
+    /// Makes room for so many bytes more, which are some of the body. Doubling: never for more than twice
+    /// what has arrived and a fragment, and in the end for the body and nothing else.
     fn reserve(&mut self, bytes: usize) {
         let missing = self.bytes - self.body.len();
         let body = &mut self.body;

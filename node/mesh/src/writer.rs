@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_env::{now, timeout, wall};
+use quorate_vocab::Time;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::link::{Link, contained};
@@ -21,8 +22,8 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 256 * 1024);
 /// What is taken at once should be gone after about this long.
 const GONE_WITHIN: Duration = Duration::from_millis(2);
 
-/// So often a ping finds out how far away the peer is: at first soon one after another, then less often.
-/// Other heartbeats ask for no answer.
+/// So often a ping finds out how far away the peer is: while bodies come or go, soon one after
+/// another at first, then less often. Other heartbeats ask for no answer.
 const MEASURE_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// How many pieces one call of the system writes.
@@ -50,9 +51,10 @@ async fn write_batches(
     let limits = &shared.config.limits;
     let Some(outbox) = link.outbox() else { return Reason::Closing };
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
-    let mut measure = MEASURE_EVERY.0;
-    // The first thing that goes, after the terms, is a question.
-    let (mut next_beat, mut next_measure) = (now() + limits.idle, now());
+    let mut next_beat = now() + limits.idle;
+    let (mut measured, mut measure) = (None::<Time>, MEASURE_EVERY.0);
+    let is_due =
+        |at: Time, measured: Option<Time>, every| measured.is_none_or(|last| at >= last + every);
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if let Err(reason) = give_back(shared, link, &mut batch) {
@@ -62,13 +64,11 @@ async fn write_batches(
             let until = held.map_or(next_beat, |held| held.min(next_beat));
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
             if is_idle && until == next_beat {
-                let measures = now() >= next_measure || link.features & hello::BEAT == 0;
+                let measures =
+                    is_due(now(), measured, MEASURE_EVERY.1) || link.features & hello::BEAT == 0;
                 outbox.say(|own| (own.ping, own.beat) = (own.ping || measures, true));
                 next_beat = now() + limits.idle;
-                if measures {
-                    measure = (measure * 2).min(MEASURE_EVERY.1);
-                    next_measure = now() + measure;
-                }
+                measured = if measures { Some(now()) } else { measured };
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
                 outbox.rest();
@@ -85,13 +85,15 @@ async fn write_batches(
         let ended = now();
         at_once = pace(at_once, batch.bytes, ended.since(begun));
         link.tally.out(batch.frames, batch.bytes, batch.lanes);
+        let is_busy = batch.cost > 0 || batch.grants;
         batch.clear();
         // Something was written, so the peer knows that this side lives.
         next_beat = ended + limits.idle;
-        if ended >= next_measure {
+        // Who has just met is asked at once.
+        if (is_busy || measured.is_none()) && is_due(ended, measured, measure) {
             outbox.say(|own| own.ping = true);
             measure = (measure * 2).min(MEASURE_EVERY.1);
-            next_measure = ended + measure;
+            measured = Some(ended);
         }
     }
 }
