@@ -112,7 +112,7 @@ async fn what_does_not_fit_is_refused_by_code_and_changes_nothing() {
         ("GET", "/v1/watch?from=soon", "", 400, "Q0205"),
         ("GET", "/v1/nothing", "", 404, "Q0206"),
         ("GET", "/v1/names/", "", 404, "Q0206"),
-        ("PATCH", "/v1/names/a", "", 405, "Q0207"),
+        ("POST", "/v1/names/a", "", 405, "Q0207"),
         ("POST", "/v1/status", "", 405, "Q0207"),
         ("PUT", "/v1/names/a", r#"{"session":999999}"#, 410, "Q0304"),
     ] {
