@@ -338,8 +338,7 @@ impl Group {
     }
 }
 
-/// Has a snapshot built when as many entries came since the last one as names are held, but `every` at least:
-/// a snapshot costs as much as the state is large, so each entry bears the same small share of it.
+/// Has a snapshot built whenever one is due.
 async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
     let mut metrics = raft.metrics();
     let mut asked = 0;
@@ -350,7 +349,7 @@ async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
             (index(metrics.last_applied), index(metrics.snapshot))
         };
         let since = applied.saturating_sub(covered.max(asked));
-        if since >= every && since >= state.read().machine.names_held() as u64 {
+        if is_due(since, every, state.read().machine.names_held() as u64) {
             asked = applied;
             if raft.trigger().snapshot().await.is_err() {
                 return;
@@ -360,6 +359,13 @@ async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
             return;
         }
     }
+}
+
+/// Whether so many entries since the last snapshot are worth one: `every` at least, and half as many as names
+/// are held. A snapshot costs as much as the state is large, so each entry bears the same small share of it;
+/// while names only come, there is one whenever they have doubled.
+fn is_due(since: u64, every: u64, names: u64) -> bool {
+    since >= every && since >= names / 2
 }
 
 /// One round of questions.
@@ -426,5 +432,25 @@ fn changed(error: RaftError<Types, ClientWriteError<Types>>) -> MembershipError 
             MembershipError::Refused(error.to_string())
         }
         RaftError::APIError(_) | RaftError::Fatal(_) => MembershipError::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_come_while_names_only_grow_and_as_seldom_as_the_state_is_large() {
+        let (every, mut covered, mut taken) = (20_000, 0, 0);
+        // Each entry brings a name.
+        for applied in 1..=1_000_000_u64 {
+            if is_due(applied - covered, every, applied) {
+                (covered, taken) = (applied, taken + 1);
+            }
+        }
+        assert!(covered > 500_000 && (4..=8).contains(&taken), "{covered} {taken}");
+        // A million names, of which one is changed again and again.
+        assert!(!is_due(499_999, every, 1_000_000) && is_due(500_000, every, 1_000_000));
+        assert!(!is_due(19_999, every, 0));
     }
 }

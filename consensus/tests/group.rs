@@ -222,7 +222,7 @@ async fn a_learner_catches_up_by_snapshot_gets_a_vote_and_is_taken_out() {
         assert!(group.read(|machine, _| machine.find("n49").is_some()));
         others.push(group);
     }
-    first.promote(&ids([2, 3])).await.unwrap();
+    first.set_voters(&ids([1, 2, 3])).await.unwrap();
     assert_eq!(first.status().voters, ids([1, 2, 3]));
 
     let all = [first.clone(), others[0].clone(), others[1].clone()];
