@@ -169,7 +169,7 @@ impl Group {
     /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
     /// means [`ProposeError::Unknown`]. When too much waits already, it is refused at once.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
-        let weight = command.weight().max(PROPOSAL_BYTES_MIN).min(PROPOSALS_BYTES_MAX);
+        let weight = command.weight().clamp(PROPOSAL_BYTES_MIN, PROPOSALS_BYTES_MAX);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
         let (to, answers) = oneshot::channel();
@@ -237,7 +237,8 @@ impl Group {
         added.map(drop).map_err(changed)
     }
 
-    /// Gives these nodes, which all follow the log, a vote, and takes it from all others, who go on to follow.
+    /// Gives these nodes, which all follow the log, a vote, and takes it from all others, who go on to
+    /// follow.
     pub async fn set_voters(&self, nodes: &BTreeSet<NodeId>) -> Result<(), MembershipError> {
         let voters = nodes.iter().map(|node| node.0).collect();
         self.change(ChangeMembers::ReplaceAllVoters(voters)).await

@@ -266,8 +266,8 @@ impl Node {
         self.hall.group().read(inspect)
     }
 
-    /// Has another voter lead: the one that is named, or whoever has most of the log. Gives the one that leads
-    /// then.
+    /// Has another voter lead: the one that is named, or whoever has most of the log. Gives the one that
+    /// leads then.
     pub async fn step_down(&self, to: Option<&NodeName>) -> Result<NodeName, Error> {
         let of_name = |name: &NodeName| {
             self.hall.group().read(|machine, _| {

@@ -158,10 +158,9 @@ fn refusal(asked: &str, error: &io::Error) -> CongestionError {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    #![cfg(target_os = "linux")]
-
     use super::*;
 
     /// One that this kernel lets everybody choose, and another one than it takes unasked if there is such.
