@@ -218,7 +218,11 @@ impl Hall {
                 let hall = hall.clone();
                 async move { hall.try_confirm().await }
             };
-            self.reads.join(work).await.unwrap_or(Err(Miss::NotDone(NotDone::Closing)))
+            let round = self.reads.join(work).await;
+            let index = round.unwrap_or(Err(Miss::NotDone(NotDone::Closing)))?;
+            // Everybody waits for this by itself: a node that does not apply must not hold up the round.
+            self.group.reached(index).await;
+            Ok(index)
         };
         self.pursue(within, true, round).await.map(|(index, _)| index).map_err(
             |error| match error {
@@ -323,10 +327,7 @@ impl Hall {
             return self.group.confirm().await.map_err(|error| missed_read(&error));
         };
         match self.ask_leader(leader, &Ask::Confirm).await? {
-            Told::Confirmed(index) => {
-                self.group.reached(index).await;
-                Ok(index)
-            }
+            Told::Confirmed(index) => Ok(index),
             Told::NoQuorum => Err(Miss::NotDone(NotDone::NoQuorum)),
             _ => Err(Miss::NotDone(NotDone::NoLeader)),
         }

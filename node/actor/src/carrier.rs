@@ -60,11 +60,14 @@ impl Postage {
     }
 
     /// For an answer of so many bytes. It goes straight to its caller, so nobody asks for an order; but a
-    /// flow for each would cost more than the answer. Short ones share a few, and long ones hold up no
-    /// others.
+    /// flow for each would cost more than the answer. Short ones of a lane share a few, as a flow is in one
+    /// lane at a time; and long ones hold up no others.
     #[inline]
     pub(crate) fn of_answer(lane: Lane, call: Ref, bytes: usize) -> Self {
-        let number = if bytes < LONG_ANSWER_BYTES { call.0 % ANSWER_FLOWS } else { call.0 };
+        let number = match bytes {
+            0..LONG_ANSWER_BYTES => call.0 % ANSWER_FLOWS * 3 + lane.index() as u64,
+            _ => call.0,
+        };
         Self { lane, flow: mix(!number) }
     }
 }
@@ -78,7 +81,7 @@ pub enum Loss {
     Node,
 }
 
-/// Over how many flows the short answers to one node are spread.
+/// Over how many flows the short answers to one node are spread in each lane.
 const ANSWER_FLOWS: u64 = 16;
 
 /// From this length on an answer has a flow of its own.
@@ -116,5 +119,8 @@ mod tests {
             (1000..2000).map(flow).collect::<std::collections::BTreeSet<_>>().len()
         };
         assert_eq!((flows(100), flows(100_000)), (ANSWER_FLOWS as usize, 1000));
+        // What waits in the lane of bulk holds up nothing that is urgent.
+        let lanes = Lane::ALL.map(|lane| Postage::of_answer(lane, Ref(1), 100).flow);
+        assert!(lanes[0] != lanes[1] && lanes[1] != lanes[2] && lanes[0] != lanes[2]);
     }
 }

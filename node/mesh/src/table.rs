@@ -315,9 +315,9 @@ impl Table {
             let closed = !entry.slots[1 + at].up && !strand.reaching.is_under_way();
             return Ok(Way { outbox: outbox.clone(), strand: at, closed });
         }
-        if matches!(strand.reaching, Reaching::Resting(until) if now < until)
-            || entry.address().is_none()
-        {
+        // As long as the road is up, whoever sends counts on it: what cannot go breaks it, and that is told.
+        let rests = matches!(strand.reaching, Reaching::Resting(until) if now < until);
+        if rests && !entry.is_up(Road::Data) || entry.address().is_none() {
             return Err(SendError::NoLink);
         }
         let outbox = Arc::new(Outbox::new(&self.limits));

@@ -165,6 +165,12 @@ fn a_strand_that_cannot_be_opened_breaks_its_road_for_what_waited_is_lost() {
     assert!(first.is_closing());
     end(&mut table, &first);
     assert_eq!(told(&mut table), "data unreachable");
+    let flow = flows.start - 1;
+    let rests = table.way_to(NodeId(9), Lane::Normal, flow, at(0)).unwrap_err();
+    assert_eq!(rests, SendError::NoLink);
+    enter(&mut table, &strand(9, 0), Road::Data, 9).unwrap();
+    let way = table.way_to(NodeId(9), Lane::Normal, flow, at(0));
+    assert!(way.is_ok(), "the road is up, so what is dropped silently would be missed by nobody");
 }
 
 #[test]
