@@ -158,8 +158,5 @@ pub(crate) fn lost(hall: &Arc<Hall>, node: NodeId) {
 }
 
 fn find(hall: &Hall, name: &NodeName) -> Result<NodeId, ReachError> {
-    let found = hall
-        .group()
-        .read(|machine, _| machine.nodes().find(|node| node.name == *name).map(|node| node.id));
-    found.ok_or_else(|| ReachError::NoSuchNode(name.clone()))
+    hall.node_named(name).ok_or_else(|| ReachError::NoSuchNode(name.clone()))
 }

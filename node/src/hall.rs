@@ -15,7 +15,7 @@ use quorate_consensus::{Group, PeerError, Peers, ProposeError, ReadError, Rounds
 use quorate_env::BoxFuture;
 use quorate_mesh::{CallError, Mesh, SendError};
 use quorate_registry::{Command, Once, Refusal, Verdict};
-use quorate_vocab::{Index, Lane, NodeId};
+use quorate_vocab::{Index, Lane, NodeId, NodeName};
 use tokio::sync::watch;
 
 use crate::abroad::Company;
@@ -159,6 +159,12 @@ impl Hall {
 
     pub(crate) fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// Which node that takes part is called so.
+    pub(crate) fn node_named(&self, name: &NodeName) -> Option<NodeId> {
+        self.group
+            .read(|machine, _| machine.nodes().find(|node| node.name == *name).map(|node| node.id))
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {

@@ -269,15 +269,8 @@ impl Node {
     /// Has another voter lead: the one that is named, or whoever has most of the log. Gives the one that
     /// leads then.
     pub async fn step_down(&self, to: Option<&NodeName>) -> Result<NodeName, Error> {
-        let of_name = |name: &NodeName| {
-            self.hall.group().read(|machine, _| {
-                machine.nodes().find(|node| node.name == *name).map(|node| node.id)
-            })
-        };
-        let to = match to.map(|name| of_name(name).ok_or(Error::NotDone(NotDone::NoSuccessor))) {
-            Some(named) => Some(named?),
-            None => None,
-        };
+        let node = |name| self.hall.node_named(name).ok_or(Error::NotDone(NotDone::NoSuccessor));
+        let to = to.map(node).transpose()?;
         let leads = voters::step_down(&self.hall, to).await?;
         let name =
             self.hall.group().read(|machine, _| machine.node(leads).map(|node| node.name.clone()));
@@ -288,12 +281,8 @@ impl Node {
     pub async fn remove(&self, name: &NodeName) -> Result<Index, Error> {
         let within = self.hall.config().patience();
         self.hall.confirm(within).await?;
-        let found = self.hall.group().read(|machine, _| {
-            let node = machine.nodes().find(|node| node.name == *name)?;
-            Some((node.id, machine.session_of(node.id).is_some()))
-        });
-        let (node, lives) = found.ok_or(Error::Refused(Refusal::NoNode))?;
-        if lives {
+        let node = self.hall.node_named(name).ok_or(Error::Refused(Refusal::NoNode))?;
+        if self.hall.group().read(|machine, _| machine.session_of(node).is_some()) {
             return Err(Error::NotDone(NotDone::NodeLives));
         }
         let command = Command { once: Once::Key(draw_key()), op: Op::Leave { node } };

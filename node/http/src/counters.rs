@@ -1,8 +1,7 @@
 //! Counters over HTTP: count, look, take away.
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -37,15 +36,10 @@ fn one() -> i64 {
 pub(crate) async fn add(
     State(inside): State<Shared>,
     path: NamePath,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let name = parse::name(path)?;
-    let body = parse::body(body).await?;
-    let Wish { add, expected } = parse::object(&body)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
+    let (Wish { add, expected }, key) = parse::wish(request).await?;
     let (value, index) = inside.node.tallies().add(&name, add, expected, key).await?;
     let body = json!({ "name": name.as_str(), "value": value, "index": index.0 });
     Ok(([(shape::INDEX, HeaderValue::from(index.0))], Json(body)).into_response())

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use quorate::{Amendment, Bond, Claiming, Epoch, Found, Index, Keys, PageToken, Query, SessionId};
@@ -144,15 +143,10 @@ pub(crate) struct Release {
 pub(crate) async fn put(
     State(inside): State<Shared>,
     path: NamePath,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let name = parse::name(path)?;
-    let body = parse::body(body).await?;
-    let wish: Wish = parse::object(&body)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
+    let (wish, key): (Wish, _) = parse::wish(request).await?;
     let bond = wish.bond()?;
     let way = wish.way()?;
     judge_weight(wish.value.as_bytes(), &wish.meta)?;
@@ -164,30 +158,23 @@ pub(crate) async fn put(
         Way::Reserve => names.reserve(&name, bond, key).await?,
         Way::Confirm(epoch) => names.confirm(&name, epoch, claiming).await?,
     };
-    let (epoch, index) = (held.epoch.get(), held.index.0);
-    let mut body = json!({ "name": name.as_str(), "epoch": epoch, "index": index });
+    let (epoch, index) = (held.epoch, held.index);
+    let mut body = json!({ "name": name.as_str(), "epoch": epoch.get(), "index": index.0 });
     if let Some(session) = held.session {
         body["session"] = session.0.into();
         body["ttl_ms"] = wish.ttl_ms.into();
     }
-    let headers =
-        [(shape::EPOCH, HeaderValue::from(epoch)), (shape::INDEX, HeaderValue::from(index))];
-    Ok((StatusCode::CREATED, headers, Json(body)).into_response())
+    Ok((StatusCode::CREATED, shape::made(epoch, index), Json(body)).into_response())
 }
 
 /// `PATCH /v1/names/{name}`
 pub(crate) async fn patch(
     State(inside): State<Shared>,
     path: NamePath,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let name = parse::name(path)?;
-    let body = parse::body(body).await?;
-    let change: Change = parse::object(&body)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
+    let (change, key): (Change, _) = parse::wish(request).await?;
     let epoch = parse::epoch("epoch", change.epoch)?;
     let none = BTreeMap::new();
     let value = change.value.map(String::into_bytes);
@@ -196,11 +183,7 @@ pub(crate) async fn patch(
     let amendment = Amendment { value, meta: change.meta, expected, key };
     let version = inside.node.names().amend(&name, epoch, amendment).await?;
     let body = json!({ "name": name.as_str(), "epoch": epoch.get(), "version": version.0 });
-    let headers = [
-        (shape::EPOCH, HeaderValue::from(epoch.get())),
-        (shape::INDEX, HeaderValue::from(version.0)),
-    ];
-    Ok((headers, Json(body)).into_response())
+    Ok((shape::made(epoch, version), Json(body)).into_response())
 }
 
 /// `GET /v1/names/{name}`
@@ -291,9 +274,5 @@ pub(crate) async fn delete(
     };
     let key = parse::idempotency(&headers, &method, &uri, b"")?;
     let (epoch, index) = inside.node.names().release(&name, epoch, key).await?;
-    let headers = [
-        (shape::EPOCH, HeaderValue::from(epoch.get())),
-        (shape::INDEX, HeaderValue::from(index.0)),
-    ];
-    Ok((StatusCode::NO_CONTENT, headers).into_response())
+    Ok((StatusCode::NO_CONTENT, shape::made(epoch, index)).into_response())
 }

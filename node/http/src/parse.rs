@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, Request};
 use axum::http::{HeaderMap, Method, Uri};
 use futures_util::StreamExt;
 use quorate::{Epoch, LabelTest, Name};
@@ -53,6 +53,17 @@ pub(crate) async fn body(body: Body) -> Result<Vec<u8>, Problem> {
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|e| Problem::new(named::BAD_BODY, e.to_string()))
+}
+
+/// Reads what is to be written, and the mark of its key.
+pub(crate) async fn wish<T: DeserializeOwned>(
+    request: Request,
+) -> Result<(T, Option<u128>), Problem> {
+    let (head, sent) = request.into_parts();
+    let sent = body(sent).await?;
+    let wish = object(&sent)?;
+    let key = idempotency(&head.headers, &head.method, &head.uri, &sent)?;
+    Ok((wish, key))
 }
 
 pub(crate) fn name(path: NamePath) -> Result<Name, Problem> {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use quorate::{Bearer, Index, Keys, Name, Query, Said, SessionId};
@@ -87,16 +86,12 @@ pub(crate) async fn list(
 pub(crate) async fn set(
     State(inside): State<Shared>,
     path: NamePath,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let name = parse::name(path)?;
-    let body = parse::body(body).await?;
-    let Wish { session, value, meta, version } = parse::object(&body)?;
+    let (wish, key) = parse::wish(request).await?;
+    let Wish { session, value, meta, version } = wish;
     judge_weight(value.as_bytes(), &meta)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
     let said = Said { value: value.into_bytes(), meta, expected: version.map(Index), key };
     let version = inside.node.properties().set(&name, bearer(session), said).await?;
     let body = json!({ "key": name.as_str(), "session": session, "version": version.0 });

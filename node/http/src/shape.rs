@@ -1,7 +1,7 @@
 //! What registrations and holders look like in JSON, and the headers that say how old an answer is.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use quorate::{Holding, Index, Property, Registration};
+use quorate::{Epoch, Holding, Index, Property, Registration};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -54,6 +54,11 @@ pub(crate) fn holding(holding: &Holding) -> Value {
         "session": holding.session.map(|session| session.0),
         "holder": holding.holder.map(|pid| pid.to_string()),
     })
+}
+
+/// Says of a change under which epoch it is, and at which index it became true.
+pub(crate) fn made(epoch: Epoch, index: Index) -> [(HeaderName, HeaderValue); 2] {
+    [(EPOCH, HeaderValue::from(epoch.get())), (INDEX, HeaderValue::from(index.0))]
 }
 
 /// Says of an answer at which index the state was, and how long ago that was the newest.

@@ -172,21 +172,6 @@ impl Mesh {
         flow: u64,
         body: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        match self.try_send(to, lane, flow, body) {
-            // The road was closed between the look and the push; there is another one now.
-            Err(SendError::NoLink) => self.try_send(to, lane, flow, body),
-            sent => sent,
-        }
-    }
-
-    #[inline]
-    fn try_send(
-        &self,
-        to: NodeId,
-        lane: Lane,
-        flow: u64,
-        body: &mut Vec<u8>,
-    ) -> Result<(), SendError> {
         self.check_length(body.len())?;
         self.over_data_road(to, lane, flow, |outbox| match body.len() {
             0..=FRAGMENT_BYTES_MAX => outbox.push(lane, flow, What::Mail, body),
@@ -203,14 +188,8 @@ impl Mesh {
         pieces: &[Bytes],
     ) -> Result<(), SendError> {
         self.check_length(pieces.iter().map(Bytes::len).sum())?;
-        let send = || {
-            let push = |outbox: &Outbox| outbox.push_pieces(lane, flow, pieces.to_vec());
-            self.over_data_road(to, lane, flow, push)
-        };
-        match send() {
-            Err(SendError::NoLink) => send(),
-            sent => sent,
-        }
+        let push = |outbox: &Outbox| outbox.push_pieces(lane, flow, pieces.to_vec());
+        self.over_data_road(to, lane, flow, push)
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), SendError> {
@@ -225,14 +204,21 @@ impl Mesh {
         to: NodeId,
         lane: Lane,
         flow: u64,
-        push: impl FnOnce(&Outbox) -> Result<(), SendError>,
+        mut push: impl FnMut(&Outbox) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let Way { outbox, strand, closed } = self.0.table().way_to(to, lane, flow, now())?;
-        let sent = push(&outbox);
-        if closed {
-            dialer::reach(&self.0, to, strand);
+        let mut send = || {
+            let Way { outbox, strand, closed } = self.0.table().way_to(to, lane, flow, now())?;
+            let sent = push(&outbox);
+            if closed {
+                dialer::reach(&self.0, to, strand);
+            }
+            sent
+        };
+        match send() {
+            // The road was closed between the look and the push; there is another one now.
+            Err(SendError::NoLink) => send(),
+            sent => sent,
         }
-        sent
     }
 
     /// Waits until there may be room for more over the data road to a node, or there is no such road.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_env::{now, timeout, wall};
-use quorate_vocab::Time;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::link::{Link, contained};
@@ -52,9 +51,8 @@ async fn write_batches(
     let Some(outbox) = link.outbox() else { return Reason::Closing };
     let (mut batch, mut at_once) = (Batch::default(), BATCH_BYTES.1);
     let mut next_beat = now() + limits.idle;
-    let (mut measured, mut measure) = (None::<Time>, MEASURE_EVERY.0);
-    let is_due =
-        |at: Time, measured: Option<Time>, every| measured.is_none_or(|last| at >= last + every);
+    // The outbox asks as it is attached.
+    let (mut measured, mut measure) = (now(), MEASURE_EVERY.0);
     loop {
         let held = outbox.take(at_once, &link.calls, || shared.hlc.now(wall()), &mut batch);
         if let Err(reason) = give_back(shared, link, &mut batch) {
@@ -64,11 +62,11 @@ async fn write_batches(
             let until = held.map_or(next_beat, |held| held.min(next_beat));
             let is_idle = timeout(until.since(now()), outbox.ready()).await.is_err();
             if is_idle && until == next_beat {
-                let measures =
-                    is_due(now(), measured, MEASURE_EVERY.1) || link.features & hello::BEAT == 0;
+                let at = now();
+                let measures = at >= measured + MEASURE_EVERY.1 || link.features & hello::BEAT == 0;
                 outbox.say(|own| (own.ping, own.beat) = (own.ping || measures, true));
-                next_beat = now() + limits.idle;
-                measured = if measures { Some(now()) } else { measured };
+                next_beat = at + limits.idle;
+                measured = if measures { at } else { measured };
                 // A link over which nothing goes keeps no memory.
                 batch = Batch::default();
                 outbox.rest();
@@ -89,11 +87,10 @@ async fn write_batches(
         batch.clear();
         // Something was written, so the peer knows that this side lives.
         next_beat = ended + limits.idle;
-        // Who has just met is asked at once.
-        if (is_busy || measured.is_none()) && is_due(ended, measured, measure) {
+        if is_busy && ended >= measured + measure {
             outbox.say(|own| own.ping = true);
             measure = (measure * 2).min(MEASURE_EVERY.1);
-            measured = Some(ended);
+            measured = ended;
         }
     }
 }
