@@ -22,17 +22,9 @@ use crate::post::{Ask, Founding, Told};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A peer that already belongs to a cluster shows a node without one where it belongs.
-pub(crate) fn met(hall: &Arc<Hall>, peer: &Peer) {
-    if let Some(cluster) = peer.cluster
-        && hall.identity().cluster().is_none()
-        && hall.config().expect == 0
-    {
-        adopt(hall, cluster);
-    }
-}
-
-/// Looks for the other founders until the cluster has begun, here or elsewhere.
+/// Looks for the cluster to belong to, or for who would found it with this node, until it has begun.
+///
+/// Peers are looked at again and again, for one that had no cluster when it was met may have one now.
 pub(crate) async fn form(hall: Arc<Hall>) {
     while let Ok(false) = hall.group().is_bootstrapped().await {
         found(&hall).await;
@@ -109,7 +101,8 @@ async fn found(hall: &Arc<Hall>) {
 }
 
 /// The nodes that this node would found a cluster with: itself and those it sees that belong to none or to
-/// the very cluster that they would found; the first ones by name, if enough are there.
+/// the very cluster that they would found; the first ones by name, if enough are there. None for a node that
+/// expects nobody: it joins.
 fn candidates(hall: &Arc<Hall>, peers: &[Peer]) -> Option<BTreeSet<NodeId>> {
     let mut seen: Vec<(NodeName, NodeId)> = peers
         .iter()

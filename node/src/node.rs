@@ -94,9 +94,7 @@ impl Node {
             hall.mesh().greet(address);
         }
         hall.run(seeds::seek(hall.clone()));
-        if hall.config().expect > 0 {
-            hall.run(formation::form(hall.clone()));
-        }
+        hall.run(formation::form(hall.clone()));
         hall.run(steward::attend(hall.clone()));
         hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));

@@ -64,7 +64,6 @@ impl Inbound for Router {
             if road == Road::Data {
                 abroad::met(&hall, peer.id);
             }
-            formation::met(&hall, peer);
         }
     }
 

@@ -7,6 +7,8 @@ use quorate::prelude::*;
 use quorate::{Claiming, Cookie, NodeName, NotDone, Refusal};
 use serde::{Deserialize, Serialize};
 
+#[path = "cluster/links.rs"]
+mod links;
 #[path = "cluster/names.rs"]
 mod names;
 
@@ -56,6 +58,15 @@ async fn three_with(dir: &Path, lease: Duration) -> Vec<Node> {
     nodes
 }
 
+/// Waits until something is so, and fails when it never is.
+async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let until = quorate_env::now() + SOON;
+    while !is_so().await {
+        assert!(quorate_env::now() < until, "not in {SOON:?}: {what}");
+        quorate_env::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -89,6 +100,24 @@ async fn three_nodes_agree_on_a_name_and_remember_it() {
     assert!(next.epoch > held.epoch);
     for node in &again {
         node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_before_the_cluster_has_begun_waits_for_it_and_joins() {
+    let dir = tempfile::tempdir().unwrap();
+    talk();
+    let first = Node::start(config("n1", dir.path(), &[], 3)).await.unwrap();
+    let join = [first.address().to_owned()];
+    let early = Node::start(config("n4", dir.path(), &join, 0)).await.unwrap();
+    let met = async || early.links().list().iter().any(|link| link.peer == first.id());
+    eventually("the newcomer has met a founder", met).await;
+    let mut nodes = vec![first, early];
+    for name in ["n2", "n3"] {
+        nodes.push(Node::start(config(name, dir.path(), &join, 3)).await.unwrap());
+    }
+    for node in &nodes {
+        assert!(node.quorate_within(SOON).await, "{} did not become quorate", node.name());
     }
 }
 

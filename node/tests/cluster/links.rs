@@ -1,44 +1,19 @@
 //! Topology rules and news of nodes, on whole nodes over real loopback TCP.
 
-use std::path::Path;
-use std::time::Duration;
-
-use quorate::prelude::*;
 use quorate::{
-    Cookie, DownReason, Index, LinkRule, MemberState, NodeMonitor, NodeName, NodeNews, NodeRole,
-    Refusal, Rule, Rules, Which,
+    DownReason, Index, LinkRule, MemberState, NodeMonitor, NodeNews, NodeRole, Rule, Rules, Which,
 };
 
-/// How long anything may take before a test gives up on it.
-const SOON: Duration = Duration::from_secs(60);
-
-fn config(name: &str, dir: &Path, join: &[String], expect: usize) -> Config {
-    let cookie = Cookie::new("a secret for this test only").unwrap();
-    let mut config = Config::new(NodeName::try_from(name).unwrap(), cookie);
-    config.listen = "127.0.0.1:0".to_owned();
-    config.data = dir.join(name);
-    config.join = join.to_vec();
-    config.expect = expect;
-    // Longer than a busy machine may let these nodes stand still.
-    config.lease = Duration::from_secs(10);
-    (config.limits.silence, config.limits.write_stall) = (SOON, SOON);
-    config
-}
+use super::*;
 
 /// Three voters, and a fourth node at the rim.
 async fn three_and_an_edge(dir: &Path) -> Vec<Node> {
-    let first = Node::start(config("n1", dir, &[], 3)).await.unwrap();
-    let join = [first.address().to_owned()];
-    let mut nodes = vec![first];
-    for name in ["n2", "n3"] {
-        nodes.push(Node::start(config(name, dir, &join, 3)).await.unwrap());
-    }
+    let mut nodes = three(dir).await;
+    let join = [nodes[0].address().to_owned()];
     let mut edge = config("n4", dir, &join, 0);
     edge.labels = [("role".to_owned(), "edge".to_owned())].into();
     nodes.push(Node::start(edge).await.unwrap());
-    for node in &nodes {
-        assert!(node.quorate_within(SOON).await, "{} did not become quorate", node.name());
-    }
+    assert!(nodes[3].quorate_within(SOON).await, "the edge takes part");
     eventually("each knows all", async || nodes.iter().all(|node| known(node).len() == 3)).await;
     nodes
 }
@@ -46,15 +21,6 @@ async fn three_and_an_edge(dir: &Path) -> Vec<Node> {
 fn known(node: &Node) -> Vec<quorate::NodeInfo> {
     let nodes = node.nodes_of(Which::Known);
     nodes.into_iter().filter(|other| other.state == MemberState::Up).collect()
-}
-
-/// Waits until something is so, and fails when it never is.
-async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
-    let until = quorate_env::now() + SOON;
-    while !is_so().await {
-        assert!(quorate_env::now() < until, "not in {SOON:?}: {what}");
-        quorate_env::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// Does something that a change of leader may hinder, until it is decided.
