@@ -1,5 +1,5 @@
-//! A thousand followers behind three voters, in virtual time: what they ask of whom, how far behind they are, and
-//! what the leader has to do with it.
+//! A thousand followers behind three voters, in virtual time: what they ask of whom, how far behind they are,
+//! and what the leader has to do with it.
 
 use quorate_env::{Life, LifeConfig, now, sleep};
 use quorate_vocab::Time;
@@ -126,8 +126,8 @@ async fn story() -> String {
     let status = lead.status();
     let most = status.matched.len();
     format!(
-        "{FOLLOWERS} followers: {rest:?} requests a second to the voters at rest, p99 {p99:?} behind, the log \
-         goes to {most} nodes"
+        "{FOLLOWERS} followers: {rest:?} requests a second to the voters at rest, p99 {p99:?} behind, the \
+         log goes to {most} nodes"
     )
 }
 
