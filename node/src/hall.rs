@@ -169,12 +169,10 @@ impl Hall {
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {
-        Newcomer {
-            id: self.id(),
-            name: self.config.name.clone(),
-            address: self.mesh().address().to_owned(),
-            labels: self.config.labels.clone(),
-        }
+        let mut labels = self.config.labels.clone();
+        self.config.level.announce(&mut labels);
+        let (name, address) = (self.config.name.clone(), self.mesh().address().to_owned());
+        Newcomer { id: self.id(), name, address, labels }
     }
 
     pub(crate) fn close(&self) {
