@@ -138,14 +138,14 @@ impl Shelver {
     fn restock(&self) -> io::Result<u64> {
         // What changes between these two is on the shelf twice, in the same words.
         drop(self.state.write().machine.take_changes());
-        let (index, rows, position) = {
+        let (index, frozen, position) = {
             let state = self.state.read();
-            let rows: Vec<(Vec<u8>, Vec<u8>)> = state.machine.rows().collect();
-            (state.index().0, rows, state.position())
+            (state.index().0, state.machine.freeze(), state.position())
         };
         let shelf = &*self.doors.shelf;
         shelf.clear()?;
-        let mut rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
+        // Whoever applies goes on meanwhile.
+        let mut rows = frozen.rows().map(|(key, value)| (key, Some(value)));
         loop {
             let some: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
             if some.is_empty() {
