@@ -3,19 +3,19 @@
 use std::io;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use quorate_registry::{At, Effect, Machine, snapshot};
+use quorate_registry::{At, Effect, Machine};
 use quorate_vocab::Index;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, apart, gone};
+use crate::body::{self, Body, Draft};
 use crate::feed::{Change, Feed};
 use crate::types::{
-    Answer, Entry, LogId, Payload, Snapshot, SnapshotBody, SnapshotMeta, StoredMembership, Types,
+    Answer, Entry, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, Types,
 };
-use crate::wire::{self, PositionBytes};
+use crate::wire::PositionBytes;
 
 /// How many entries are applied while readers wait: some hundred microseconds.
 const APPLY_MAX: usize = 256;
@@ -95,7 +95,7 @@ impl Applier {
 }
 
 impl RaftStateMachine<Types> for Applier {
-    type SnapshotData = SnapshotBody;
+    type SnapshotData = Body;
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -142,25 +142,32 @@ impl RaftStateMachine<Types> for Applier {
         SnapshotBuilder::new(&self.state, &self.archive)
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
-        let machine = snapshot::decode(&body).map_err(|e| wire::invalid(e.to_string()))?;
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Body) -> io::Result<()> {
+        let pieces = body.into_pieces()?;
+        let read = pieces.clone();
+        let decode = move || body::decode(read.iter().cloned().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         // First to the disk: openraft purges the log up to here as soon as this returns.
-        self.archive.save(PositionBytes::from_meta(meta), meta_index(meta), body).await?;
+        let (position, draft) = (PositionBytes::from_meta(meta), Draft::Pieces(pieces));
+        self.archive.save(position, meta_index(meta), draft).await?;
         let state =
             State { machine, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let index = state.index();
-        {
+        let before = {
             let mut held = self.state.write();
-            *held = state;
+            let before = std::mem::replace(&mut *held, state);
             // Nobody sees the new state before this was asked: its changes are not of what is on the shelf.
             self.archive.restock();
-        }
+            before
+        };
         self.feed.restart(index);
+        // What was large takes long to go, and nobody is to wait for that.
+        drop(before);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.archive.newest()
+        self.archive.newest_checked().await
     }
 }
 
@@ -177,7 +184,7 @@ impl SnapshotBuilder {
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
-    type SnapshotData = SnapshotBody;
+    type SnapshotData = Body;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (meta, frozen) = {
@@ -189,10 +196,10 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             (meta, state.machine.freeze())
         };
         // Whoever applies goes on meanwhile.
-        let body = Bytes::from(snapshot::encode(&frozen));
         let position = PositionBytes::from_meta(&meta);
-        self.archive.save(position, meta_index(&meta), body.clone()).await?;
-        Ok(Snapshot { meta, snapshot: body })
+        self.archive.save(position, meta_index(&meta), Draft::State(frozen)).await?;
+        // That one, or a newer one that came from a leader meanwhile.
+        self.archive.newest()?.ok_or_else(|| io::Error::other("a saved snapshot is gone"))
     }
 }
 

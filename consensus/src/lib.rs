@@ -22,6 +22,7 @@
 
 mod apply;
 mod archive;
+mod body;
 mod config;
 mod error;
 mod feed;

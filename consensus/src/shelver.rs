@@ -118,16 +118,18 @@ impl Shelver {
 
     /// Puts what changed on the shelf, and says up to where it reaches now.
     fn shelve(&self) -> io::Result<u64> {
-        let (index, mut rows, position) = {
+        let (index, frozen, changed, position) = {
             let mut state = self.state.write();
             // Ordered while the state was replaced: these changes are not of what is on the shelf.
             if std::mem::take(&mut self.orders.wanted().all) {
                 drop(state);
                 return self.restock();
             }
-            let changes = state.machine.take_changes();
-            (state.index().0, changes, state.position())
+            let changed = state.machine.take_changed();
+            (state.index().0, state.machine.freeze(), changed, state.position())
         };
+        // Whoever applies goes on meanwhile.
+        let mut rows: Vec<Row> = frozen.rows_of(changed).collect();
         rows.push(position_row(&position));
         self.doors.shelf.commit(rows)?;
         self.doors.shelf.flush()?;
@@ -137,7 +139,8 @@ impl Shelver {
     /// Fills the shelf anew. Its position comes last, so that a half-filled shelf is an empty one.
     fn restock(&self) -> io::Result<u64> {
         // What changes between these two is on the shelf twice, in the same words.
-        drop(self.state.write().machine.take_changes());
+        let changed = self.state.write().machine.take_changed();
+        drop(changed);
         let (index, frozen, position) = {
             let state = self.state.read();
             (state.index().0, state.machine.freeze(), state.position())
