@@ -17,11 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use quorate_registry::snapshot;
 use quorate_vocab::{NodeId, Time};
 use tokio::sync::watch;
 
 use crate::apply::Replica;
+use crate::archive::{apart, gone};
+use crate::body;
 use crate::feeder::HELD;
 use crate::peers::{PeerError, Peers};
 use crate::serve::{SNAPSHOT_BYTES_MAX, Voter};
@@ -269,20 +270,22 @@ impl Follower {
         if total > SNAPSHOT_BYTES_MAX || meta.last_log_id <= self.replica.state().read().applied {
             return Err(Miss::Declined);
         }
-        // What is promised is not allocated; the body grows with what arrives.
-        let mut body = Vec::new();
-        while (body.len() as u64) < total {
-            let request = Request::Piece { index, offset: body.len() as u64 };
+        // What is promised is not allocated; pieces are kept as they arrive.
+        let (mut pieces, mut offset) = (Vec::new(), 0);
+        while offset < total {
+            let request = Request::Piece { index, offset };
             match self.ask(feeder, &request, ANSWERED_WITHIN).await? {
                 Response::Piece { piece }
-                    if !piece.is_empty() && (body.len() + piece.len()) as u64 <= total =>
+                    if !piece.is_empty() && offset + piece.len() as u64 <= total =>
                 {
-                    body.extend_from_slice(&piece);
+                    offset += piece.len() as u64;
+                    pieces.push(Bytes::from(piece.into_vec()));
                 }
                 _ => return Err(Miss::Declined),
             }
         }
-        let machine = snapshot::decode(&body).map_err(io::Error::other)?;
+        let decode = move || body::decode(pieces.into_iter().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         self.replica.replace(&meta, machine);
         tracing::info!(%feeder, index, "took a snapshot from a voter");
         Ok(())

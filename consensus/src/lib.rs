@@ -23,6 +23,7 @@
 
 mod apply;
 mod archive;
+mod body;
 mod config;
 mod error;
 mod feed;

@@ -316,6 +316,7 @@ impl Hall {
             return self.group.propose(command.clone()).await.map_err(|error| match error {
                 ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
                 ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
+                ProposeError::Disk => Miss::NotDone(NotDone::Disk),
                 _ => Miss::Unknown,
             });
         };

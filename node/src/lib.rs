@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Read `node.rs` for the assembly, `hall.rs` for how a proposal finds the leader, `router.rs` for what other
-//! nodes may ask, `tenancy.rs` for a node's own session and `keeper.rs` for what a leader does.
+//! nodes may ask, `tenancy.rs` for a node's own session `keeper.rs` for what a leader
+//! does and `disk.rs` for what follows from a disk in trouble.
 //!
 //! Deliberately not here: JSON and HTTP (`quorate-http`), and any type of openraft, sled, bincode or
 //! hashring in a public signature.
@@ -22,6 +23,7 @@
 mod abroad;
 mod config;
 mod counters;
+mod disk;
 mod error;
 mod formation;
 mod ground;
@@ -60,7 +62,7 @@ pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
 pub use properties::{Properties, Said};
 pub use reads::TooStale;
 pub use sessions::{Renewed, Sessions};
-pub use status::{Member, MemberState, Status};
+pub use status::{Disk, Member, MemberState, Status};
 pub use verified::VerifiedError;
 pub use via::{ByName, Located};
 pub use views::{Page, PageGone, PageToken, PageTokenError};
@@ -84,6 +86,7 @@ pub use quorate_registry::{
 pub use quorate_rpc::{
     Function, Functions, Pending, Process, Rpc, RpcConfig, RpcError, Rules as RpcRules,
 };
+pub use quorate_storage::Standing as DiskStanding;
 pub use quorate_vocab::{
     Boot, ClusterId, Epoch, Index, Lane, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,
 };

@@ -27,8 +27,8 @@ use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
 use crate::properties::Properties;
 use crate::router::Router;
 use crate::sessions::Sessions;
-use crate::status::{Member, MemberState, Status};
-use crate::{formation, keeper, seeds, steward, tenancy, voters};
+use crate::status::{Disk, Member, MemberState, Status};
+use crate::{disk, formation, keeper, seeds, steward, tenancy, voters};
 
 /// One node of a cluster. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -98,6 +98,7 @@ impl Node {
         hall.run(steward::attend(hall.clone()));
         hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));
+        hall.run(disk::follow(hall.clone()));
         hall.run(links::follow(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
         Ok(Self { hall, recovery: Arc::new(recovery) })
@@ -254,6 +255,7 @@ impl Node {
             stale: hall.group().silence(),
             names,
             sessions,
+            disk: Disk::of(hall.group().disk()),
             members,
             group,
         }

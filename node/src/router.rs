@@ -99,6 +99,8 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
             Ok((index, verdict)) => Told::Decided(index, verdict),
             Err(ProposeError::NotDone { leader }) => Told::NotLeader { leader },
             Err(ProposeError::Overloaded) => Told::Overloaded,
+            // As good as none that leads: whoever asks finds the one that does next.
+            Err(ProposeError::Disk) => Told::NotLeader { leader: None },
             Err(_) => Told::Unknown,
         },
         Ask::Confirm => match hall.group().confirm().await {

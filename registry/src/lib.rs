@@ -61,7 +61,7 @@ pub use nodes::Node;
 pub use properties::{Bearer, Property};
 pub use query::{Keys, LabelTest, LabelTestError, Query};
 pub use ring::Ring;
-pub use rows::{Loader, Row};
+pub use rows::{Changed, Loader, Row};
 pub use rules::{
     Explanation, Judgement, Lanes, NodeFacts, NodeRole, Passed, Rate, RoleError, Rule, Rules,
     RulesError, Selector, Stance, TextError, check_labels,

@@ -53,5 +53,5 @@ pub use real_disk::RealDisk;
 pub use scribe::Scribe;
 pub use shelf::{Row, Shelf};
 pub use sled::{SledShelf, open_or_replace_shelf};
-pub use snapshots::Snapshots;
+pub use snapshots::{Saved, Snapshots};
 pub use standing::{Standing, StandingWatch};

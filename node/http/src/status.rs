@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use quorate::{MemberState, NodeRole, Opinion, Role, Status};
+use quorate::{DiskStanding, MemberState, NodeRole, Opinion, Role, Status};
 use serde_json::{Value, json};
 
 use crate::codes::named;
@@ -52,6 +52,11 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "clock": clock(inside.node.links().clocks().own()),
         "names": status.names,
         "sessions": status.sessions,
+        "disk": {
+            "standing": disk(status.disk.standing),
+            "stuck": status.disk.stuck,
+            "why": status.disk.why,
+        },
         "voters": voters,
         "members": members,
         "fault": status.group.fault,
@@ -77,6 +82,17 @@ fn clock(own: &quorate::Clock) -> Value {
             Opinion::Off => "off",
         },
     })
+}
+
+fn disk(standing: DiskStanding) -> &'static str {
+    match standing {
+        DiskStanding::Healthy => "healthy",
+        DiskStanding::Slow { .. } => "slow",
+        DiskStanding::Hung { .. } => "hung",
+        DiskStanding::Full => "full",
+        DiskStanding::ReadOnly => "read-only",
+        DiskStanding::Failed => "failed",
+    }
 }
 
 fn member(member: &quorate::Member) -> Value {

@@ -6,4 +6,5 @@ mod disk;
 mod linear;
 mod nemesis;
 mod net;
+mod trouble;
 mod world;
