@@ -1,8 +1,9 @@
-//! What a voter feeds to nodes that follow it (`follow`): entries that Raft has applied here, as they lie in the
-//! journal, and a snapshot where the log no longer reaches back to what a follower lacks.
+//! What a voter feeds to nodes that follow it (`follow`): entries that Raft has applied here, as they lie in
+//! the journal, and a snapshot where the log no longer reaches back to what a follower lacks.
 //!
-//! A request for what comes next is held until something does, or for a while: so a follower that is up to date
-//! costs two small messages a while, and one that lags is paced by itself. Nothing is kept of a follower.
+//! A request for what comes next is held until something does, or for a while: so a follower that is up to
+//! date costs two small messages a while, and one that lags is paced by itself. Nothing is kept of a
+//! follower.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
