@@ -32,6 +32,7 @@ mod health;
 mod keeper;
 mod links;
 mod locks;
+mod marks;
 mod names;
 mod node;
 mod nodes;
@@ -65,7 +66,7 @@ pub use sessions::{Renewed, Sessions};
 pub use status::{Disk, Member, MemberState, Status};
 pub use verified::VerifiedError;
 pub use via::{ByName, Located};
-pub use views::{Page, PageGone, PageToken, PageTokenError};
+pub use views::{Page, PageGone, PageToken, PageTokenError, PropertyPage, PropertyToken};
 
 pub use quorate_actor::{
     Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn,

@@ -35,6 +35,8 @@ pub(crate) enum Ask {
     HandOver(Option<NodeId>),
     /// Take this letter in if you hold this name under this epoch now, by your own table and lease.
     Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
+    /// Would you begin this cluster with me? The answer promises nothing.
+    WouldFound(Founding),
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.

@@ -117,6 +117,7 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Hear(node) => Told::Heard(health::hears(hall, node)),
         Ask::HandOver(to) => voters::hand_over(hall, to).await,
         Ask::Found(founding) => formation::agree(hall, from, &founding),
+        Ask::WouldFound(founding) => formation::would_agree(hall, from, &founding),
         Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
     }
 }
