@@ -22,6 +22,7 @@
 
 mod apply;
 mod archive;
+pub mod backup;
 mod config;
 mod error;
 mod feed;
@@ -31,6 +32,7 @@ mod peers;
 mod recover;
 mod rounds;
 mod runtime;
+pub mod salvage;
 mod serve;
 mod shelver;
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(crate) enum Ask {
     HandOver(Option<NodeId>),
     /// Take this letter in if you hold this name under this epoch now, by your own table and lease.
     Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
+    /// How far are the others behind you, if you lead?
+    Progress,
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -84,6 +86,11 @@ pub(crate) enum Told {
     NotHolder {
         /// What it is held under, as far as I know.
         present: Option<Epoch>,
+    },
+    /// The last entry of my log, and of the logs of those who follow me.
+    Progress {
+        last: Index,
+        matched: BTreeMap<NodeId, Index>,
     },
 }
 
