@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 mod links;
 #[path = "cluster/names.rs"]
 mod names;
+#[path = "cluster/operating.rs"]
+mod operating;
 
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);
