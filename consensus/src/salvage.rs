@@ -75,7 +75,8 @@ pub async fn remains(node: NodeId, disk: Arc<dyn Disk>) -> Result<Remains, Group
 fn take_up(log: &Log, state: &mut State) -> Result<(), GroupError> {
     let end = log.state().last.map_or(0, |last| last + 1);
     loop {
-        let from = state.index().0 + 1;
+        // The first entry of all has index 0.
+        let from = state.applied.map_or(0, |id| id.index + 1);
         let entries = log.read(from, end, READ_BYTES).map_err(unreadable)?;
         if entries.is_empty() {
             return Ok(());
