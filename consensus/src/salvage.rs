@@ -5,15 +5,14 @@
 //! acknowledged and reached this node is so among it; what was not acknowledged was unknown to whoever
 //! proposed it, and may happen. What only others had is lost, and nobody here can say what that was.
 //!
-//! Not here: whose directory it is, and who the new cluster is. Nothing here reads the shelf, which is never
-//! ahead of the log but for what others have.
+//! Not here: whose directory it is, and who the new cluster is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openraft::EmptyNode;
 use quorate_registry::{Machine, snapshot};
-use quorate_storage::{Disk, Log, LogConfig, MemoryShelf, Snapshots, StorageError};
+use quorate_storage::{Disk, Log, LogConfig, Shelf, Snapshots, StorageError};
 use quorate_vocab::{Index, NodeId};
 
 use crate::apply::State;
@@ -43,13 +42,18 @@ pub struct Remains {
     pub voters: BTreeSet<NodeId>,
 }
 
-/// Reads what a node has. Nothing is changed if the disk is [`quorate_storage::Untouched`].
-pub async fn remains(node: NodeId, disk: Arc<dyn Disk>) -> Result<Remains, GroupError> {
+/// Reads what a node has. Nothing on the disk is changed if that is [`quorate_storage::Untouched`]; of the
+/// shelf it should be given a copy. A node that only followed has all that it has there.
+pub async fn remains(
+    node: NodeId,
+    disk: Arc<dyn Disk>,
+    shelf: Arc<dyn Shelf>,
+) -> Result<Remains, GroupError> {
     let config = LogConfig { journal: node.0, ..LogConfig::default() };
     // Nothing is written, so nobody has to run the scribe.
     let (log, _scribe) = Log::open(disk.clone(), config).await?;
     let snapshots = Arc::new(Snapshots::open(disk)?);
-    let doors = Doors { log, snapshots, shelf: Arc::new(MemoryShelf::default()) };
+    let doors = Doors { log, snapshots, shelf };
     let (mut state, _) = recover(&doors)?;
     let known = state.index();
     take_up(&doors.log, &mut state)?;
@@ -63,7 +67,7 @@ pub async fn remains(node: NodeId, disk: Arc<dyn Disk>) -> Result<Remains, Group
     let last = state.index();
     Ok(Remains {
         last,
-        // A snapshot has, and the shelf had, only what was agreed.
+        // A snapshot and the shelf have only what was agreed.
         committed: Index(committed.max(noted.shelved)).max(known).min(last),
         term: vote.map_or(0, |vote| vote.term),
         voters: state.membership.membership().voter_ids().map(NodeId).collect(),
@@ -75,9 +79,7 @@ pub async fn remains(node: NodeId, disk: Arc<dyn Disk>) -> Result<Remains, Group
 fn take_up(log: &Log, state: &mut State) -> Result<(), GroupError> {
     let end = log.state().last.map_or(0, |last| last + 1);
     loop {
-        // The first entry of all has index 0.
-        let from = state.applied.map_or(0, |id| id.index + 1);
-        let entries = log.read(from, end, READ_BYTES).map_err(unreadable)?;
+        let entries = log.read(state.next(), end, READ_BYTES).map_err(unreadable)?;
         if entries.is_empty() {
             return Ok(());
         }

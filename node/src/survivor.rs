@@ -7,15 +7,20 @@
 //!
 //! Not here: the judgement that the others will not come back. Nothing on one machine can know that.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_consensus::salvage::{Remains, remains};
 use quorate_registry::Machine;
-use quorate_storage::{Home, RealDisk, StorageError, Untouched};
+use quorate_storage::{Home, RealDisk, StorageError, Untouched, open_or_replace_shelf};
 use quorate_vocab::{ClusterId, Epoch, Index, NodeId, NodeName};
 
 use crate::backup::{Anew, AnewError, begin_anew};
+
+/// Where the shelf is copied to while it is looked at.
+const COPY: &str = "looked-at";
 
 /// What one node still has. Its directory stays locked and as it is, until it is begun anew from.
 #[derive(Debug)]
@@ -43,11 +48,20 @@ impl Survivor {
         let Some(cluster) = home.cluster() else {
             return Err(StorageError::NoHome { dir: dir.to_owned() }.into());
         };
-        let doing = || format!("opening {}", home.raft_dir().display());
-        let disk = RealDisk::open(&home.raft_dir())
-            .map_err(|source| StorageError::Io { doing: doing(), source })?;
-        let remains = remains(home.node(), Arc::new(Untouched(disk))).await?;
-        Ok(Self { home, cluster, remains })
+        let doing = |doing: &str| {
+            let doing = format!("{doing} {}", home.raft_dir().display());
+            move |source| StorageError::Io { doing, source }
+        };
+        let disk = RealDisk::open(&home.raft_dir()).map_err(doing("opening"))?;
+        // To open a shelf is to change it.
+        let copy = dir.join(COPY);
+        remove_all(&copy).map_err(doing("looking at"))?;
+        let rows = copy.join("state");
+        copy_all(&home.state_dir(), &rows).map_err(doing("looking at"))?;
+        let (shelf, _) = open_or_replace_shelf(&rows)?;
+        let found = remains(home.node(), Arc::new(Untouched(disk)), Arc::new(shelf)).await;
+        remove_all(&copy).map_err(doing("looking at"))?;
+        Ok(Self { home, cluster, remains: found? })
     }
 
     /// Which node it was.
@@ -101,5 +115,32 @@ impl Survivor {
         let anew = begin_anew(&nursery, self.remains.state, above).await?;
         let former = self.home.give_way(nursery)?;
         Ok((anew, former))
+    }
+}
+
+/// Copies a folder with all that is in it; nothing, if there is none.
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    let mut folders = match from.try_exists()? {
+        true => vec![(from.to_owned(), to.to_owned())],
+        false => Vec::new(),
+    };
+    while let Some((from, to)) = folders.pop() {
+        fs::create_dir_all(&to)?;
+        for found in fs::read_dir(from)? {
+            let found = found?;
+            let to = to.join(found.file_name());
+            match found.file_type()?.is_dir() {
+                true => folders.push((found.path(), to)),
+                false => drop(fs::copy(found.path(), to)?),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_all(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use quorate::{AnewError, Contents, Epoch, NodeId, Reason, Survivor};
 
 use super::*;
 
-/// Three more or fewer nodes around one that begins.
+/// Further nodes, which join the cluster of one that runs.
 async fn join(dir: &Path, to: &Node, names: &[&str]) -> Vec<Node> {
     let address = [to.address().to_owned()];
     let mut nodes = Vec::new();
@@ -159,6 +159,28 @@ async fn one_of_three_that_is_left_goes_on_with_all_that_it_had() {
     assert_eq!(new[0].status().members.len(), 3);
     back.shutdown().await;
     close(&new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_is_enough_when_all_voters_are_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = three(dir.path()).await;
+    let follower = join(dir.path(), &nodes[0], &["n4"]).await;
+    let held = nodes[0].names().claim(&name("till"), value("v")).await.unwrap();
+    let has_it = async || follower[0].names().peek(&name("till")).registration.is_some();
+    eventually("the follower has it", has_it).await;
+    assert!(!follower[0].status().group.voters.contains(&follower[0].id()));
+    close(&nodes).await;
+    close(&follower).await;
+    drop((nodes, follower));
+
+    let survivor = found(&dir.path().join("n4")).await;
+    assert_eq!(survivor.other_voters().len(), 3);
+    survivor.begin_anew(None).await.unwrap();
+    let anew = started(config("n4", dir.path(), &[], 0)).await;
+    assert!(anew.quorate_within(SOON).await, "one node is all of the new cluster");
+    assert!(epoch_of(&anew, "till").await > Some(held.epoch));
+    anew.shutdown().await;
 }
 
 /// What a directory has that was closed a moment ago.
