@@ -93,7 +93,7 @@ impl State {
         PositionBytes::new(self.applied, &self.membership)
     }
 
-    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
+    pub(crate) fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
         let id = entry.log_id;
         let answer = match entry.payload {
             Payload::Blank => None,

@@ -24,6 +24,7 @@
 mod apply;
 mod archive;
 mod body;
+pub mod backup;
 mod config;
 mod error;
 mod feed;
@@ -35,6 +36,7 @@ mod peers;
 mod recover;
 mod rounds;
 mod runtime;
+pub mod salvage;
 mod serve;
 mod shelver;
 #[cfg(test)]

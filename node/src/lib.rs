@@ -21,6 +21,7 @@
 //! hashring in a public signature.
 
 mod abroad;
+mod backup;
 mod config;
 mod counters;
 mod disk;
@@ -37,6 +38,7 @@ mod names;
 mod node;
 mod nodes;
 mod post;
+mod progress;
 mod properties;
 mod reads;
 mod router;
@@ -44,6 +46,7 @@ mod seeds;
 mod sessions;
 mod status;
 mod steward;
+mod survivor;
 mod tenancy;
 mod verified;
 mod via;
@@ -51,6 +54,7 @@ mod views;
 mod voters;
 
 pub use abroad::ReachError;
+pub use backup::{Anew, AnewError, Backup, Contents};
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};
@@ -60,10 +64,12 @@ pub use locks::{Guard, Locks};
 pub use names::{Amendment, Claiming, Found, Held, Listing, NameWatch, Names};
 pub use node::Node;
 pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
+pub use progress::Progress;
 pub use properties::{Properties, Said};
 pub use reads::TooStale;
 pub use sessions::{Renewed, Sessions};
 pub use status::{Disk, Member, MemberState, Status};
+pub use survivor::{FormerVoter, Survivor};
 pub use verified::VerifiedError;
 pub use via::{ByName, Located};
 pub use views::{Page, PageGone, PageToken, PageTokenError, PropertyPage, PropertyToken};
@@ -72,6 +78,7 @@ pub use quorate_actor::{
     Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn,
     Wire, receive,
 };
+pub use quorate_consensus::backup::{BackupError, Head as BackupHead};
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
 pub use quorate_mesh::clocks::{Clock, Clocks, Opinion};
 pub use quorate_mesh::{

@@ -37,6 +37,8 @@ pub(crate) enum Ask {
     Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
     /// Would you begin this cluster with me? The answer promises nothing.
     WouldFound(Founding),
+    /// How far are the others behind you, if you lead?
+    Progress,
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -86,6 +88,11 @@ pub(crate) enum Told {
     NotHolder {
         /// What it is held under, as far as I know.
         present: Option<Epoch>,
+    },
+    /// The last entry of my log, and of the logs of those who follow me.
+    Progress {
+        last: Index,
+        matched: BTreeMap<NodeId, Index>,
     },
 }
 

@@ -15,6 +15,8 @@ mod links;
 mod names;
 #[path = "cluster/settled.rs"]
 mod settled;
+#[path = "cluster/operating.rs"]
+mod operating;
 
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);

@@ -39,6 +39,7 @@ mod topology;
 
 mod once;
 
+mod anew;
 mod changes;
 mod frozen;
 mod rows;
@@ -51,7 +52,7 @@ mod error;
 
 pub use command::{Bond, Claim, Command, Evidence, Once, Op, SessionOwner};
 pub use effect::{Effect, ReleaseCause};
-pub use error::{Broken, RowError, SnapshotError, TermsError};
+pub use error::{Broken, Outgrown, RowError, SnapshotError, TermsError};
 pub use frozen::Frozen;
 pub use lease::{Grantor, Holder, Terms};
 pub use level::Level;

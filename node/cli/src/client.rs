@@ -3,7 +3,7 @@
 //! It knows several agents where several were named, and asks the next when one does not answer. A write
 //! carries a key, so that asking again, here or elsewhere, does it once.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,6 +26,9 @@ const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A watch without even a heartbeat for this long has lost its agent.
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// How much of a download is taken at once.
+const DOWNLOAD_BYTES: usize = 64 * 1024;
 
 /// What may stand in a name, and in a path, as it is.
 const AS_IS: &AsciiSet = &NON_ALPHANUMERIC
@@ -163,6 +166,23 @@ impl Client {
             }
         }
         Err(last.unwrap_or_else(|| Fail::new(code::NO_AGENT, "no agent was asked")))
+    }
+
+    /// Copies what lies under a path, as it comes.
+    pub(crate) fn download(&self, path: &str, to: &mut impl Write) -> Result<(), Fail> {
+        let mut from = self.stream(path, None)?;
+        let mut bytes = vec![0; DOWNLOAD_BYTES];
+        loop {
+            let count = match from.read(&mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(Fail::new(code::NO_AGENT, format!("it broke off: {error}")));
+                }
+            };
+            to.write_all(&bytes[..count]).map_err(Fail::io("writing what was sent"))?;
+        }
     }
 
     fn ask_one(&self, agent: &str, ask: &Ask, within: Duration) -> Result<Answer, Fail> {

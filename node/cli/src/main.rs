@@ -8,6 +8,7 @@
 
 mod agent;
 mod args;
+mod backup;
 mod bench;
 mod ca;
 mod check;
@@ -23,6 +24,7 @@ mod group;
 mod links;
 mod names;
 mod output;
+mod recover;
 mod secrets;
 mod span;
 mod status;
@@ -66,6 +68,8 @@ fn run(cli: Cli) -> Done {
         Command::Name { view, command } => names::run(&view, command),
         Command::Counter { view, command } => counters::run(&view, command),
         Command::Links { view, command } => links::run(&view, command),
+        Command::Backup { view, command } => backup::run(&view, command),
+        Command::Recover(args) => recover::run(&args),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
         Command::Bench { command } => bench::run(&command),

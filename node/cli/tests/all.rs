@@ -1,6 +1,7 @@
 //! The tests of this crate in one binary, so that it is linked once.
 
 mod agent;
+mod backup;
 mod bench;
 mod ca;
 mod common;

@@ -20,7 +20,7 @@ use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
 use crate::{
-    FaceError, counters, group, links, locks, metrics, names, properties, sessions, status,
+    FaceError, backup, counters, group, links, locks, metrics, names, properties, sessions, status,
     watch as watches,
 };
 
@@ -122,6 +122,8 @@ fn routes(inside: Shared) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
+        .route("/v1/members", get(status::members))
+        .route("/v1/backup", get(backup::take))
         .route("/v1/leader/step-down", post(group::step_down))
         .route("/v1/nodes/{name}", delete(group::remove))
         .route("/v1/sessions", post(sessions::open))
