@@ -19,6 +19,7 @@ use quorate_vocab::{Index, Lane, NodeId, NodeName};
 use tokio::sync::watch;
 
 use crate::abroad::Company;
+use crate::available::desk::Desk;
 use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
@@ -58,6 +59,7 @@ pub(crate) struct Hall {
     health: Health,
     company: Company,
     views: Views,
+    available: Desk,
     closing: watch::Sender<bool>,
 }
 
@@ -90,6 +92,7 @@ impl Hall {
         actors: Actors,
     ) -> Self {
         let tenancy = Tenancy::new(config.lease);
+        let available = Desk::new(identity.node(), identity.boot());
         Self {
             config,
             identity,
@@ -105,6 +108,7 @@ impl Hall {
             health: Health::default(),
             company: Company::default(),
             views: Views::default(),
+            available,
             closing: watch::Sender::new(false),
         }
     }
@@ -159,6 +163,10 @@ impl Hall {
 
     pub(crate) fn views(&self) -> &Views {
         &self.views
+    }
+
+    pub(crate) fn available(&self) -> &Desk {
+        &self.available
     }
 
     /// Which node that takes part is called so.

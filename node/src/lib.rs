@@ -20,6 +20,7 @@
 //! hashring in a public signature.
 
 mod abroad;
+mod available;
 mod config;
 mod counters;
 mod error;
@@ -48,6 +49,10 @@ mod views;
 mod voters;
 
 pub use abroad::ReachError;
+pub use available::{
+    Available, AvailableError, AvailableFound, AvailableHolder, AvailableNews, AvailableWatch,
+    Claimed, Clash, Lost, Resolve,
+};
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};
@@ -76,6 +81,7 @@ pub use quorate_mesh::{
     Traffic, Weather,
 };
 pub use quorate_otp::Groups;
+pub use quorate_registry::available::Ordinal;
 pub use quorate_registry::{
     Bearer, Bond, Effect, Explanation, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
     Level, NodeRole, Passed, Property, Query, Rate, Refusal, Registration, ReleaseCause, RoleError,

@@ -11,6 +11,8 @@ use quorate_vocab::{ClusterId, Epoch, Index, Name, NodeId, NodeName, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::available::exchange::Word;
+
 const RAFT: u8 = 0;
 const ASK: u8 = 1;
 const VERSION: u8 = 1;
@@ -35,6 +37,8 @@ pub(crate) enum Ask {
     HandOver(Option<NodeId>),
     /// Take this letter in if you hold this name under this epoch now, by your own table and lease.
     Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
+    /// This is what I know of available names; tell me what you know.
+    Available(Word),
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -85,6 +89,8 @@ pub(crate) enum Told {
         /// What it is held under, as far as I know.
         present: Option<Epoch>,
     },
+    /// This is what I know of available names.
+    Available(Word),
 }
 
 /// Who would like to take part.

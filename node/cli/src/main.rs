@@ -10,6 +10,7 @@ mod agent;
 mod args;
 mod bench;
 mod ca;
+mod charge;
 mod check;
 mod claims;
 mod client;
@@ -17,13 +18,17 @@ mod context;
 mod counters;
 mod dev;
 mod doctor;
+mod elect;
 mod explain;
 mod fail;
 mod group;
 mod links;
+mod lock;
 mod names;
 mod output;
+mod property;
 mod secrets;
+mod session;
 mod span;
 mod status;
 mod wan;
@@ -65,6 +70,9 @@ fn run(cli: Cli) -> Done {
         },
         Command::Name { view, command } => names::run(&view, command),
         Command::Counter { view, command } => counters::run(&view, command),
+        Command::Property { view, command } => property::run(&view, command),
+        Command::Lock(wish) => lock::lock(&wish),
+        Command::Elect(wish) => elect::elect(&wish),
         Command::Links { view, command } => links::run(&view, command),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
