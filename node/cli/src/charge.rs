@@ -1,4 +1,4 @@
-//! A command that runs in the charge of a session: it is ended before what the session holds may be another's.
+//! A command that runs in the charge of a name: it is ended before the name may be another's.
 //!
 //! It runs in a process group of its own, with the standard streams of this command. When it has ended, so has
 //! its group. What this cannot do: when this very command is stopped or killed, nobody ends the other one.
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use crate::agent::Signals;
-use crate::client::Client;
+use crate::client::{Ask, Client, name_path};
 use crate::fail::Fail;
 use crate::output;
 use crate::session::{self, Session};
@@ -27,6 +27,13 @@ pub(crate) const LATE: u8 = 124;
 /// Nothing can be said of the command: this one failed.
 pub(crate) const FAILED: u8 = 125;
 
+/// A name that a session of this command holds.
+pub(crate) struct Seat {
+    pub(crate) name: String,
+    pub(crate) epoch: u64,
+    pub(crate) session: Session,
+}
+
 /// How the command came to its end.
 pub(crate) enum End {
     /// By itself, or by a signal to this command.
@@ -35,10 +42,10 @@ pub(crate) enum End {
     Lost,
 }
 
-/// Runs a command until it ends or the session is no longer held for certain.
+/// Runs a command until it ends or the name is no longer held for certain.
 pub(crate) async fn run(
     client: &Client,
-    session: &mut Session,
+    seat: &mut Seat,
     signals: &mut Signals,
     command: &mut Command,
     grace: Duration,
@@ -54,6 +61,8 @@ pub(crate) async fn run(
     };
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let mut group = Group(group);
+    let (name, epoch, session) = (seat.name.clone(), seat.epoch, &mut seat.session);
+    let look = Look { client: client.clone(), session: session.id, name, epoch };
     let mut renewal = Renewal::Due(now() + session.ttl / 4);
     let mut lost = false;
     loop {
@@ -75,7 +84,7 @@ pub(crate) async fn run(
                 }
                 lost = true;
             }
-            told = renewal.next(client, session.id) => match told {
+            told = renewal.next(&look) => match told {
                 Ok(sent) => {
                     if !lost {
                         session.renewed(sent);
@@ -124,14 +133,35 @@ enum Renewal {
     UnderWay(tokio::sync::oneshot::Receiver<std::thread::Result<Result<Time, Fail>>>),
 }
 
+/// What is renewed, and looked at.
+#[derive(Clone)]
+struct Look {
+    client: Client,
+    session: u64,
+    name: String,
+    epoch: u64,
+}
+
+impl Look {
+    /// Renews the session; gives when that was sent. A name that somebody released by hand is lost, too.
+    fn take(&self) -> Result<Time, Fail> {
+        let sent = session::renew(&self.client, self.session)?;
+        let gone = || Fail::new(code::SESSION_ENDED, format!("{} was released", self.name));
+        match self.client.ask(&Ask::get(name_path(&self.name))) {
+            Ok(found) if found.body["epoch"] != self.epoch => Err(gone()),
+            Err(fail) if fail.is(code::FREE) => Err(gone()),
+            _ => Ok(sent),
+        }
+    }
+}
+
 impl Renewal {
     /// What comes of the next one. Nothing is lost when it is not waited for to the end.
-    async fn next(&mut self, client: &Client, id: u64) -> Result<Time, Fail> {
+    async fn next(&mut self, look: &Look) -> Result<Time, Fail> {
         if let Self::Due(at) = *self {
             sleep_until(at).await;
-            let client = client.clone();
-            let renew = move || session::renew(&client, id);
-            let told = blocking("renewal", renew).map_err(Fail::io("renewing"))?;
+            let look = look.clone();
+            let told = blocking("renewal", move || look.take()).map_err(Fail::io("renewing"))?;
             *self = Self::UnderWay(told);
         }
         match self {

@@ -6,10 +6,10 @@ use ureq::http::Method;
 
 use crate::agent::{self, Signals};
 use crate::args::Reach;
-use crate::charge::End;
+use crate::charge::{End, Seat};
 use crate::client::{Ask, Client, name_path};
 use crate::fail::{Done, Fail};
-use crate::lock::{Charge, Seat, failed};
+use crate::lock::{Charge, failed};
 use crate::output;
 
 #[derive(Args)]

@@ -13,7 +13,7 @@ use ureq::http::Method;
 
 use crate::agent::{self, Signals};
 use crate::args::Reach;
-use crate::charge::{self, End, FAILED, LATE, LOST};
+use crate::charge::{self, End, FAILED, LATE, LOST, Seat};
 use crate::client::{Ask, Client, encoded};
 use crate::fail::{Done, Fail};
 use crate::output;
@@ -75,13 +75,6 @@ pub(crate) fn lock(wish: &Lock) -> Done {
     }
 }
 
-/// A name that a session of this command holds.
-pub(crate) struct Seat {
-    name: String,
-    pub(crate) epoch: u64,
-    session: Session,
-}
-
 impl Seat {
     /// Waits for a name until a time, or for as long as it takes.
     pub(crate) async fn take(
@@ -122,7 +115,7 @@ impl Seat {
             .env("QUORATE_NAME", &self.name)
             .env("QUORATE_EPOCH", self.epoch.to_string())
             .env("QUORATE_LEASE_MS", charge.ttl.as_millis().to_string());
-        let end = charge::run(client, &mut self.session, signals, &mut command, charge.grace).await;
+        let end = charge::run(client, self, signals, &mut command, charge.grace).await;
         if let Ok(End::Lost) = end {
             output::talk(&format!("{} was lost, and the command was ended", self.name));
         }

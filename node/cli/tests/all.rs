@@ -7,3 +7,4 @@ mod common;
 mod dev;
 mod doctor;
 mod links;
+mod locks;
