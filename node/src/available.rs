@@ -184,7 +184,6 @@ impl Available {
         let ordinal = registered.map_err(|refused| match refused {
             Refused::Taken(stake) => AvailableError::Taken((&stake).into()),
             Refused::TooMany { max } => AvailableError::TooMany { max },
-            _ => AvailableError::TooMany { max: 0 },
         })?;
         let (hall, name, ended) = (self.0.clone(), name.clone(), self.0.actors().ended(pid));
         let claimed = Claimed { name: name.clone(), ordinal, quorate: self.is_quorate(), told };
@@ -268,7 +267,9 @@ fn give_way<M: Message>(
         let exit = Exit::because("another process holds its available name");
         match resolve {
             Resolve::Keep => {}
-            Resolve::KillNewer => drop(hall.actors().end(loser.pid(), exit)),
+            Resolve::KillNewer => {
+                hall.actors().end(loser.pid(), exit);
+            }
             Resolve::Merge(hand_over) => {
                 let (pid, winner) = (loser.pid(), hall.actors().addr(to.pid));
                 let after = hall.clone();

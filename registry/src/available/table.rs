@@ -50,7 +50,6 @@ pub enum News {
 
 /// Why a name was not taken. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Refused {
     /// Somebody who is there holds it.
     #[error("{} holds it", .0.pid)]

@@ -4,8 +4,7 @@
 //! resolve a clash. In the end, when the world is whole, all nodes must name the same process for each name,
 //! and it must live.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate::{Exit, Lost, Mailbox, Message, Resolve};
