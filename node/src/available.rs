@@ -1,24 +1,14 @@
 //! Available names: taken at once, on both sides of a cut, and made one again after it.
 //!
-//! ```
-//! # use quorate::{AvailableError, Claimed, Exit, Mailbox, Message, Name, Node, Resolve};
-//! # #[derive(serde::Serialize, serde::Deserialize)]
-//! # struct Add(u64);
-//! # impl Message for Add {
-//! #     const WIRE: Option<quorate::Wire<Self>> = Some(quorate::Wire::new("doc.add", 1));
-//! # }
-//! async fn counts(node: &Node, name: &Name) -> Result<Claimed, AvailableError> {
-//!     let counter = node.spawn(async |mut mail: Mailbox<Add>| -> Exit {
-//!         loop {
-//!             let Add(_) = mail.receive().await;
-//!         }
-//!     });
-//!     // After a cut there may be two counters. The one that goes hands over what it has counted.
-//!     let merge = Resolve::merge(|clash| async move {
-//!         let _ = clash.winner.send(Add(7));
-//!     });
-//!     node.available().register(name, &counter, merge)
-//! }
+//! ```text
+//! let counter = node.spawn(count);
+//! // After a cut there may be two counters. The one that goes hands over what it has counted.
+//! let merge = Resolve::merge(|clash| async move {
+//!     if let Ok(sum) = clash.loser.call(SOON, Count::Stop).await {
+//!         let _ = clash.winner.send(Count::Add(sum));
+//!     }
+//! });
+//! let claimed = node.available().register(&name, &counter, merge)?;
 //! ```
 //!
 //! They promise less than the names of [`Names`](crate::Names). Whoever registers asks nobody: two nodes that
