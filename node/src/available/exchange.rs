@@ -23,6 +23,8 @@ use crate::post::{Ask, Told};
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How often two that agree make sure of it.
 const ASSURE: Duration = Duration::from_secs(15);
+/// When a neighbour that did not answer, or not to the point, is spoken to again.
+const SPEAK_AGAIN: Duration = Duration::from_secs(1);
 /// About how much is told at a time.
 const NEWS_BYTES: usize = 64 * 1024;
 /// How often in a row one neighbour is told something before others get their turn with it.
@@ -52,6 +54,8 @@ struct Neighbour {
     /// By which sum it agreed, and when.
     agreed: Option<(u64, Time)>,
     is_busy: bool,
+    /// Until then it is left alone.
+    rests: Option<Time>,
     /// Whom it knows to be there.
     there: BTreeSet<(NodeId, Boot)>,
 }
@@ -142,7 +146,7 @@ fn boot_of(owner: SessionOwner) -> Option<Boot> {
 async fn speak(hall: Arc<Hall>, node: NodeId) {
     let agreed = talk(&hall, node).await;
     let desk = hall.available();
-    desk.neighbours().done(node);
+    desk.neighbours().done(node, agreed);
     if agreed && !desk.neighbours().agree(node, desk.table().sum()) {
         // Something has changed meanwhile. If it was not agreed, the next look is soon enough.
         desk.wake.notify_one();
@@ -238,7 +242,8 @@ impl Neighbours {
         // Whoever has no lease lives by hearsay, and so asks for it.
         let assure = if quorate { ASSURE } else { LOOK_AGAIN };
         let is_due = |known: &Neighbour| {
-            known.agreed.is_none_or(|(by, at)| by != sum || now.since(at) >= assure)
+            known.rests.is_none_or(|until| now >= until)
+                && known.agreed.is_none_or(|(by, at)| by != sum || now.since(at) >= assure)
         };
         let due = self.0.iter_mut().filter(|(_, known)| !known.is_busy && is_due(known));
         due.map(|(node, known)| {
@@ -275,15 +280,23 @@ impl Neighbours {
         self.0.get(&node).and_then(|known| known.agreed).is_some_and(|(by, _)| by == sum)
     }
 
-    fn done(&mut self, node: NodeId) {
+    fn done(&mut self, node: NodeId, agreed: bool) {
         if let Some(known) = self.0.get_mut(&node) {
             known.is_busy = false;
+            known.rests = (!agreed).then(|| quorate_env::now() + SPEAK_AGAIN);
         }
     }
 }
 
 impl Neighbour {
     fn new(boot: Boot) -> Self {
-        Self { boot, marks: None, agreed: None, is_busy: false, there: BTreeSet::new() }
+        Self {
+            boot,
+            marks: None,
+            agreed: None,
+            is_busy: false,
+            rests: None,
+            there: BTreeSet::new(),
+        }
     }
 }
