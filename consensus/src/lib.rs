@@ -23,8 +23,8 @@
 
 mod apply;
 mod archive;
-mod body;
 pub mod backup;
+mod body;
 mod config;
 mod error;
 mod feed;

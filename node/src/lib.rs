@@ -21,6 +21,7 @@
 //! hashring in a public signature.
 
 mod abroad;
+mod available;
 mod backup;
 mod config;
 mod counters;
@@ -54,6 +55,10 @@ mod views;
 mod voters;
 
 pub use abroad::ReachError;
+pub use available::{
+    Available, AvailableError, AvailableFound, AvailableHolder, AvailableNews, AvailableWatch,
+    Claimed, Clash, Lost, Resolve,
+};
 pub use backup::{Anew, AnewError, Backup, Contents};
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
@@ -86,6 +91,7 @@ pub use quorate_mesh::{
     Traffic, Weather,
 };
 pub use quorate_otp::Groups;
+pub use quorate_registry::available::Ordinal;
 pub use quorate_registry::{
     Bearer, Bond, Effect, Explanation, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
     Level, NodeRole, Passed, Property, Query, Rate, Refusal, Registration, ReleaseCause, RoleError,

@@ -15,6 +15,7 @@ use quorate_storage::{Log, LogConfig, Snapshots};
 use quorate_vocab::{Index, NodeId, NodeName};
 
 use crate::abroad::{self, ReachError};
+use crate::available::{Available, exchange};
 use crate::backup::Backup;
 use crate::config::Config;
 use crate::counters::Tallies;
@@ -103,6 +104,7 @@ impl Node {
         hall.run(disk::follow(hall.clone()));
         hall.run(links::follow(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
+        hall.run(exchange::attend(hall.clone()));
         Ok(Self { hall, recovery: Arc::new(recovery) })
     }
 
@@ -129,6 +131,11 @@ impl Node {
     /// The cluster's names.
     pub fn names(&self) -> Names {
         Names::new(self.hall.clone())
+    }
+
+    /// Names that are taken without asking a majority, on both sides of a cut.
+    pub fn available(&self) -> Available {
+        Available::new(self.hall.clone())
     }
 
     /// What many say under one key.

@@ -11,6 +11,8 @@ use quorate_vocab::{ClusterId, Epoch, Index, Name, NodeId, NodeName, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::available::exchange::Word;
+
 const RAFT: u8 = 0;
 const ASK: u8 = 1;
 const VERSION: u8 = 1;
@@ -39,6 +41,8 @@ pub(crate) enum Ask {
     WouldFound(Founding),
     /// How far are the others behind you, if you lead?
     Progress,
+    /// This is what I know of available names; tell me what you know.
+    Available(Word),
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -94,6 +98,8 @@ pub(crate) enum Told {
         last: Index,
         matched: BTreeMap<NodeId, Index>,
     },
+    /// This is what I know of available names.
+    Available(Word),
 }
 
 /// Who would like to take part.

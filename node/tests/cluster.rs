@@ -13,10 +13,10 @@ mod levels;
 mod links;
 #[path = "cluster/names.rs"]
 mod names;
-#[path = "cluster/settled.rs"]
-mod settled;
 #[path = "cluster/operating.rs"]
 mod operating;
+#[path = "cluster/settled.rs"]
+mod settled;
 
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);

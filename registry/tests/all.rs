@@ -2,6 +2,7 @@
 //! Apart stay those that need the process for themselves.
 
 mod anew;
+mod available;
 mod claims;
 mod common;
 mod laws;

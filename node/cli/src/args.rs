@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::span;
-use crate::{agent, backup, bench, ca, claims, counters, dev, doctor, recover};
+use crate::{
+    agent, backup, bench, ca, claims, counters, dev, doctor, elect, lock, property, recover,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +64,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: counters::CounterCommand,
     },
+    /// Say something under a key that others use, too: set, get, list, delete
+    Property {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: property::PropertyCommand,
+    },
+    /// Run a command while its name is held, here and nowhere else
+    Lock(lock::Lock),
+    /// Run a command wherever its name is held, one place at a time
+    Elect(elect::Elect),
     /// List what this agent is linked to; explain and set who may send to whom
     Links {
         #[command(flatten)]

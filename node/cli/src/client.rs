@@ -41,6 +41,7 @@ const AS_IS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 /// Talks to a cluster.
+#[derive(Clone)]
 pub(crate) struct Client {
     agents: Vec<String>,
     token: Option<String>,
@@ -256,6 +257,13 @@ fn elsewhere(fail: &Fail) -> bool {
     [code::NO_AGENT, code::NO_QUORUM, code::NO_SESSION_HERE, code::CLOSING, code::STOPPED]
         .into_iter()
         .any(|code| fail.is(code))
+}
+
+impl Fail {
+    /// Whether to ask again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        elsewhere(self) || self.is(code::OVERLOADED) || self.is_unknown()
+    }
 }
 
 fn read(agent: &str, mut answer: Response<ureq::Body>) -> Result<Answer, Fail> {

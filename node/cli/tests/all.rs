@@ -8,3 +8,4 @@ mod common;
 mod dev;
 mod doctor;
 mod links;
+mod locks;

@@ -33,6 +33,7 @@ use crate::nemesis::{Fault, Tempo};
 use crate::net::{SimNet, Weather};
 use crate::trace::{Keep, Trace, hash_of};
 
+mod available;
 mod client;
 mod end;
 mod fate;
@@ -42,6 +43,7 @@ mod seat;
 mod topology;
 mod witness;
 
+pub use available::Clashes;
 use seat::{Alive, Seat, Start};
 use witness::Witness;
 
@@ -202,6 +204,8 @@ pub struct Outcome {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// What became of available names.
+    pub clashes: Clashes,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
     /// How many lives the nodes had together.
@@ -257,6 +261,7 @@ struct World {
     net: SimNet,
     seats: Vec<Arc<Seat>>,
     witness: Witness,
+    clashes: available::Tally,
     /// Clients and processes come to an end.
     closing: AtomicBool,
     lives: AtomicU64,
@@ -281,6 +286,7 @@ impl World {
             net,
             seats,
             witness,
+            clashes: available::Tally::default(),
             closing: AtomicBool::new(false),
             lives: AtomicU64::new(0),
         })
@@ -294,7 +300,8 @@ impl World {
         let mut outcome = Outcome::default();
         if world.serves_within(BEGINNING).await {
             let clients = client::begin(&world);
-            let processes = processes::begin(&world);
+            let mut processes = processes::begin(&world);
+            processes.extend(available::begin(&world));
             let rules = topology::begin(&world);
             outcome.faults = fate::rule(&world).await;
             world.closing.store(true, Ordering::Relaxed);
@@ -304,6 +311,7 @@ impl World {
                 }
             }
             end::settle(&world).await;
+            available::settle(&world).await;
             topology::settle(&world).await;
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));
