@@ -34,8 +34,8 @@ pub struct Config {
     /// What placement and topology rules know of this node: `role=edge` and `group=a,b` have a meaning, all
     /// others are the user's own.
     pub labels: BTreeMap<String, String>,
-    /// The newest feature level that this node tells the others it understands. The cluster agrees on one that
-    /// all understand, for good: a lower one here keeps the way back to an older release open.
+    /// The newest feature level that this node tells the others it understands. The cluster agrees on one
+    /// that all understand, for good: a lower one here keeps the way back to an older release open.
     pub level: Level,
     /// How long this node may be silent before the cluster takes it for dead.
     pub lease: Duration,

@@ -5,8 +5,8 @@
 //! written. The cluster's identity follows from who founds it, so a founding that was interrupted is taken up
 //! again as the same one, and two foundings that overlap can never both complete.
 //!
-//! A promise cannot be taken back, so all are asked first whether they would give it: one of them may be a node
-//! that only joins, and those that promised to begin with it could begin with nobody else.
+//! A promise cannot be taken back, so all are asked first whether they would give it: one of them may be a
+//! node that only joins, and those that promised to begin with it could begin with nobody else.
 //!
 //! Deliberately not here: agreement among more nodes than are expected. If five nodes start at once and each
 //! expects three, two overlapping threes may each hold promises that the other lacks, and then nothing

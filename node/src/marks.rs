@@ -62,8 +62,8 @@ pub(crate) async fn decide(
 }
 
 impl Mark {
-    /// Proposes until it is decided, `within` being how long somebody waits for it. An error means that nothing
-    /// was done and nothing will be; `doubt` is called as soon as that cannot be said any more.
+    /// Proposes until it is decided, `within` being how long somebody waits for it. An error means that
+    /// nothing was done and nothing will be; `doubt` is called as soon as that cannot be said any more.
     pub(crate) async fn settle(
         self,
         hall: &Hall,

@@ -53,8 +53,8 @@ pub struct PropertyPage {
     pub stale: Duration,
 }
 
-/// Where a page of properties begins. Shown, it is `INDEX.SESSION.KEY`, or `INDEX.SESSION:NODE:BOOT:SERIAL.KEY`
-/// after what a process says.
+/// Where a page of properties begins. Shown, it is `INDEX.SESSION.KEY`, or after what a process says
+/// `INDEX.SESSION:NODE:BOOT:SERIAL.KEY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyToken {
     index: Index,
