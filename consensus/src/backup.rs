@@ -8,8 +8,8 @@
 //! has it. Each sum goes over the one before it, so parts that were lost, swapped, or are of another backup
 //! are found where they stand. Numbers are little-endian.
 //!
-//! Nothing is believed before its sum: a length allocates no more than one part may have, and a backup is
-//! held in memory as far as its bytes are there.
+//! Nothing is believed before its sum: a length allocates no more than one part may have, and no more than
+//! one part is held beside the state that is read.
 //!
 //! Not here: files, and what becomes of a state that was read (`salvage`).
 
@@ -123,19 +123,19 @@ impl<R: Read> Reader<R> {
 
     /// Reads the state, to the end of the file.
     pub fn state(mut self) -> Result<Machine, BackupError> {
-        let mut body = Vec::new();
+        let mut body = snapshot::Decoder::default();
         loop {
             let part = self.chain.read(&mut self.from, &mut self.at)?;
             if part.is_empty() {
                 break;
             }
-            body.extend_from_slice(&part);
+            body.take(&part)?;
         }
         if self.from.read(&mut [0])? != 0 {
             let why = "something follows its end";
             return Err(BackupError::Damaged { at: self.at, why });
         }
-        let state = snapshot::decode(&body)?;
+        let state = body.finish()?;
         if state.applied() > self.head.index || state.generation() != self.head.generation {
             let why = "its head is not of its state";
             return Err(BackupError::Damaged { at: MAGIC.len() as u64, why });
