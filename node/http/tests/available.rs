@@ -8,18 +8,19 @@ use quorate::{Exit, Mailbox, Message, Name, Resolve};
 struct Never;
 impl Message for Never {}
 
+async fn idle(mut mail: Mailbox<Never>) -> Exit {
+    loop {
+        let Never = mail.receive().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_available_name_is_shown_with_its_holder_and_says_whether_the_node_is_quorate() {
     let rig = Rig::start().await;
-    let body = async |mut mail: Mailbox<Never>| -> Exit {
-        loop {
-            let Never = mail.receive().await;
-        }
-    };
     let available = rig.node.available();
     let mut claims = Vec::new();
     for text in ["a/one", "a/two", "b"] {
-        let addr = rig.node.spawn(body);
+        let addr = rig.node.spawn(idle);
         let name = Name::new(text).unwrap();
         claims.push((addr.pid(), available.register(&name, &addr, Resolve::Keep).unwrap()));
     }

@@ -263,9 +263,11 @@ impl Table {
                 return false;
             }
             volume.next = Some(next);
-        } else if edition < volume.newest().edition {
-            return false;
-        } else if !volume.newest_mut().take(update) {
+        } else if edition < volume.newest().edition
+            // A writer has no more, so memory stays bounded whatever is said in its name.
+            || volume.newest().claims() + update.changes.len() > 2 * Self::CLAIMS_MAX
+            || !volume.newest_mut().take(update)
+        {
             return false;
         }
         // Another life of the writer says nothing of what the former one had: that has ended.
