@@ -33,12 +33,17 @@ use crate::nemesis::{Fault, Tempo};
 use crate::net::{SimNet, Weather};
 use crate::trace::{Keep, Trace, hash_of};
 
+mod bearing;
 mod client;
+mod counting;
 mod end;
 mod fate;
+mod lives;
+mod locking;
 mod panics;
 mod processes;
 mod seat;
+mod tenant;
 mod topology;
 mod witness;
 
@@ -293,12 +298,17 @@ impl World {
         }
         let mut outcome = Outcome::default();
         if world.serves_within(BEGINNING).await {
-            let clients = client::begin(&world);
-            let processes = processes::begin(&world);
-            let rules = topology::begin(&world);
+            let begun = [
+                client::begin(&world),
+                tenant::begin(&world),
+                counting::begin(&world),
+                locking::begin(&world),
+                processes::begin(&world),
+                vec![bearing::begin(&world), topology::begin(&world)],
+            ];
             outcome.faults = fate::rule(&world).await;
             world.closing.store(true, Ordering::Relaxed);
-            for task in clients.into_iter().chain(processes).chain([rules]) {
+            for task in begun.into_iter().flatten() {
                 if let Err(error) = task.await {
                     world.witness.violate("world", format_args!("a client ended with {error}"));
                 }

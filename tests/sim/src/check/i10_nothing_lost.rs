@@ -175,6 +175,8 @@ impl<'a> Asked<'a> {
                 (Ask::Release { epoch }, Outcome::Unknown) => {
                     asked.releases.entry(name).or_default().push(*epoch);
                 }
+                // Whoever gets a lock gives it back, and so does what was got by an answer that was lost.
+                (Ask::Lock, _) => asked.releases.entry(name).or_default().push(None),
                 (
                     Ask::Register { replace: Some(epoch), .. },
                     Outcome::Unknown | Outcome::Done(Answer::Registered { .. }),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_registry::{Effect, Machine, snapshot};
+use quorate_registry::{Effect, Machine, Registration, snapshot};
 use quorate_vocab::{Epoch, Index, Name};
 
 use super::World;
@@ -18,7 +18,10 @@ use crate::check::i08_silent_minority::SilentMinority;
 use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
+use crate::check::bearers::Bearers;
+use crate::check::counts::Counts;
 use crate::check::linear::Hints;
+use crate::check::linear::versions::Said;
 use crate::check::topology::Topology;
 use crate::check::{Applied, Violation};
 use crate::clock;
@@ -48,8 +51,22 @@ pub(super) struct Seen {
     pub(super) same: SameEverywhere,
     pub(super) mail: MailInOrder,
     pub(super) topology: Topology,
+    pub(super) counts: Counts,
+    pub(super) bearers: Bearers,
     pub(super) hints: Hints,
+    pub(super) said: Said,
     pub(super) violations: Vec<Violation>,
+}
+
+impl Seen {
+    /// Takes in what the log says under a name.
+    fn read(&mut self, held: &Registration) {
+        let mark = Mark::of_registration(held);
+        if held.version == held.index {
+            self.hints.insert(held.epoch, mark);
+        }
+        self.said.insert((held.name.clone(), held.version), mark);
+    }
 }
 
 impl Witness {
@@ -64,7 +81,10 @@ impl Witness {
             same: SameEverywhere::default(),
             mail: MailInOrder::default(),
             topology: Topology::default(),
+            counts: Counts::default(),
+            bearers: Bearers::default(),
             hints: Hints::new(),
+            said: Said::new(),
             violations: Vec::new(),
         };
         Self { trace, history, hosts, seen: Mutex::new(seen) }
@@ -99,6 +119,9 @@ impl Witness {
         let mut seen = self.seen();
         let held = machine.list("", None);
         seen.holders.restored(&alive.host, alive.number, index, held);
+        for held in machine.list("", None) {
+            seen.read(held);
+        }
         let held: BTreeMap<Name, Epoch> =
             machine.list("", None).map(|held| (held.name.clone(), held.epoch)).collect();
         self.trace.note(format_args!("state {} {index} {} names", alive.host, held.len()));
@@ -120,9 +143,10 @@ impl Witness {
         for effect in effects {
             match effect {
                 Effect::Registered(held) => {
-                    seen.hints.insert(held.epoch, Mark::of_registration(held));
+                    seen.read(held);
                     seen.bodies.registered(&held.name, held.epoch, now);
                 }
+                Effect::Amended(held) => seen.read(held),
                 Effect::SessionEnded { session, evidence } => {
                     self.history.session_ended(*session);
                     seen.renewals.ended(*session, *evidence, now);
