@@ -20,6 +20,8 @@
 //! hashring in a public signature.
 
 mod abroad;
+#[cfg(feature = "mutants")]
+mod bugs;
 mod config;
 mod counters;
 mod error;
@@ -48,6 +50,8 @@ mod views;
 mod voters;
 
 pub use abroad::ReachError;
+#[cfg(feature = "mutants")]
+pub use bugs::Bug;
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};

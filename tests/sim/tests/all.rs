@@ -6,4 +6,6 @@ mod disk;
 mod linear;
 mod nemesis;
 mod net;
+mod sayings;
+mod stories;
 mod world;

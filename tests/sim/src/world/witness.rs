@@ -70,13 +70,18 @@ impl Seen {
 }
 
 impl Witness {
-    pub(super) fn new(trace: Trace, history: History, hosts: BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        trace: Trace,
+        history: History,
+        hosts: BTreeSet<String>,
+        voters: usize,
+    ) -> Self {
         let seen = Seen {
             epochs: RisingEpochs::default(),
             holders: OneHolder::default(),
             bodies: OneAtATime::default(),
             renewals: AnsweredRenewals::default(),
-            minority: SilentMinority::new(hosts.iter().cloned()),
+            minority: SilentMinority::among(hosts.iter().cloned(), voters),
             lost: NothingLost::default(),
             same: SameEverywhere::default(),
             mail: MailInOrder::default(),
@@ -96,7 +101,7 @@ impl Witness {
 
     /// Takes what was seen, to judge it.
     pub(super) fn take(&self) -> Seen {
-        let empty = Self::new(self.trace.clone(), self.history.clone(), BTreeSet::new());
+        let empty = Self::new(self.trace.clone(), self.history.clone(), BTreeSet::new(), 0);
         let empty = empty.seen.into_inner().expect("it is new");
         std::mem::replace(&mut *self.seen(), empty)
     }
