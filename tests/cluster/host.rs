@@ -197,7 +197,8 @@ pub(crate) fn held_under(http: &str, prefix: &str) -> BTreeMap<String, u64> {
     let mut held = BTreeMap::new();
     let mut page = String::new();
     loop {
-        let url = format!("{http}/v1/names?prefix={prefix}&limit=1000&consistency=linearizable{page}");
+        let url =
+            format!("{http}/v1/names?prefix={prefix}&limit=1000&consistency=linearizable{page}");
         let mut listing = None;
         eventually("a linearizable listing", || {
             listing = get(&url);

@@ -41,7 +41,8 @@ impl Load {
             acknowledged: Mutex::default(),
             stop: AtomicBool::new(false),
         });
-        let places = (0..agents.len()).flat_map(|nth| (0..CLIENTS).map(move |client| (nth, client)));
+        let places =
+            (0..agents.len()).flat_map(|nth| (0..CLIENTS).map(move |client| (nth, client)));
         let clients = places.map(|(nth, client)| {
             let shared = shared.clone();
             let named = std::thread::Builder::new().name(format!("client {client} of {nth}"));
@@ -59,9 +60,7 @@ impl Load {
     /// Waits until so many more are acknowledged.
     pub(crate) fn goes_on(&self, more: usize) {
         let before = self.shared.acknowledged().names.len();
-        eventually("the load goes on", || {
-            self.shared.acknowledged().names.len() >= before + more
-        });
+        eventually("the load goes on", || self.shared.acknowledged().names.len() >= before + more);
     }
 
     /// The longest time without an acknowledgement since a moment, from the last one before it on.

@@ -58,7 +58,9 @@ impl Mark {
     pub fn of_registration(held: &Registration) -> Self {
         match (held.holder, held.session) {
             (Some(holder), _) => Self::of_process(holder),
-            (None, Some(session)) if held.reserved => Self::of_reservation(session),
+            (None, Some(session)) if held.reserved && held.version == held.index => {
+                Self::of_reservation(session)
+            }
             _ => Self::of(&held.value),
         }
     }
@@ -160,6 +162,9 @@ pub enum Answer {
         /// Since this entry of the log.
         version: Index,
     },
+    /// The reservation is a registration now. A repetition is answered as the first was, so no version can be
+    /// told from when it was answered.
+    Confirmed,
     /// What is said has another version than was expected.
     Changed {
         /// Which.

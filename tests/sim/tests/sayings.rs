@@ -137,8 +137,8 @@ fn what_was_answered_is_counted_once_and_what_was_not_may_be() {
     let right = counts(|counts| {
         let (one, two) = (counts.asked(&name(), 3, at(0)), counts.asked(&name(), 4, at(2)));
         let _unknown = counts.asked(&name(), 5, at(1));
-        counts.answered(&one, 3, Index(4), at(1));
-        counts.answered(&two, 12, Index(9), at(3));
+        counts.answered(&one, 3, at(1));
+        counts.answered(&two, 12, at(3));
         counts.read(&name(), at(4), at(5), 12);
         counts.stands(&name(), 12);
     });
@@ -149,24 +149,24 @@ fn what_was_answered_is_counted_once_and_what_was_not_may_be() {
 fn what_is_counted_twice_or_lost_is_found() {
     let twice = counts(|counts| {
         let one = counts.asked(&name(), 3, at(0));
-        counts.answered(&one, 6, Index(9), at(1));
+        counts.answered(&one, 6, at(1));
     });
     finds(&twice, "unaccounted for");
     let refused = counts(|counts| {
         let (one, two) = (counts.asked(&name(), 3, at(0)), counts.asked(&name(), 4, at(0)));
         counts.not_done(&one);
-        counts.answered(&two, 7, Index(9), at(1));
+        counts.answered(&two, 7, at(1));
     });
     finds(&refused, "unaccounted for");
     let lost = counts(|counts| {
         let one = counts.asked(&name(), 3, at(0));
-        counts.answered(&one, 3, Index(9), at(1));
+        counts.answered(&one, 3, at(1));
         counts.stands(&name(), 0);
     });
     finds(&lost, "0 is in it");
     let stale = counts(|counts| {
         let one = counts.asked(&name(), 3, at(0));
-        counts.answered(&one, 3, Index(9), at(1));
+        counts.answered(&one, 3, at(1));
         counts.read(&name(), at(2), at(3), 0);
     });
     finds(&stale, "after 3");

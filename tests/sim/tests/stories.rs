@@ -73,7 +73,8 @@ fn a_leader_that_is_shut_down_hands_over_first() {
 }
 
 #[test]
-fn a_voter_that_is_dead_for_longer_than_the_grace_is_replaced_and_one_that_comes_back_sooner_is_not() {
+fn a_voter_that_is_dead_for_longer_than_the_grace_is_replaced_and_one_that_comes_back_sooner_is_not()
+ {
     told(4, 3, async |stage: Stage| {
         let leader = stage.leader().await;
         let before = stage.voters(leader).await;
@@ -103,7 +104,9 @@ fn a_voter_that_is_dead_for_longer_than_the_grace_is_replaced_and_one_that_comes
         assert!(stage.claim(spare, "two of three").await.is_some());
         stage.start(lost);
         stage.start(second);
-        stage.until("it serves again", SOON, async || stage.claim(lost, "back").await.is_some()).await;
+        stage
+            .until("it serves again", SOON, async || stage.claim(lost, "back").await.is_some())
+            .await;
         assert_eq!(stage.voters(stage.leader().await).await, after);
     });
 }
@@ -140,7 +143,9 @@ fn a_node_is_taken_out_when_it_is_dead_and_not_while_it_lives() {
         assert_eq!(known, Some(3));
         // Started after all, it follows as a newcomer does.
         stage.start(out);
-        stage.until("it serves", SOON, async || stage.claim(out, "after all").await.is_some()).await;
+        stage
+            .until("it serves", SOON, async || stage.claim(out, "after all").await.is_some())
+            .await;
         assert!(spared().await);
     });
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_vocab::{Index, Name};
+use quorate_vocab::Name;
 
 use super::Violation;
 use crate::history::Moment;
@@ -33,7 +33,7 @@ struct Asked {
 
 #[derive(Clone, Copy, Debug)]
 enum End {
-    Answered { value: i64, index: Index, at: Moment },
+    Answered { value: i64, at: Moment },
     NotDone,
     Unknown,
 }
@@ -46,8 +46,8 @@ impl Counts {
     }
 
     /// It was counted, and this is in the counter now.
-    pub fn answered(&mut self, counted: &Counted, value: i64, index: Index, at: Moment) {
-        self.asked[counted.0].end = End::Answered { value, index, at };
+    pub fn answered(&mut self, counted: &Counted, value: i64, at: Moment) {
+        self.asked[counted.0].end = End::Answered { value, at };
     }
 
     /// It was not counted, and will not be.
@@ -83,20 +83,20 @@ impl Counts {
     fn judge(&mut self, name: &Name, asked: &[Asked]) {
         let unknown = asked.iter().filter(|asked| matches!(asked.end, End::Unknown));
         let mut unknown: i64 = unknown.map(|asked| asked.add).sum();
-        let mut answered: Vec<(Index, i64, &Asked, Moment)> = asked
+        let mut answered: Vec<(i64, &Asked, Moment)> = asked
             .iter()
             .filter_map(|asked| match asked.end {
-                End::Answered { value, index, at } => Some((index, value, asked, at)),
+                End::Answered { value, at } => Some((value, asked, at)),
                 _ => None,
             })
             .collect();
-        answered.sort_by_key(|(index, value, ..)| (*index, *value));
+        answered.sort_by_key(|(value, ..)| *value);
         let mut stood = 0;
-        for (index, value, asked, _) in &answered {
+        for (value, asked, _) in &answered {
             let between = value - asked.add - stood;
             if between < 0 || between > unknown {
                 let what = format_args!(
-                    "{} was added at {index} and made {value} of {stood}, and at most {unknown} is \
+                    "{} was added and made {value}, after {stood}, and at most {unknown} is \
                      unaccounted for",
                     asked.add,
                 );
@@ -115,9 +115,11 @@ impl Counts {
     }
 
     /// Whoever asked after an answer found at least as much.
-    fn in_order(&mut self, name: &Name, answered: &[(Index, i64, &Asked, Moment)]) {
-        let mut sights: Vec<(Moment, Moment, i64, i64)> =
-            answered.iter().map(|(_, value, asked, at)| (asked.invoked, *at, *value, asked.add)).collect();
+    fn in_order(&mut self, name: &Name, answered: &[(i64, &Asked, Moment)]) {
+        let mut sights: Vec<(Moment, Moment, i64, i64)> = answered
+            .iter()
+            .map(|(value, asked, at)| (asked.invoked, *at, *value, asked.add))
+            .collect();
         let reads = self.reads.iter().filter(|(of, ..)| of == name);
         sights.extend(reads.map(|(_, invoked, returned, value)| (*invoked, *returned, *value, 0)));
         let mut by_return = sights.clone();
@@ -131,7 +133,8 @@ impl Counts {
             }
             if value - add < greatest {
                 let at = invoked.at;
-                let what = format_args!("{value} was told to who asked at {at:?}, after {greatest}");
+                let what =
+                    format_args!("{value} was told to who asked at {at:?}, after {greatest}");
                 self.violate(name, what);
                 return;
             }

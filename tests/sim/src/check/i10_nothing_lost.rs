@@ -113,6 +113,14 @@ impl NothingLost {
                         let before = held.insert(new.name.clone(), new.epoch);
                         (&new.name, before, End::Replaced)
                     }
+                    // A confirmation may bind a name to another life.
+                    Effect::Amended(new) => {
+                        let tenure = tenures.get_mut(&(new.name.clone(), new.epoch));
+                        if let Some(tenure) = tenure {
+                            tenure.session = new.session;
+                        }
+                        continue;
+                    }
                     Effect::Released { name, epoch, cause } => {
                         held.remove(name);
                         let end = match cause {

@@ -73,7 +73,8 @@ async fn say(world: &World, alive: &Alive, key: &Name, by: SessionId, what: Opti
 async fn look(world: &World, alive: &Alive, key: &Name, by: SessionId, dice: &mut SmallRng) {
     let query = Query::under(if dice.random_bool(0.5) { "y/" } else { key.as_str() });
     let properties = alive.node.properties();
-    let Some(Ok((found, _))) = alive.ask(PATIENCE, properties.find(&query, None, 1_000)).await else {
+    let Some(Ok((found, _))) = alive.ask(PATIENCE, properties.find(&query, None, 1_000)).await
+    else {
         return;
     };
     let own = found.iter().find(|said| said.key == *key && said.bearer.session == by);

@@ -59,7 +59,7 @@ async fn add(world: &Arc<World>, counter: &Name, dice: &mut SmallRng) {
             Some(Ok((value, index))) => {
                 world.trace.note(format_args!("count {counter} {add} {value} {index}"));
                 let now = world.history.moment();
-                world.witness.seen().counts.answered(&asked, value, index, now);
+                world.witness.seen().counts.answered(&asked, value, now);
                 return;
             }
             Some(Err(Error::NotDone(_))) => {}

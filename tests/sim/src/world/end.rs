@@ -117,7 +117,9 @@ async fn expire(world: &Arc<World>) {
         }
         let counters: Vec<(Name, i64)> = alive.node.inspect(|machine, _| {
             let known = (0..counting::COUNTERS).map(counting::name_of);
-            known.filter_map(|name| machine.counter(name.as_str()).map(|value| (name, value))).collect()
+            known
+                .filter_map(|name| machine.counter(name.as_str()).map(|value| (name, value)))
+                .collect()
         });
         for (name, value) in counters {
             world.witness.seen().counts.stands(&name, value);
@@ -164,6 +166,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
                 Answer::Registered { .. }
                 | Answer::Released { .. }
                 | Answer::Amended { .. }
+                | Answer::Confirmed
                 | Answer::Found(_)
                 | Answer::FoundAmended { .. },
             ) => &mut outcome.operations.answered,

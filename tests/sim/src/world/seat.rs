@@ -92,14 +92,8 @@ impl Seat {
             false => 0,
         };
         let id = NodeId(seed("id") | 1);
-        let state = State {
-            rng,
-            id,
-            cluster: Arc::default(),
-            boot: 0,
-            present: None,
-            lost_power: false,
-        };
+        let state =
+            State { rng, id, cluster: Arc::default(), boot: 0, present: None, lost_power: false };
         let seat = Self {
             shelf: SimShelf::new(&host, seed("shelf"), trace.clone()),
             disk,

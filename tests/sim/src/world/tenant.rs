@@ -49,7 +49,7 @@ struct Tenant {
     values: u64,
     /// The epochs and versions that it was told of last.
     known: BTreeMap<Name, (Epoch, Index)>,
-    /// What it has reserved and not yet confirmed.
+    /// What it has reserved last, and may have confirmed.
     reserved: BTreeMap<Name, (Epoch, SessionId)>,
     /// What it has tried to reserve in its present session: never twice, so that a mark is one try's.
     tried: BTreeSet<Name>,
@@ -137,14 +137,9 @@ impl Tenant {
         self.world.history.end(ticket, outcome_of(held.map(|held| held.map(read))));
     }
 
-    /// Confirms what is reserved; sometimes what is not.
+    /// Confirms what it has reserved; sometimes it has done so before.
     async fn confirm(&mut self, alive: &Alive, wanted: &Name) {
-        let known = |(epoch, _): &(Epoch, Index)| Some((*epoch, self.session?.0));
-        let reserved = self.reserved.remove(wanted);
-        let Some((epoch, session)) = reserved.or_else(|| self.known.get(wanted).and_then(known))
-        else {
-            return;
-        };
+        let Some((epoch, session)) = self.reserved.get(wanted).copied() else { return };
         let value = self.say();
         let ask = Ask::Confirm { epoch, value: Mark::of(&value) };
         let ticket = self.world.history.invoke(&self.name, &alive.host, wanted, ask);
@@ -154,7 +149,7 @@ impl Tenant {
         if let Some(Ok(held)) = &held {
             self.known.insert(wanted.clone(), (held.epoch, held.index));
         }
-        let read = |held: Held| Answer::Amended { version: held.index };
+        let read = |_: Held| Answer::Confirmed;
         self.world.history.end(ticket, outcome_of(held.map(|held| held.map(read))));
     }
 

@@ -10,6 +10,8 @@ use quorate_vocab::{Epoch, Index, Name};
 
 use super::World;
 use super::seat::Alive;
+use crate::check::bearers::Bearers;
+use crate::check::counts::Counts;
 use crate::check::i01_rising_epochs::RisingEpochs;
 use crate::check::i02_one_holder::OneHolder;
 use crate::check::i03_one_at_a_time::OneAtATime;
@@ -18,8 +20,6 @@ use crate::check::i08_silent_minority::SilentMinority;
 use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
-use crate::check::bearers::Bearers;
-use crate::check::counts::Counts;
 use crate::check::linear::Hints;
 use crate::check::linear::versions::Said;
 use crate::check::topology::Topology;

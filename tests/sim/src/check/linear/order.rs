@@ -153,7 +153,7 @@ impl Reading {
             }
             (Ask::Find, Answer::FoundAmended { epoch, .. })
             | (Ask::Amend { epoch, .. }, Answer::Amended { .. } | Answer::Changed { .. })
-            | (Ask::Confirm { epoch, .. }, Answer::Amended { .. } | Answer::NotReserved) => {
+            | (Ask::Confirm { epoch, .. }, Answer::Confirmed | Answer::NotReserved) => {
                 self.seen(*epoch, span);
                 Ok(())
             }

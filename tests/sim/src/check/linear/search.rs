@@ -234,7 +234,7 @@ impl<'a> Search<'a> {
             }
             (Ask::Find, Answer::FoundAmended { epoch, .. })
             | (Ask::Amend { epoch, .. }, Answer::Amended { .. } | Answer::Changed { .. })
-            | (Ask::Confirm { epoch, .. }, Answer::Amended { .. } | Answer::NotReserved) => {
+            | (Ask::Confirm { epoch, .. }, Answer::Confirmed | Answer::NotReserved) => {
                 self.held_under(state, *epoch)
             }
             (Ask::Amend { .. } | Ask::Confirm { .. }, Answer::Free) => is_free.then(unchanged),

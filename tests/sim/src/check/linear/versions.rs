@@ -48,7 +48,7 @@ struct Sight {
 
 struct Reading<'a> {
     sights: Vec<Sight>,
-    /// Who may have said it without being told so, since when.
+    /// Who said it, or may have, without being told under which version; since when.
     unanswered: BTreeMap<Mark, Moment>,
     /// All versions that are known, and what they say.
     said: BTreeMap<Index, Mark>,
@@ -69,9 +69,13 @@ impl<'a> Reading<'a> {
         reading.said.extend(log.range(all).map(|((_, version), value)| (*version, *value)));
         for record in records {
             match &record.outcome {
-                Outcome::Done(answer) => reading.sights.extend(sight(record, answer)),
-                Outcome::Unknown => {
-                    reading.unanswered.extend(meant(&record.ask).map(|mark| (mark, record.invoked)));
+                Outcome::Done(answer) if *answer != Answer::Confirmed => {
+                    reading.sights.extend(sight(record, answer));
+                }
+                Outcome::Unknown | Outcome::Done(_) => {
+                    reading
+                        .unanswered
+                        .extend(meant(&record.ask).map(|mark| (mark, record.invoked)));
                 }
                 Outcome::NotDone => {}
             }
