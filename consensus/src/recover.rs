@@ -90,7 +90,7 @@ fn from_shelf(doors: &Doors) -> Result<State, String> {
         wire::decode::<PositionBytes>(&position).and_then(PositionBytes::open).map_err(read)?;
     let machine = Machine::from_rows(rows)
         .map_err(|error| format!("the shelf's rows do not fit: {error}"))?;
-    Ok(State { machine, applied, membership })
+    Ok(State::new(machine, applied, membership))
 }
 
 /// The newest snapshot's state, unless the shelf's is as new. Then the snapshot is checked and not decoded,
@@ -123,5 +123,5 @@ fn from_snapshot(doors: &Doors, shelved: Option<&State>) -> Result<Option<State>
         .and_then(PositionBytes::open)
         .map_err(|e| broken(e.to_string()))?;
     let machine = snapshot::decode(&body).map_err(|e| broken(e.to_string()))?;
-    Ok(Some(State { machine, applied, membership }))
+    Ok(Some(State::new(machine, applied, membership)))
 }
