@@ -17,11 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use quorate_registry::snapshot;
 use quorate_vocab::{NodeId, Time};
 use tokio::sync::watch;
 
 use crate::apply::Replica;
+use crate::archive::{apart, gone};
+use crate::body;
 use crate::feeder::HELD;
 use crate::peers::{PeerError, Peers};
 use crate::serve::{SNAPSHOT_BYTES_MAX, Voter};
@@ -30,8 +31,9 @@ use crate::wire::{self, PositionBytes, Request, Response};
 
 /// How long an answer may take beyond the time for which a feeder may hold the request.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// The least time between two requests that bring something: what changes meanwhile comes together.
-const PACE: Duration = Duration::from_millis(2);
+/// The least time between two requests that bring something, and what it grows to while each does: what
+/// changes meanwhile comes together. Whoever waits for an entry here does not wait for that.
+const PACE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(16));
 /// How long a node that needs no feed, or finds nobody to feed it, waits until it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -72,6 +74,13 @@ enum Bearing {
     Raft,
     Feed,
     /// Raft has stopped here.
+    Nothing,
+}
+
+/// What came of a round with a feeder.
+enum Brought {
+    Something,
+    /// There is nothing new.
     Nothing,
 }
 
@@ -130,7 +139,7 @@ impl Follower {
 
     /// Follows for as long as Raft runs.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut turn = 0;
+        let (mut turn, mut pace) = (0, PACE.0);
         loop {
             match self.bearing() {
                 Bearing::Nothing => return,
@@ -146,10 +155,20 @@ impl Follower {
                         quorate_env::sleep(LOOK_AGAIN).await;
                         continue;
                     };
-                    if let Err(miss) = self.round(*feeder).await {
-                        tracing::debug!(%feeder, %miss, "this voter feeds nothing now");
-                        turn += 1;
-                        quorate_env::sleep(LOOK_AGAIN).await;
+                    let asked = quorate_env::now();
+                    match self.round(*feeder, asked).await {
+                        Ok(Brought::Nothing) => pace = PACE.0,
+                        Ok(Brought::Something) => {
+                            let left = (asked + pace).since(quorate_env::now());
+                            // Either way it is time.
+                            let _ = quorate_env::timeout(left, self.replica.feed().wanted()).await;
+                            pace = (pace * 2).min(PACE.1);
+                        }
+                        Err(miss) => {
+                            tracing::debug!(%feeder, %miss, "this voter feeds nothing now");
+                            turn += 1;
+                            quorate_env::sleep(LOOK_AGAIN).await;
+                        }
                     }
                 }
             }
@@ -194,24 +213,27 @@ impl Follower {
     }
 
     /// Asks once for what comes next.
-    async fn round(&self, feeder: NodeId) -> Result<(), Miss> {
-        let (next, asked) = (self.replica.state().read().next(), quorate_env::now());
+    async fn round(&self, feeder: NodeId, asked: Time) -> Result<Brought, Miss> {
+        let next = self.replica.state().read().next();
         match self.ask(feeder, &Request::Follow { next }, HELD + ANSWERED_WITHIN).await? {
             Response::Fed { entries, stale_ms, leader, term } => {
                 let entries = in_order(next, &entries)?;
-                let brought = !entries.is_empty();
+                let brought = match entries.is_empty() {
+                    true => Brought::Nothing,
+                    false => Brought::Something,
+                };
                 self.replica.take_fed(entries).map_err(io::Error::other)?;
                 let stale = Duration::from_millis(stale_ms);
                 self.note(asked, stale, leader, term);
                 if stale > self.patience * 2 {
                     return Err(Miss::Stale(stale));
                 }
-                if brought {
-                    quorate_env::sleep_until(asked + PACE).await;
-                }
-                Ok(())
+                Ok(brought)
             }
-            Response::Anew { position, total } => self.take_anew(feeder, position, total).await,
+            Response::Anew { position, total } => {
+                self.take_anew(feeder, position, total).await?;
+                Ok(Brought::Something)
+            }
             _ => Err(Miss::Declined),
         }
     }
@@ -248,20 +270,22 @@ impl Follower {
         if total > SNAPSHOT_BYTES_MAX || meta.last_log_id <= self.replica.state().read().applied {
             return Err(Miss::Declined);
         }
-        // What is promised is not allocated; the body grows with what arrives.
-        let mut body = Vec::new();
-        while (body.len() as u64) < total {
-            let request = Request::Piece { index, offset: body.len() as u64 };
+        // What is promised is not allocated; pieces are kept as they arrive.
+        let (mut pieces, mut offset) = (Vec::new(), 0);
+        while offset < total {
+            let request = Request::Piece { index, offset };
             match self.ask(feeder, &request, ANSWERED_WITHIN).await? {
                 Response::Piece { piece }
-                    if !piece.is_empty() && (body.len() + piece.len()) as u64 <= total =>
+                    if !piece.is_empty() && offset + piece.len() as u64 <= total =>
                 {
-                    body.extend_from_slice(&piece);
+                    offset += piece.len() as u64;
+                    pieces.push(Bytes::from(piece.into_vec()));
                 }
                 _ => return Err(Miss::Declined),
             }
         }
-        let machine = snapshot::decode(&body).map_err(io::Error::other)?;
+        let decode = move || body::decode(pieces.into_iter().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         self.replica.replace(&meta, machine);
         tracing::info!(%feeder, index, "took a snapshot from a voter");
         Ok(())

@@ -1,5 +1,5 @@
-//! What a leader does beside leading: it ends sessions that fell silent, and sees to it that
-//! there are as many voters as are wanted.
+//! What a leader does beside leading: it ends sessions that fell silent, sees to it that there are as many
+//! voters as are wanted, and raises the feature level to what all understand.
 //!
 //! It decides nothing by being called a leader: an expiry goes through the log and is void in another term; a
 //! renewal is answered after a majority confirmed the leader in a round that began after it came.
@@ -111,6 +111,7 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
             return;
         }
         voters::tend(hall, &status, &mut silences).await;
+        raise(hall, &status);
         let until = quorate_env::now() + LOOK_AGAIN;
         while quorate_env::now() < until {
             let deadline = hall.keeper().lock().deadline().map_or(until, |at| at.min(until));
@@ -126,6 +127,21 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
             }
         }
     }
+}
+
+/// Proposes the newest feature level that all understand, if it is not agreed yet.
+fn raise(hall: &Hall, status: &GroupStatus) {
+    let level = hall.group().read(|machine, _| {
+        // Of who follows the log and has not taken part yet nobody knows what it understands.
+        let mut all = status.voters.union(&status.learners);
+        all.all(|node| machine.node(*node).is_some()).then(|| machine.attainable()).flatten()
+    });
+    let Some(level) = level else { return };
+    let group = hall.group().clone();
+    quorate_env::spawn(async move {
+        // If it is not agreed, it is asked for again. A repetition changes nothing.
+        let _ = group.propose(Command { once: Once::Free, op: Op::Raise { level } }).await;
+    });
 }
 
 /// Starts every wait anew.

@@ -33,6 +33,7 @@ use crate::nemesis::{Fault, Tempo};
 use crate::net::{SimNet, Weather};
 use crate::trace::{Keep, Trace, hash_of};
 
+mod available;
 mod bearing;
 mod client;
 mod counting;
@@ -48,6 +49,7 @@ mod tenant;
 mod topology;
 mod witness;
 
+pub use available::Clashes;
 use seat::{Alive, Seat, Start};
 pub use stage::{Claimed, Ended, Stage};
 use witness::Witness;
@@ -252,6 +254,8 @@ pub struct Outcome {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// What became of available names.
+    pub clashes: Clashes,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
     /// How many lives the nodes had together.
@@ -324,6 +328,7 @@ struct World {
     net: SimNet,
     seats: Vec<Arc<Seat>>,
     witness: Witness,
+    clashes: available::Tally,
     /// Clients and processes come to an end.
     closing: AtomicBool,
     lives: AtomicU64,
@@ -348,6 +353,7 @@ impl World {
             net,
             seats,
             witness,
+            clashes: available::Tally::default(),
             closing: AtomicBool::new(false),
             lives: AtomicU64::new(0),
         })
@@ -369,6 +375,7 @@ impl World {
                 counting::begin(&world),
                 locking::begin(&world),
                 processes::begin(&world),
+                available::begin(&world),
                 vec![bearing::begin(&world), topology::begin(&world)],
             ];
             outcome.faults = trouble(&world).await;
@@ -379,6 +386,7 @@ impl World {
                 }
             }
             end::settle(&world).await;
+            available::settle(&world).await;
             topology::settle(&world).await;
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));

@@ -140,6 +140,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     let seen = world.witness.take();
     let records = world.history.records();
     outcome.letters = seen.mail.counts();
+    outcome.clashes = world.clashes.read();
     let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
     outcome.undecided = linear.undecided.len();
     outcome.violations = seen.violations;
