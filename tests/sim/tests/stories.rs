@@ -23,8 +23,15 @@ fn settings(seed: u64, nodes: usize, voters: usize) -> Settings {
 
 /// Tells a story in a few worlds; each time all that is promised must hold in the end.
 fn told(nodes: usize, voters: usize, story: impl AsyncFn(Stage)) {
+    let asked_for = tracing_subscriber::EnvFilter::from_default_env();
+    let to_test = tracing_subscriber::fmt().with_env_filter(asked_for).with_test_writer();
+    // Another story of this process may have been first.
+    let _ = to_test.without_time().try_init();
     for seed in 0..4 {
-        let outcome: Outcome = tell(settings(seed, nodes, voters), &story);
+        let outcome: Outcome = tell(settings(seed, nodes, voters), async |stage: Stage| {
+            stage.settled().await;
+            story(stage).await;
+        });
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
         assert_eq!(outcome.undecided, 0, "seed {seed}");
     }
@@ -161,7 +168,7 @@ fn a_leader_with_too_much_to_do_says_so_at_once_and_keeps_what_it_acknowledged()
         let leader = stage.leader().await;
         let heavy = vec![7; 60 * 1024];
         let mut flood = Vec::new();
-        // More than it takes on at a time, whatever its disk does.
+        // More than it takes on at a time.
         for nth in 0..2_000 {
             let wanted = format!("heavy/{nth}");
             flood.push((wanted.clone(), stage.claim_later(leader, &wanted, &heavy)));

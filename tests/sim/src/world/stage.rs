@@ -37,6 +37,21 @@ impl Stage {
         Self { world }
     }
 
+    /// Waits until every node has a session and as many vote as shall.
+    pub async fn settled(&self) {
+        let count = self.world.seats.len();
+        let settled = async || {
+            let mut quorate = 0;
+            for nth in 0..count {
+                let status = self.on(nth, async |node| node.status()).await;
+                quorate += usize::from(status.is_some_and(|status| status.quorate));
+            }
+            let leader = self.leader().await;
+            quorate == count && self.voters(leader).await.len() == self.world.settings.voters
+        };
+        self.until("all take part, and enough vote", 10 * PATIENCE, settled).await;
+    }
+
     /// The present moment.
     pub fn now(&self) -> Instant {
         clock::now()
