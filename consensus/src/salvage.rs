@@ -54,7 +54,7 @@ pub async fn remains(
     let (log, _scribe) = Log::open(disk.clone(), config).await?;
     let snapshots = Arc::new(Snapshots::open(disk)?);
     let doors = Doors { log, snapshots, shelf };
-    let (mut state, _) = recover(&doors)?;
+    let (mut state, _) = recover(&doors).await?;
     let known = state.index();
     take_up(&doors.log, &mut state)?;
 

@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 use crate::args::{NameCommand, Register, View};
 use crate::client::{Ask, Client, encoded, name_path};
-use crate::fail::{Done, Fail};
+use crate::fail::Done;
 use crate::output::{self, Column, Format, column, shown, wide};
 use crate::session::Session;
 use crate::{agent, claims, watch};
