@@ -320,6 +320,8 @@ impl Hall {
     }
 
     async fn try_propose(&self, command: &Command) -> Result<(Index, Verdict), Miss> {
+        #[cfg(feature = "mutants")]
+        let command = &self.config.bug.map_or(command.clone(), |bug| bug.send(command.clone()));
         let Some(leader) = self.other_leader() else {
             return self.group.propose(command.clone()).await.map_err(|error| match error {
                 ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),

@@ -23,6 +23,8 @@
 mod abroad;
 mod available;
 mod backup;
+#[cfg(feature = "mutants")]
+mod bugs;
 mod config;
 mod counters;
 mod disk;
@@ -60,6 +62,8 @@ pub use available::{
     Claimed, Clash, Lost, Resolve,
 };
 pub use backup::{Anew, AnewError, Backup, Contents};
+#[cfg(feature = "mutants")]
+pub use bugs::Bug;
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};

@@ -7,5 +7,7 @@ mod disk;
 mod linear;
 mod nemesis;
 mod net;
+mod sayings;
+mod stories;
 mod trouble;
 mod world;
