@@ -221,6 +221,7 @@ async fn a_learner_catches_up_by_snapshot_gets_a_vote_and_is_taken_out() {
         quorate_env::sleep(Duration::from_millis(5)).await;
     }
 
+    assert_eq!(first.silence(), Duration::ZERO, "who votes alone waits for nobody");
     let mut others = Vec::new();
     for id in [2, 3] {
         let (group, _) = open(&town, id, &Remembered::default()).await;
