@@ -107,7 +107,7 @@ fn tell(standing: Standing, why: Option<String>) {
         Standing::Healthy => tracing::info!("the disk takes everything again"),
         Standing::Slow { .. } => tracing::warn!("the disk is slow to answer"),
         Standing::Failed => {
-            tracing::error!(why, "the disk failed; this node must be started again")
+            tracing::error!(why, "the disk failed; this node must be started again");
         }
         standing => tracing::error!(?standing, why, "the disk is in trouble"),
     }

@@ -159,7 +159,7 @@ impl StandingWatch {
 
     /// Reports what came of saving a snapshot.
     pub fn saved(&self, outcome: &io::Result<()>) {
-        let outcome = outcome.as_ref().map(|()| ());
+        let outcome = outcome.as_ref().copied();
         self.report(|parts| &mut parts.snapshots, Report::of(outcome));
     }
 
