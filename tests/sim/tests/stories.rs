@@ -22,11 +22,15 @@ fn settings(seed: u64, nodes: usize, voters: usize) -> Settings {
 }
 
 /// Tells a story in a few worlds; each time all that is promised must hold in the end.
-fn told(nodes: usize, voters: usize, story: impl AsyncFn(Stage)) {
+fn listen() {
     let asked_for = tracing_subscriber::EnvFilter::from_default_env();
     let to_test = tracing_subscriber::fmt().with_env_filter(asked_for).with_test_writer();
     // Another story of this process may have been first.
     let _ = to_test.without_time().try_init();
+}
+
+fn told(nodes: usize, voters: usize, story: impl AsyncFn(Stage)) {
+    listen();
     for seed in 0..4 {
         let outcome: Outcome = tell(settings(seed, nodes, voters), async |stage: Stage| {
             stage.settled().await;
@@ -163,6 +167,7 @@ fn a_node_is_taken_out_when_it_is_dead_and_not_while_it_lives() {
 
 #[test]
 fn a_leader_with_too_much_to_do_says_so_at_once_and_keeps_what_it_acknowledged() {
+    listen();
     let mut calm = settings(0, 3, 3);
     calm.clients = 0;
     let outcome = tell(calm, async |stage: Stage| {

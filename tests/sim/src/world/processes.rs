@@ -88,6 +88,8 @@ async fn hold(world: &Arc<World>, alive: &Alive, wanted: &Name, dice: &mut Small
     let unknown = outcome == Outcome::Unknown;
     history.end(ticket, outcome);
     if unknown {
+        // Its process is dead: should it come through after all, the steward gives the name back.
+        let _never_ends = history.invoke(&who, &alive.host, wanted, Ask::Release { epoch: None });
         give_back(world, alive, wanted, pid, &who).await;
     }
     let Some(held) = held else { return };
