@@ -11,6 +11,7 @@ use quorate_registry::{At, Effect, Machine, snapshot};
 use quorate_vocab::Index;
 
 use crate::archive::Archive;
+use crate::directory::Directory;
 use crate::feed::{Change, Feed};
 use crate::types::{
     Answer, Entry, LogId, Payload, Snapshot, SnapshotBody, SnapshotMeta, StoredMembership, Types,
@@ -28,9 +29,13 @@ pub(crate) struct State {
     pub(crate) membership: StoredMembership,
 }
 
-/// The state as all share it: one writer, who applies; many readers.
+/// The state as all share it: one writer, who applies; many readers. Beside it, for those who only look one
+/// name up, the directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<RwLock<State>>);
+pub(crate) struct Shared {
+    state: Arc<RwLock<State>>,
+    directory: Arc<Directory>,
+}
 
 pub(crate) struct Applier {
     state: Shared,
@@ -54,13 +59,15 @@ impl State {
         PositionBytes::new(self.applied, &self.membership)
     }
 
-    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
+    /// Fails on a command that this release cannot read; then nothing was applied.
+    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> io::Result<Answer> {
         let id = entry.log_id;
         let answer = match entry.payload {
             Payload::Blank => None,
             Payload::Normal(asked) => {
                 let at = At { index: Index(id.index), term: id.leader_id.term };
-                let verdict = self.machine.apply(at, asked.0, effects);
+                let command = wire::decode_command(&asked)?;
+                let verdict = self.machine.apply(at, command, effects);
                 self.machine.check();
                 Some(verdict)
             }
@@ -70,21 +77,26 @@ impl State {
             }
         };
         self.applied = Some(id);
-        Answer(answer)
+        Ok(Answer(answer))
     }
 }
 
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
-        Self(Arc::new(RwLock::new(state)))
+        let directory = Arc::new(Directory::of(&state.machine, state.index()));
+        Self { state: Arc::new(RwLock::new(state)), directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().expect("a panic while the state is written stops the node")
+        self.state.read().expect("a panic while the state is written stops the node")
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().expect("a panic while the state is written stops the node")
+        self.state.write().expect("a panic while the state is written stops the node")
     }
 }
 
@@ -118,7 +130,8 @@ impl RaftStateMachine<Types> for Applier {
                 let mut state = self.state.write();
                 for (entry, responder) in batch {
                     let (index, mut effects) = (Index(entry.log_id.index), Vec::new());
-                    let answer = state.apply(entry, &mut effects);
+                    let answer = state.apply(entry, &mut effects)?;
+                    self.state.directory().follow(&state.machine, &effects);
                     if !effects.is_empty() {
                         changes.push(Change { index, effects });
                     }
@@ -126,6 +139,8 @@ impl RaftStateMachine<Types> for Applier {
                 }
                 state.index()
             };
+            // Before anybody is told that so much is applied.
+            self.state.directory().reached(index);
             self.feed.publish(changes, index);
             for (responder, answer) in answers {
                 responder.send(answer);
@@ -152,6 +167,7 @@ impl RaftStateMachine<Types> for Applier {
         {
             let mut held = self.state.write();
             *held = state;
+            self.state.directory().replace(&held.machine, index);
             // Nobody sees the new state before this was asked: its changes are not of what is on the shelf.
             self.archive.restock();
         }

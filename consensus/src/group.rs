@@ -11,7 +11,7 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
-use quorate_registry::{Command, Machine, Verdict};
+use quorate_registry::{Command, Machine, Registration, Verdict};
 use quorate_storage::StorageError;
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,7 +26,8 @@ use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
 use crate::rounds::Rounds;
 use crate::serve::Voter;
-use crate::types::{Asked, LogId, Raft, Types};
+use crate::types::{LogId, Raft, Types};
+use crate::wire;
 
 /// What all proposals that are not answered yet may weigh; beyond that they are refused at once.
 const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -34,6 +35,9 @@ const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PROPOSAL_BYTES_MIN: usize = 4 * 1024;
 /// How many proposals go to Raft in one message, and so into one append.
 const BATCH_MAX: usize = 2_048;
+
+/// What became of a proposal.
+pub type Outcome = Result<(Index, Verdict), ProposeError>;
 
 /// A handle on this node's part in the group. Cheap to clone.
 #[derive(Clone)]
@@ -91,6 +95,18 @@ pub struct GroupStatus {
     pub fault: Option<String>,
 }
 
+impl From<ServerState> for Role {
+    fn from(state: ServerState) -> Self {
+        match state {
+            ServerState::Learner => Self::Learner,
+            ServerState::Follower => Self::Follower,
+            ServerState::Candidate => Self::Candidate,
+            ServerState::Leader => Self::Leader,
+            ServerState::Shutdown => Self::Stopped,
+        }
+    }
+}
+
 struct Proposal {
     command: Command,
     answer: Answerer,
@@ -98,12 +114,12 @@ struct Proposal {
 
 /// Whoever waits for a verdict, and what its proposal weighs until then.
 struct Answerer {
-    to: oneshot::Sender<Result<(Index, Verdict), ProposeError>>,
+    to: oneshot::Sender<Outcome>,
     _weight: OwnedSemaphorePermit,
 }
 
 impl Answerer {
-    fn give(self, answer: Result<(Index, Verdict), ProposeError>) {
+    fn give(self, answer: Outcome) {
         // Whoever asked may have stopped waiting.
         let _ = self.to.send(answer);
     }
@@ -156,11 +172,12 @@ impl Group {
         let raft = Raft::new(id.0, raft_config, Network(peers), log, applier)
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
-        quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
         quorate_env::spawn(propose_in_batches(raft.clone(), tray));
         let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
         let (voter, reads) = (Voter::new(raft.clone()), Rounds::default());
+        let every = config.snapshot_every;
+        quorate_env::spawn(follow_metrics(raft.clone(), voter.clone(), state.clone(), every));
         Ok((Self { raft, voter, state, feed, archive, proposals, room, reads }, recovery))
     }
 
@@ -169,6 +186,24 @@ impl Group {
     /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
     /// means [`ProposeError::Unknown`]. When too much waits already, it is refused at once.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
+        let answers = self.submit(command)?;
+        answers.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    /// Proposes several, each with an outcome of its own. All are under way before the first is waited for.
+    pub async fn propose_many(&self, commands: Vec<Command>) -> Vec<Outcome> {
+        let under_way: Vec<_> = commands.into_iter().map(|one| self.submit(one)).collect();
+        let mut outcomes = Vec::with_capacity(under_way.len());
+        for answers in under_way {
+            outcomes.push(match answers {
+                Ok(answers) => answers.await.unwrap_or(Err(ProposeError::Unknown)),
+                Err(refused) => Err(refused),
+            });
+        }
+        outcomes
+    }
+
+    fn submit(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         let weight = command.weight().clamp(PROPOSAL_BYTES_MIN, PROPOSALS_BYTES_MAX);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
@@ -177,7 +212,7 @@ impl Group {
         // There is a place for each that has weight.
         let nobody = ProposeError::NotDone { leader: None };
         self.proposals.try_send(Proposal { command, answer }).map_err(|_| nobody)?;
-        answers.await.unwrap_or(Err(ProposeError::Unknown))
+        Ok(answers)
     }
 
     /// Confirms with a majority that this node leads, in a round that begins after the call, and returns
@@ -198,6 +233,12 @@ impl Group {
     pub fn read<R>(&self, read: impl FnOnce(&Machine, Index) -> R) -> R {
         let state = self.state.read();
         read(&state.machine, state.index())
+    }
+
+    /// Looks one name up as it is here and now, and waits for nobody: in a state that is at least as new as
+    /// the index.
+    pub fn look(&self, name: &str) -> (Option<Arc<Registration>>, Index) {
+        self.state.directory().look(name)
     }
 
     /// The last index that is applied here.
@@ -273,9 +314,7 @@ impl Group {
     /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
     /// had an answer from a majority.
     pub fn silence(&self) -> Duration {
-        let metrics = self.raft.metrics();
-        let acked = metrics.borrow_watched().last_quorum_acked;
-        acked.map_or_else(|| self.voter.silence(), |at| openraft_rt::Instant::elapsed(&*at))
+        self.voter.silence()
     }
 
     /// What this node sees of the group.
@@ -285,13 +324,7 @@ impl Group {
         let membership = metrics.membership_config.membership();
         let index = |id: Option<u64>| Index(id.unwrap_or(0));
         GroupStatus {
-            role: match metrics.state {
-                ServerState::Learner => Role::Learner,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Leader => Role::Leader,
-                ServerState::Shutdown => Role::Stopped,
-            },
+            role: Role::from(metrics.state),
             term: metrics.current_term,
             leader: metrics.current_leader.map(NodeId),
             last_index: index(metrics.last_log_index),
@@ -314,12 +347,16 @@ impl Group {
     pub async fn status_changed(&self, seen: &GroupStatus) {
         let mut metrics = self.raft.metrics();
         loop {
-            let now = self.status();
-            let same = now.leader == seen.leader
-                && now.term == seen.term
-                && now.role == seen.role
-                && now.voters == seen.voters
-                && now.learners == seen.learners;
+            // Most of what comes by is that the log has grown.
+            let same = {
+                let now = metrics.borrow_watched();
+                let members = now.membership_config.membership();
+                now.current_leader.map(NodeId) == seen.leader
+                    && now.current_term == seen.term
+                    && Role::from(now.state) == seen.role
+                    && members.voter_ids().map(NodeId).eq(seen.voters.iter().copied())
+                    && members.learner_ids().map(NodeId).eq(seen.learners.iter().copied())
+            };
             if !same || WatchReceiver::changed(&mut metrics).await.is_err() {
                 return;
             }
@@ -339,18 +376,21 @@ impl Group {
     }
 }
 
-/// Has a snapshot built whenever one is due.
-async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
+/// Notes when a majority answered, and has a snapshot built whenever one is due.
+async fn follow_metrics(raft: Raft, voter: Voter, state: Shared, every: u64) {
     let mut metrics = raft.metrics();
     let mut asked = 0;
     loop {
         let (applied, covered) = {
             let metrics = metrics.borrow_watched();
+            if let Some(acked) = metrics.last_quorum_acked {
+                voter.heard(acked.time());
+            }
             let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
             (index(metrics.last_applied), index(metrics.snapshot))
         };
         let since = applied.saturating_sub(covered.max(asked));
-        if is_due(since, every, state.read().machine.names_held() as u64) {
+        if since >= every && is_due(since, every, state.read().machine.names_held() as u64) {
             asked = applied;
             if raft.trigger().snapshot().await.is_err() {
                 return;
@@ -387,8 +427,10 @@ async fn confirm(raft: Raft) -> Result<Index, ReadError> {
 async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
     while tray.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-        let (commands, answers): (Vec<_>, Vec<_>) =
-            waiting.drain(..).map(|proposal| (Asked(proposal.command), proposal.answer)).unzip();
+        let (commands, answers): (Vec<_>, Vec<_>) = waiting
+            .drain(..)
+            .map(|proposal| (wire::encode_command(&proposal.command), proposal.answer))
+            .unzip();
         match raft.client_write_many(commands).await {
             Ok(results) => {
                 quorate_env::spawn(hand_out(results, answers));

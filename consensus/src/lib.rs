@@ -23,6 +23,7 @@
 mod apply;
 mod archive;
 mod config;
+mod directory;
 mod error;
 mod feed;
 mod group;
@@ -42,7 +43,7 @@ pub use archive::Doors;
 pub use config::GroupConfig;
 pub use error::{GroupError, MembershipError, ProposeError, ReadError};
 pub use feed::{Change, TooOld, Watch};
-pub use group::{Group, GroupStatus, Role};
+pub use group::{Group, GroupStatus, Outcome, Role};
 pub use peers::{PeerError, Peers};
 pub use recover::{Recovery, Source};
 pub use rounds::Rounds;

@@ -22,7 +22,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct Voter {
     raft: Raft,
-    /// When a leader was last heard and followed.
+    /// When a leader was last followed or, as one, a majority last answered.
     heard: Arc<AtomicU64>,
     arriving: Arc<Mutex<Option<Arriving>>>,
 }
@@ -45,9 +45,15 @@ impl Voter {
         }
     }
 
-    /// How long ago a leader was last heard and followed.
+    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
+    /// had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
         quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// At that time a leader was followed, or a majority answered.
+    pub(crate) fn heard(&self, at: Time) {
+        self.heard.fetch_max(at.0, Ordering::Relaxed);
     }
 
     /// Takes a request from a peer whose identity the mesh has proven.
@@ -75,7 +81,10 @@ impl Voter {
     async fn answer(&self, request: Request) -> Response {
         let answer = match request {
             Request::Append { vote, prev, committed, entries } => {
-                let decoded = entries.iter().map(|bytes| wire::decode_entry(bytes)).collect();
+                let decoded = entries
+                    .into_iter()
+                    .map(|it| wire::judge_entry(&it.into_vec().into()))
+                    .collect();
                 let Ok(entries) = decoded else {
                     return Response::Refused;
                 };
@@ -111,7 +120,7 @@ impl Voter {
     async fn append(&self, rpc: AppendEntriesRequest<crate::types::Types>) -> Option<Response> {
         let answer = self.raft.append_entries(rpc).await.ok()?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.heard.store(quorate_env::now().0, Ordering::Relaxed);
+            self.heard(quorate_env::now());
         }
         Some(match answer {
             AppendEntriesResponse::Success => Response::Appended,

@@ -1,7 +1,8 @@
 //! The one place with openraft's generics.
 
+use bytes::Bytes;
 use openraft::EmptyNode;
-use quorate_registry::{Command, Verdict};
+use quorate_registry::Verdict;
 
 use crate::apply::Applier;
 use crate::runtime::Runtime;
@@ -29,9 +30,10 @@ pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
 pub(crate) type SnapshotBody = bytes::Bytes;
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, SnapshotBody>;
 
-/// A command, as an entry carries it.
+/// A command, as an entry carries it: bytes that are made when it is proposed and read when it is applied.
+/// On their way between journals and voters they are only passed on.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked(pub(crate) Command);
+pub(crate) struct Asked(pub(crate) Bytes);
 
 /// A verdict, or nothing where Raft itself wrote the entry.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub(crate) struct Answer(pub(crate) Option<Verdict>);
 
 impl std::fmt::Display for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0.op)
+        write!(f, "a command of {} bytes", self.0.len())
     }
 }
 

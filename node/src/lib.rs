@@ -22,6 +22,7 @@
 mod abroad;
 mod config;
 mod counters;
+mod courier;
 mod error;
 mod formation;
 mod ground;

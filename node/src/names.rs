@@ -38,9 +38,10 @@ pub struct Held {
 /// What a lookup found, and how old that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The registration, if the name is held.
-    pub registration: Option<Registration>,
-    /// The index of the state that was looked into.
+    /// The registration, if the name is held; shared with the node's own state.
+    pub registration: Option<Arc<Registration>>,
+    /// The state that was looked into is at least as new as this index: watch from it, and no change is
+    /// missed.
     pub index: Index,
     /// How long ago this node last heard from the leader; zero for a linearizable lookup.
     pub stale: Duration,

@@ -11,7 +11,7 @@ use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
 use crate::hall::{Hall, not_sent};
-use crate::post::{self, Ask, Newcomer, Post, Told};
+use crate::post::{self, Ask, LOAD_MAX, Newcomer, Outcome, Post, Told};
 use crate::{abroad, formation, health, verified, voters};
 
 /// Joins the mesh to the inside.
@@ -101,6 +101,11 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
             Err(ProposeError::Overloaded) => Told::Overloaded,
             Err(_) => Told::Unknown,
         },
+        Ask::ProposeMany(commands) if commands.len() <= LOAD_MAX => {
+            let outcomes = hall.group().propose_many(commands).await;
+            Told::DecidedMany(outcomes.into_iter().map(told).collect())
+        }
+        Ask::ProposeMany(_) => Told::Declined,
         Ask::Confirm => match hall.group().confirm().await {
             Ok(index) => Told::Confirmed(index),
             Err(ReadError::NotLeader { leader }) => Told::NotLeader { leader },
@@ -116,6 +121,15 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::HandOver(to) => voters::hand_over(hall, to).await,
         Ask::Found(founding) => formation::agree(hall, from, &founding),
         Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
+    }
+}
+
+fn told(outcome: quorate_consensus::Outcome) -> Outcome {
+    match outcome {
+        Ok((index, verdict)) => Outcome::Decided(index, verdict),
+        Err(ProposeError::NotDone { .. }) => Outcome::NotLeader,
+        Err(ProposeError::Overloaded) => Outcome::Overloaded,
+        Err(_) => Outcome::Unknown,
     }
 }
 
