@@ -226,7 +226,7 @@ impl Names {
 
 impl NameWatch {
     /// The next change that touches a name under the prefix; only its effects on such names are in it.
-    pub async fn next(&mut self) -> Result<Change, TooOld> {
+    pub async fn next(&mut self) -> Result<Arc<Change>, TooOld> {
         loop {
             let change = self.watch.next().await?;
             let touches = |effect: &&Effect| match effect {
@@ -236,9 +236,13 @@ impl NameWatch {
                 Effect::Released { name, .. } => name.as_str().starts_with(&self.prefix),
                 _ => false,
             };
+            // Most changes are of one name, and are handed on as they are.
+            if change.effects.iter().all(|effect| touches(&effect)) {
+                return Ok(change);
+            }
             let effects: Vec<Effect> = change.effects.iter().filter(touches).cloned().collect();
             if !effects.is_empty() {
-                return Ok(Change { index: change.index, effects });
+                return Ok(Arc::new(Change { index: change.index, effects }));
             }
         }
     }
