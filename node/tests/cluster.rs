@@ -7,6 +7,8 @@ use quorate::prelude::*;
 use quorate::{Claiming, Cookie, NodeName, NotDone, Refusal};
 use serde::{Deserialize, Serialize};
 
+#[path = "cluster/crowds.rs"]
+mod crowds;
 #[path = "cluster/links.rs"]
 mod links;
 #[path = "cluster/names.rs"]
