@@ -34,6 +34,10 @@ pub(crate) struct Courier(Mutex<Desk>);
 /// What waits, and how many are on the road with what does not wait any more.
 #[derive(Default)]
 struct Desk {
+    /// To whom what is under way goes. What went to another before holds nothing up any more.
+    leader: Option<NodeId>,
+    /// How often that has changed.
+    changes: u64,
     under_way: usize,
     waiting: VecDeque<Parcel>,
     weight: usize,
@@ -49,16 +53,17 @@ impl Courier {
     /// have stopped waiting.
     pub(crate) async fn bring(&self, hall: &Arc<Hall>, command: Command) -> Decided {
         let (answer, answers) = oneshot::channel();
-        if self.lock().take_in(Parcel { command, answer })? {
+        let sets_out = self.lock().take_in(Parcel { command, answer }, hall.other_leader())?;
+        if let Some(change) = sets_out {
             let hall = hall.clone();
-            quorate_env::spawn(async move { hall.courier().run(&hall).await });
+            quorate_env::spawn(async move { hall.courier().run(&hall, change).await });
         }
         // Dropped unanswered: this life has ended.
         answers.await.unwrap_or(Err(Miss::Unknown))
     }
 
-    async fn run(&self, hall: &Arc<Hall>) {
-        while let Some((commands, answers)) = self.next() {
+    async fn run(&self, hall: &Arc<Hall>, change: u64) {
+        while let Some((commands, answers)) = self.next(change) {
             let outcomes = carry(hall, commands).await;
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Whoever asked may have stopped waiting.
@@ -67,8 +72,12 @@ impl Courier {
         }
     }
 
-    fn next(&self) -> Option<(Vec<Command>, Vec<oneshot::Sender<Decided>>)> {
+    /// The next load, for whoever set out at that change; none when nothing waits, or others carry it now.
+    fn next(&self, change: u64) -> Option<(Vec<Command>, Vec<oneshot::Sender<Decided>>)> {
         let mut desk = self.lock();
+        if desk.changes != change {
+            return None;
+        }
         let load = desk.load();
         if load.is_empty() {
             desk.under_way -= 1;
@@ -83,17 +92,22 @@ impl Courier {
 }
 
 impl Desk {
-    /// Takes a parcel in; true if somebody has to set out with it.
-    fn take_in(&mut self, parcel: Parcel) -> Result<bool, Miss> {
+    /// Takes a parcel in. If somebody has to set out with it: at which change of the leader.
+    fn take_in(&mut self, parcel: Parcel, leader: Option<NodeId>) -> Result<Option<u64>, Miss> {
         let weight = parcel.command.weight();
         if self.weight + weight > WAITING_BYTES_MAX {
             return Err(Miss::NotDone(NotDone::Overloaded));
         }
         self.weight += weight;
         self.waiting.push_back(parcel);
+        if self.leader != leader {
+            // A leader that is silent is asked for as long as a lease may last; its successor is there sooner.
+            (self.leader, self.under_way) = (leader, 0);
+            self.changes += 1;
+        }
         let sets_out = self.under_way < LOADS;
         self.under_way += usize::from(sets_out);
-        Ok(sets_out)
+        Ok(sets_out.then_some(self.changes))
     }
 
     /// What goes next: in the order in which it came, and nothing that nobody waits for any more.
@@ -184,15 +198,15 @@ mod tests {
     fn two_loads_set_out_and_what_comes_meanwhile_shares_the_next() {
         let mut desk = Desk::default();
         let (first, _first) = parcel("a");
-        assert_eq!(desk.take_in(first), Ok(true));
+        assert_eq!(desk.take_in(first, None), Ok(Some(0)));
         assert_eq!(desk.load().len(), 1);
         let (second, _second) = parcel("b");
-        assert_eq!(desk.take_in(second), Ok(true));
+        assert_eq!(desk.take_in(second, None), Ok(Some(0)));
         assert_eq!(desk.load().len(), 1);
         let waiting: Vec<_> = ["c", "d", "e"].map(parcel).into();
         let mut patient = Vec::new();
         for (parcel, answers) in waiting {
-            assert_eq!(desk.take_in(parcel), Ok(false));
+            assert_eq!(desk.take_in(parcel, None), Ok(None));
             patient.push(answers);
         }
         // Who has left is not carried any more.
@@ -203,12 +217,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_silent_leader_does_not_answer_holds_up_nothing_for_its_successor() {
+        let courier = Courier::default();
+        let take_in = |text: &str, leader| {
+            let (parcel, answers) = parcel(text);
+            (courier.lock().take_in(parcel, leader), answers)
+        };
+        let (old, new) = (Some(NodeId(1)), Some(NodeId(2)));
+        let _under_way = ["a", "b"].map(|text| {
+            let (sets_out, answers) = take_in(text, old);
+            assert_eq!(sets_out, Ok(Some(1)));
+            assert!(courier.next(1).is_some());
+            answers
+        });
+        let (waits, _waiting) = take_in("c", old);
+        assert_eq!(waits, Ok(None));
+        let (sets_out, _new) = take_in("d", new);
+        assert_eq!(sets_out, Ok(Some(2)));
+        // Who comes back from the old one finds that others carry what waits.
+        assert!(courier.next(1).is_none());
+        assert_eq!(courier.next(2).unwrap().0, [command("c"), command("d")]);
+    }
+
+    #[test]
     fn a_load_is_bounded_and_so_is_what_waits() {
         let mut desk = Desk::default();
         let mut patient = Vec::new();
         let refused = loop {
             let (parcel, answers) = parcel("n");
-            match desk.take_in(parcel) {
+            match desk.take_in(parcel, None) {
                 Ok(_) => patient.push(answers),
                 Err(miss) => break miss,
             }
