@@ -12,22 +12,23 @@ use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
 use quorate_registry::{Command, Machine, Registration, Verdict};
-use quorate_storage::StorageError;
+use quorate_storage::{Log, StandingWatch, StorageError};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::apply::{Applier, Shared, SnapshotBuilder};
+use crate::apply::{Applier, Replica, Shared, SnapshotBuilder};
 use crate::archive::{Archive, Doors, archive};
 use crate::config::GroupConfig;
 use crate::error::{GroupError, MembershipError, ProposeError, ReadError};
 use crate::feed::{Feed, Watch};
+use crate::feeder::Feeder;
+use crate::follow::Follower;
 use crate::log::LogStore;
 use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
 use crate::rounds::Rounds;
 use crate::serve::Voter;
-use crate::types::{LogId, Raft, Types};
-use crate::wire;
+use crate::types::{Asked, LogId, Raft, Types};
 
 /// What all proposals that are not answered yet may weigh; beyond that they are refused at once.
 const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -44,6 +45,7 @@ pub type Outcome = Result<(Index, Verdict), ProposeError>;
 pub struct Group {
     raft: Raft,
     voter: Voter,
+    follower: Arc<Follower>,
     state: Shared,
     feed: Arc<Feed>,
     archive: Archive,
@@ -51,6 +53,7 @@ pub struct Group {
     /// How many more bytes of proposals may wait.
     room: Arc<Semaphore>,
     reads: Rounds<Result<Index, ReadError>>,
+    disk: StandingWatch,
 }
 
 /// What this node is to the group at the moment. For people: nothing may be decided by it.
@@ -95,18 +98,6 @@ pub struct GroupStatus {
     pub fault: Option<String>,
 }
 
-impl From<ServerState> for Role {
-    fn from(state: ServerState) -> Self {
-        match state {
-            ServerState::Learner => Self::Learner,
-            ServerState::Follower => Self::Follower,
-            ServerState::Candidate => Self::Candidate,
-            ServerState::Leader => Self::Leader,
-            ServerState::Shutdown => Self::Stopped,
-        }
-    }
-}
-
 struct Proposal {
     command: Command,
     answer: Answerer,
@@ -146,13 +137,13 @@ impl Group {
         peers: Arc<dyn Peers>,
     ) -> Result<(Self, Recovery), GroupError> {
         let raft_config = config.checked()?;
-        let (state, recovery) = recover(&doors)?;
+        let (state, recovery) = recover(&doors).await?;
         // openraft will purge its log up to such a state at once, and nothing may be purged that only the
         // shelf remembers.
         let needs_safe_copy = recovery.source == Source::Shelf && outruns(&state, &doors);
         let feed = Arc::new(Feed::new(state.index(), config.changes_kept));
         let state = Shared::new(state);
-        let log = LogStore(doors.log.clone());
+        let (log, disk) = (doors.log.clone(), doors.log.standing());
         let (archive, archivist) = archive(doors, state.clone());
         // Nobody has to wait for the archivist's end: `close` asks it for its last work.
         let _ended = quorate_env::aside("quorate-archivist", archivist.run())
@@ -167,24 +158,33 @@ impl Group {
                 GroupError::Storage(StorageError::Io { doing, source })
             })?;
         }
-        let applier =
-            Applier::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
-        let raft = Raft::new(id.0, raft_config, Network(peers), log, applier)
+        let replica =
+            Replica::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
+        let (network, applier) = (Network(peers.clone()), Applier(replica.clone()));
+        let raft = Raft::new(id.0, raft_config, network, LogStore(log.clone()), applier)
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
+        quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
-        quorate_env::spawn(propose_in_batches(raft.clone(), tray));
+        let feeds = log.clone();
+        quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
         let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
-        let (voter, reads) = (Voter::new(raft.clone()), Rounds::default());
-        let every = config.snapshot_every;
-        quorate_env::spawn(follow_metrics(raft.clone(), voter.clone(), state.clone(), every));
-        Ok((Self { raft, voter, state, feed, archive, proposals, room, reads }, recovery))
+        let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
+        let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
+        let (heard, patience) = (voter.clone(), config.election_max);
+        let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);
+        let follower = Arc::new(follower);
+        quorate_env::spawn(follower.clone().run());
+        let group =
+            Self { raft, voter, follower, state, feed, archive, proposals, room, reads, disk };
+        Ok((group, recovery))
     }
 
     /// Proposes a command. Many that are proposed at the same time share one append and one sync.
     ///
     /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
-    /// means [`ProposeError::Unknown`]. When too much waits already, it is refused at once.
+    /// means [`ProposeError::Unknown`]. When too much waits already, or the journal waits for the disk, it is
+    /// refused at once: others may be able to commit it, but this node could only pile it up.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
         let answers = self.submit(command)?;
         answers.await.unwrap_or(Err(ProposeError::Unknown))
@@ -204,6 +204,9 @@ impl Group {
     }
 
     fn submit(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
+        if self.disk.is_stuck() {
+            return Err(ProposeError::Disk);
+        }
         let weight = command.weight().clamp(PROPOSAL_BYTES_MIN, PROPOSALS_BYTES_MAX);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
@@ -256,8 +259,11 @@ impl Group {
         self.voter.serve(from, request)
     }
 
-    /// Whether this node's log already belongs to a group.
+    /// Whether this node already belongs to a group, by its log or by what it follows.
     pub async fn is_bootstrapped(&self) -> Result<bool, GroupError> {
+        if self.state.read().applied.is_some() {
+            return Ok(true);
+        }
         self.raft.is_initialized().await.map_err(|e| GroupError::Stopped(e.to_string()))
     }
 
@@ -272,7 +278,12 @@ impl Group {
         })
     }
 
-    /// Lets a node follow the log without a vote.
+    /// Says who votes to a node that knows of no group yet: from them it learns the rest.
+    pub fn follow(&self, voters: &BTreeSet<NodeId>) {
+        self.follower.tell(voters);
+    }
+
+    /// Replicates the log to a node, as who is to vote needs it.
     pub async fn add_learner(&self, node: NodeId) -> Result<(), MembershipError> {
         let added = self.raft.add_learner(node.0, EmptyNode {}, false).await;
         added.map(drop).map_err(changed)
@@ -301,6 +312,16 @@ impl Group {
         asked.map_err(|e| GroupError::Stopped(e.to_string()))
     }
 
+    /// How the disk stands to this node, to be watched.
+    pub fn disk(&self) -> &StandingWatch {
+        &self.disk
+    }
+
+    /// Whether this node stands for election when no leader is heard. It may still be made to.
+    pub fn stand(&self, stands: bool) {
+        self.follower.stand(stands);
+    }
+
     /// Builds a snapshot now, and purges what it covers as the settings say.
     pub async fn snapshot(&self) -> Result<(), GroupError> {
         self.raft.trigger().snapshot().await.map_err(|e| GroupError::Stopped(e.to_string()))
@@ -308,25 +329,38 @@ impl Group {
 
     /// Who leads, as far as this node knows: where to ask first, and nothing more.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+        let fed = self.follower.tidings();
+        match fed.follows {
+            true => fed.leader,
+            false => self.raft.metrics().borrow_watched().current_leader.map(NodeId),
+        }
     }
 
-    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
-    /// had an answer from a majority.
+    /// How old what is applied here may be: how long ago this node last followed a leader, or a voter that
+    /// did or, as the leader, last had an answer from a majority.
     pub fn silence(&self) -> Duration {
-        self.voter.silence()
+        let fed = self.follower.silence().unwrap_or(Duration::MAX);
+        self.voter.silence().min(fed)
     }
 
     /// What this node sees of the group.
     pub fn status(&self) -> GroupStatus {
+        // Before the metrics are held: each of them looks there as well.
+        let (members, leader) = (self.follower.membership(), self.leader());
+        let (membership, fed) = (members.membership(), self.follower.tidings());
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
         let index = |id: Option<u64>| Index(id.unwrap_or(0));
         GroupStatus {
-            role: Role::from(metrics.state),
-            term: metrics.current_term,
-            leader: metrics.current_leader.map(NodeId),
+            role: match metrics.state {
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Leader => Role::Leader,
+                ServerState::Shutdown => Role::Stopped,
+            },
+            term: metrics.current_term.max(fed.term),
+            leader,
             last_index: index(metrics.last_log_index),
             applied: self.feed.tip(),
             snapshot: index(metrics.snapshot.map(|id| id.index)),
@@ -345,20 +379,25 @@ impl Group {
 
     /// Returns when who leads, as far as this node sees, or the term, or who is a member has changed.
     pub async fn status_changed(&self, seen: &GroupStatus) {
-        let mut metrics = self.raft.metrics();
+        let (mut metrics, mut fed) = (self.raft.metrics(), self.follower.watch());
         loop {
-            // Most of what comes by is that the log has grown.
-            let same = {
-                let now = metrics.borrow_watched();
-                let members = now.membership_config.membership();
-                now.current_leader.map(NodeId) == seen.leader
-                    && now.current_term == seen.term
-                    && Role::from(now.state) == seen.role
-                    && members.voter_ids().map(NodeId).eq(seen.voters.iter().copied())
-                    && members.learner_ids().map(NodeId).eq(seen.learners.iter().copied())
-            };
-            if !same || WatchReceiver::changed(&mut metrics).await.is_err() {
+            fed.borrow_and_update();
+            let now = self.status();
+            let same = now.leader == seen.leader
+                && now.term == seen.term
+                && now.role == seen.role
+                && now.voters == seen.voters
+                && now.learners == seen.learners;
+            if !same {
                 return;
+            }
+            tokio::select! {
+                biased;
+                raft = WatchReceiver::changed(&mut metrics) => if raft.is_err() {
+                    return;
+                },
+                // The follower, and with it the sender, lives as long as `self`.
+                _ = fed.changed() => {}
             }
         }
     }
@@ -376,21 +415,22 @@ impl Group {
     }
 }
 
-/// Notes when a majority answered, and has a snapshot built whenever one is due.
-async fn follow_metrics(raft: Raft, voter: Voter, state: Shared, every: u64) {
+/// Has a snapshot built whenever one is due.
+async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
     let mut metrics = raft.metrics();
     let mut asked = 0;
     loop {
         let (applied, covered) = {
             let metrics = metrics.borrow_watched();
-            if let Some(acked) = metrics.last_quorum_acked {
-                voter.heard(acked.time());
-            }
             let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
             (index(metrics.last_applied), index(metrics.snapshot))
         };
         let since = applied.saturating_sub(covered.max(asked));
-        if since >= every && is_due(since, every, state.read().machine.names_held() as u64) {
+        let (names, fed) = {
+            let state = state.read();
+            (state.machine.names_held() as u64, state.by_raft < state.applied)
+        };
+        if !fed && is_due(since, every, names) {
             asked = applied;
             if raft.trigger().snapshot().await.is_err() {
                 return;
@@ -423,14 +463,19 @@ async fn confirm(raft: Raft) -> Result<Index, ReadError> {
     }
 }
 
-/// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers.
-async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
+/// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers, and
+/// while much waits for the disk, so does all that comes.
+async fn propose_in_batches(raft: Raft, log: Log, mut tray: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
     while tray.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-        let (commands, answers): (Vec<_>, Vec<_>) = waiting
-            .drain(..)
-            .map(|proposal| (wire::encode_command(&proposal.command), proposal.answer))
-            .unzip();
+        if !has_room(&log).await {
+            for proposal in waiting.drain(..) {
+                proposal.answer.give(Err(ProposeError::Disk));
+            }
+            continue;
+        }
+        let (commands, answers): (Vec<_>, Vec<_>) =
+            waiting.drain(..).map(|proposal| (Asked(proposal.command), proposal.answer)).unzip();
         match raft.client_write_many(commands).await {
             Ok(results) => {
                 quorate_env::spawn(hand_out(results, answers));
@@ -442,6 +487,16 @@ async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
                 }
             }
         }
+    }
+}
+
+/// Waits until the log welcomes more; says so, or that the disk takes nothing.
+async fn has_room(log: &Log) -> bool {
+    let disk = log.standing();
+    tokio::select! {
+        biased;
+        () = log.room() => true,
+        () = disk.stuck() => false,
     }
 }
 

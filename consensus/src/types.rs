@@ -1,10 +1,10 @@
 //! The one place with openraft's generics.
 
-use bytes::Bytes;
 use openraft::EmptyNode;
-use quorate_registry::Verdict;
+use quorate_registry::{Command, Verdict};
 
 use crate::apply::Applier;
+use crate::body::Body;
 use crate::runtime::Runtime;
 
 openraft::declare_raft_types!(
@@ -26,14 +26,11 @@ pub(crate) type Payload = openraft::alias::PayloadOf<Types>;
 pub(crate) type Membership = openraft::Membership<u64, EmptyNode>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
-/// A whole snapshot in memory; how it travels is `peers.rs`' business.
-pub(crate) type SnapshotBody = bytes::Bytes;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, SnapshotBody>;
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, Body>;
 
-/// A command, as an entry carries it: bytes that are made when it is proposed and read when it is applied.
-/// On their way between journals and voters they are only passed on.
+/// A command, as an entry carries it.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked(pub(crate) Bytes);
+pub(crate) struct Asked(pub(crate) Command);
 
 /// A verdict, or nothing where Raft itself wrote the entry.
 #[derive(Clone, Debug)]
@@ -41,7 +38,7 @@ pub(crate) struct Answer(pub(crate) Option<Verdict>);
 
 impl std::fmt::Display for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a command of {} bytes", self.0.len())
+        write!(f, "{:?}", self.0.op)
     }
 }
 

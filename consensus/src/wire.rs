@@ -80,6 +80,15 @@ pub(crate) enum Request {
         to: u64,
         last: Option<LogIdBytes>,
     },
+    /// What was committed from an index on, for a node that only follows.
+    Follow {
+        next: u64,
+    },
+    /// A piece of the snapshot up to an index that was offered to it.
+    Piece {
+        index: u64,
+        offset: u64,
+    },
 }
 
 /// What the other answers.
@@ -103,8 +112,24 @@ pub(crate) enum Response {
     },
     Transferred,
     TransferRefused,
-    /// The request was not understood, or came from whom it does not speak for.
+    /// The request was not understood, came from whom it does not speak for, or cannot be met here.
     Refused,
+    /// Entries that follow each other.
+    Fed {
+        entries: Vec<ByteBuf>,
+        /// How old what is applied at the feeder may be.
+        stale_ms: u64,
+        leader: Option<u64>,
+        term: u64,
+    },
+    /// The log no longer reaches back so far; this snapshot does.
+    Anew {
+        position: PositionBytes,
+        total: u64,
+    },
+    Piece {
+        piece: ByteBuf,
+    },
 }
 
 impl From<LogId> for LogIdBytes {
@@ -185,13 +210,9 @@ impl PositionBytes {
     }
 }
 
-/// The length of what stands before the body of an entry.
-const HEAD_BYTES: usize = 26;
-
 /// An entry's bytes: version, term, leader, index, kind, and the kind's body.
 pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
-    let body = if let Payload::Normal(asked) = &entry.payload { asked.0.len() } else { 0 };
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + body);
+    let mut bytes = Vec::with_capacity(96);
     bytes.push(VERSION);
     let id = entry.log_id;
     for number in [id.leader_id.term, id.leader_id.node_id, id.index] {
@@ -201,7 +222,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
         Payload::Blank => bytes.push(0),
         Payload::Normal(asked) => {
             bytes.push(1);
-            bytes.extend_from_slice(&asked.0);
+            append(&mut bytes, &asked.0);
         }
         Payload::Membership(membership) => {
             bytes.push(2);
@@ -211,42 +232,21 @@ pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
     bytes.into()
 }
 
-/// Reads an entry, but not the command in it: that was judged before it came into the journal.
-pub(crate) fn decode_entry(bytes: &Bytes) -> io::Result<Entry> {
-    let (head, body) =
-        bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| invalid("an entry cut short"))?;
+pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
+    let (head, body) = bytes.split_at_checked(26).ok_or_else(|| invalid("an entry cut short"))?;
     known_version(head[0])?;
     let number = |at: usize| {
         u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes are eight bytes"))
     };
     let payload = match head[25] {
         0 if body.is_empty() => Payload::Blank,
-        1 => Payload::Normal(Asked(bytes.slice(HEAD_BYTES..))),
+        1 => Payload::Normal(Asked(whole::<Command>(body)?)),
         2 => Payload::Membership(whole::<MembershipBytes>(body)?.try_into()?),
         _ => {
             return Err(invalid("an entry of a kind that this release does not know"));
         }
     };
     Ok(Entry { log_id: log_id(number(1), number(9), number(17)), payload })
-}
-
-/// Reads an entry that a peer sent, all of it.
-pub(crate) fn judge_entry(bytes: &Bytes) -> io::Result<Entry> {
-    let entry = decode_entry(bytes)?;
-    if let Payload::Normal(asked) = &entry.payload {
-        decode_command(asked)?;
-    }
-    Ok(entry)
-}
-
-pub(crate) fn encode_command(command: &Command) -> Asked {
-    let mut bytes = Vec::with_capacity(96);
-    append(&mut bytes, command);
-    Asked(bytes.into())
-}
-
-pub(crate) fn decode_command(asked: &Asked) -> io::Result<Command> {
-    whole(&asked.0)
 }
 
 /// Any other item's bytes.
@@ -269,11 +269,10 @@ pub fn fuzz_decode(bytes: &[u8]) -> bool {
     if let Ok(Request::Append { entries, .. }) = &request {
         for entry in entries {
             // Only that it ends matters.
-            let _ = judge_entry(&Bytes::copy_from_slice(entry));
+            let _ = decode_entry(entry);
         }
     }
-    let entry = judge_entry(&Bytes::copy_from_slice(bytes));
-    request.is_ok() | decode::<Response>(bytes).is_ok() | entry.is_ok()
+    request.is_ok() | decode::<Response>(bytes).is_ok() | decode_entry(bytes).is_ok()
 }
 
 fn append<T: Serialize>(bytes: &mut Vec<u8>, item: &T) {
@@ -313,7 +312,7 @@ mod tests {
 
     fn entries() -> Vec<Entry> {
         let release = Op::Release { name: Name::new("till").unwrap(), epoch: None };
-        let asked = encode_command(&Command { once: Once::Key(7), op: release });
+        let asked = Asked(Command { once: Once::Key(7), op: release });
         let voters =
             MembershipBytes { configs: vec![vec![1, 2], vec![2, 3]], nodes: vec![1, 2, 3, 4] };
         [Payload::Blank, Payload::Normal(asked), Payload::Membership(voters.try_into().unwrap())]
@@ -326,7 +325,7 @@ mod tests {
     #[test]
     fn an_entry_comes_back_as_it_went() {
         for entry in entries() {
-            let back = judge_entry(&encode_entry(&entry)).unwrap();
+            let back = decode_entry(&encode_entry(&entry)).unwrap();
             assert_eq!(format!("{back:?}"), format!("{entry:?}"));
         }
     }
@@ -350,11 +349,11 @@ mod tests {
         for entry in entries() {
             let bytes = encode_entry(&entry);
             for length in 0..bytes.len() {
-                assert!(judge_entry(&bytes.slice(..length)).is_err());
+                assert!(decode_entry(&bytes[..length]).is_err());
             }
-            assert!(judge_entry(&[&bytes[..], &[0]].concat().into()).is_err());
-            let newer = [&[VERSION + 1][..], &bytes[1..]].concat().into();
-            assert!(judge_entry(&newer).unwrap_err().to_string().contains("format 2"));
+            assert!(decode_entry(&[&bytes[..], &[0]].concat()).is_err());
+            let newer = [&[VERSION + 1][..], &bytes[1..]].concat();
+            assert!(decode_entry(&newer).unwrap_err().to_string().contains("format 2"));
         }
     }
 }

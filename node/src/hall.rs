@@ -19,6 +19,7 @@ use quorate_vocab::{Index, Lane, NodeId, NodeName};
 use tokio::sync::watch;
 
 use crate::abroad::Company;
+use crate::available::desk::Desk;
 use crate::config::Config;
 use crate::courier::Courier;
 use crate::error::{Error, NotDone};
@@ -38,6 +39,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Raft's requests keep their order, but those that are long have a flow of their own.
 const RAFT_FLOW: u64 = u64::MAX;
 const RAFT_LONG_FLOW: u64 = RAFT_FLOW - 1;
+const FEED_FLOW: u64 = RAFT_LONG_FLOW - 1;
 
 /// From this length on a request is long.
 const LONG_BYTES: usize = 64 * 1024;
@@ -61,6 +63,7 @@ pub(crate) struct Hall {
     health: Health,
     company: Company,
     views: Views,
+    available: Desk,
     closing: watch::Sender<bool>,
 }
 
@@ -93,6 +96,7 @@ impl Hall {
         actors: Actors,
     ) -> Self {
         let tenancy = Tenancy::new(config.lease);
+        let available = Desk::new(identity.node(), identity.boot());
         Self {
             config,
             identity,
@@ -109,6 +113,7 @@ impl Hall {
             health: Health::default(),
             company: Company::default(),
             views: Views::default(),
+            available,
             closing: watch::Sender::new(false),
         }
     }
@@ -169,6 +174,10 @@ impl Hall {
         &self.views
     }
 
+    pub(crate) fn available(&self) -> &Desk {
+        &self.available
+    }
+
     /// Which node that takes part is called so.
     pub(crate) fn node_named(&self, name: &NodeName) -> Option<NodeId> {
         self.group
@@ -176,12 +185,10 @@ impl Hall {
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {
-        Newcomer {
-            id: self.id(),
-            name: self.config.name.clone(),
-            address: self.mesh().address().to_owned(),
-            labels: self.config.labels.clone(),
-        }
+        let mut labels = self.config.labels.clone();
+        self.config.level.announce(&mut labels);
+        let (name, address) = (self.config.name.clone(), self.mesh().address().to_owned());
+        Newcomer { id: self.id(), name, address, labels }
     }
 
     pub(crate) fn close(&self) {
@@ -321,6 +328,8 @@ impl Hall {
     }
 
     async fn try_propose(self: &Arc<Self>, command: &Command) -> Result<(Index, Verdict), Miss> {
+        #[cfg(feature = "mutants")]
+        let command = &self.config.bug.map_or(command.clone(), |bug| bug.send(command.clone()));
         match self.other_leader() {
             None => self.group.propose(command.clone()).await.map_err(|error| missed(&error)),
             Some(_) => self.courier.bring(self, command.clone()).await,
@@ -371,6 +380,7 @@ pub(crate) fn missed(error: &ProposeError) -> Miss {
     match error {
         ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
         ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
+        ProposeError::Disk => Miss::NotDone(NotDone::Disk),
         _ => Miss::Unknown,
     }
 }
@@ -386,6 +396,24 @@ impl Wires {
     pub(crate) fn connect(&self, mesh: Mesh) {
         assert!(self.0.set(mesh).is_ok(), "a hall has one mesh");
     }
+
+    fn ask_raft(
+        &self,
+        to: NodeId,
+        (lane, flow): (Lane, u64),
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let Some(mesh) = self.0.get().cloned() else {
+            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
+        };
+        Box::pin(async move {
+            mesh.call(to, lane, flow, body, within).await.map_err(|error| match error {
+                CallError::NotSent(_) | CallError::Busy => PeerError::NoLink,
+                _ => PeerError::NoAnswer,
+            })
+        })
+    }
 }
 
 impl Peers for Wires {
@@ -395,21 +423,22 @@ impl Peers for Wires {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let Some(mesh) = self.0.get().cloned() else {
-            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
-        };
         let body = post::wrap_raft(&request);
         // What is long must not keep elections and heartbeats waiting.
-        let (lane, flow) = match body.len() {
+        let way = match body.len() {
             0..LONG_BYTES => (Lane::High, RAFT_FLOW),
             _ => (Lane::Normal, RAFT_LONG_FLOW),
         };
-        Box::pin(async move {
-            mesh.call(to, lane, flow, body, within).await.map_err(|error| match error {
-                CallError::NotSent(_) | CallError::Busy => PeerError::NoLink,
-                _ => PeerError::NoAnswer,
-            })
-        })
+        self.ask_raft(to, way, body, within)
+    }
+
+    fn fetch(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        self.ask_raft(to, (Lane::Normal, FEED_FLOW), post::wrap_raft(&request), within)
     }
 }
 
