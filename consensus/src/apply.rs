@@ -13,6 +13,7 @@ use quorate_vocab::Index;
 
 use crate::archive::{Archive, apart, gone};
 use crate::body::{self, Body, Draft};
+use crate::directory::Directory;
 use crate::feed::{Change, Feed};
 use crate::types::{
     Answer, Entry, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, Types,
@@ -34,9 +35,13 @@ pub(crate) struct State {
     pub(crate) by_raft: Option<LogId>,
 }
 
-/// The state as all share it: one writer, who applies; many readers.
+/// The state as all share it: one writer, who applies; many readers. Beside it, for those who only look one
+/// name up, the directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<RwLock<State>>);
+pub(crate) struct Shared {
+    state: Arc<RwLock<State>>,
+    directory: Arc<Directory>,
+}
 
 /// This node's copy of the state: entries go in.
 #[derive(Clone)]
@@ -115,15 +120,20 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
-        Self(Arc::new(RwLock::new(state)))
+        let directory = Arc::new(Directory::of(&state.machine, state.index()));
+        Self { state: Arc::new(RwLock::new(state)), directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().expect("a panic while the state is written stops the node")
+        self.state.read().expect("a panic while the state is written stops the node")
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().expect("a panic while the state is written stops the node")
+        self.state.write().expect("a panic while the state is written stops the node")
     }
 }
 
@@ -186,6 +196,7 @@ impl Replica {
                     true => Answer(None),
                     false => state.apply(entry, &mut effects),
                 };
+                self.state.directory().follow(&state.machine, &effects);
                 if bearer == Bearer::Raft {
                     state.by_raft = Some(id);
                 }
@@ -196,6 +207,8 @@ impl Replica {
             }
             state.index()
         };
+        // Before anybody is told that so much is applied.
+        self.state.directory().reached(index);
         self.feed.publish(changes, index);
         if *unshelved >= self.shelve_every {
             *unshelved = 0;
@@ -217,6 +230,7 @@ impl Replica {
                 let (applied, membership) = (meta.last_log_id, meta.last_membership.clone());
                 let state = State::new(machine, applied, membership);
                 before = Some(std::mem::replace(&mut *held, state));
+                self.state.directory().replace(&held.machine, held.index());
                 // Nobody sees the new state before this was asked: its changes are not of what is on the
                 // shelf.
                 self.archive.restock();

@@ -51,7 +51,12 @@ pub struct Watch {
     feed: Arc<Feed>,
     tip: watch::Receiver<Index>,
     seen: Index,
+    /// A few changes that were taken together and not handed out yet.
+    ahead: VecDeque<Arc<Change>>,
 }
+
+/// How many changes a watcher takes at once: a thousand watchers must not meet at the ring for each.
+const AHEAD: usize = 64;
 
 impl Feed {
     pub(crate) fn new(at: Index, kept: usize) -> Self {
@@ -104,16 +109,19 @@ impl Feed {
     }
 
     pub(crate) fn watch(self: &Arc<Self>, from: Index) -> Watch {
-        Watch { feed: self.clone(), tip: self.tip.subscribe(), seen: from }
+        let (tip, ahead) = (self.tip.subscribe(), VecDeque::new());
+        Watch { feed: self.clone(), tip, seen: from, ahead }
     }
 
-    fn after(&self, seen: Index) -> Result<Option<Arc<Change>>, TooOld> {
+    /// The next changes after an index, a few at most.
+    fn after(&self, seen: Index, into: &mut VecDeque<Arc<Change>>) -> Result<(), TooOld> {
         let ring = self.lock();
         if seen < ring.floor {
             return Err(TooOld { floor: ring.floor });
         }
         let at = ring.changes.partition_point(|change| change.index <= seen);
-        Ok(ring.changes.get(at).cloned())
+        into.extend(ring.changes.range(at..).take(AHEAD).cloned());
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
@@ -125,10 +133,14 @@ impl Watch {
     /// The next change after the last one seen.
     pub async fn next(&mut self) -> Result<Arc<Change>, TooOld> {
         loop {
-            self.tip.borrow_and_update();
-            if let Some(change) = self.feed.after(self.seen)? {
+            if let Some(change) = self.ahead.pop_front() {
                 self.seen = change.index;
                 return Ok(change);
+            }
+            self.tip.borrow_and_update();
+            self.feed.after(self.seen, &mut self.ahead)?;
+            if !self.ahead.is_empty() {
+                continue;
             }
             // The feed, and with it the sender, lives as long as this watch.
             let _ = self.tip.changed().await;

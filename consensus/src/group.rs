@@ -11,7 +11,7 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
-use quorate_registry::{Command, Machine, Verdict};
+use quorate_registry::{Command, Machine, Registration, Verdict};
 use quorate_storage::{Log, StandingWatch, StorageError};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -36,6 +36,9 @@ const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PROPOSAL_BYTES_MIN: usize = 4 * 1024;
 /// How many proposals go to Raft in one message, and so into one append.
 const BATCH_MAX: usize = 2_048;
+
+/// What became of a proposal.
+pub type Outcome = Result<(Index, Verdict), ProposeError>;
 
 /// A handle on this node's part in the group. Cheap to clone.
 #[derive(Clone)]
@@ -102,12 +105,12 @@ struct Proposal {
 
 /// Whoever waits for a verdict, and what its proposal weighs until then.
 struct Answerer {
-    to: oneshot::Sender<Result<(Index, Verdict), ProposeError>>,
+    to: oneshot::Sender<Outcome>,
     _weight: OwnedSemaphorePermit,
 }
 
 impl Answerer {
-    fn give(self, answer: Result<(Index, Verdict), ProposeError>) {
+    fn give(self, answer: Outcome) {
         // Whoever asked may have stopped waiting.
         let _ = self.to.send(answer);
     }
@@ -183,6 +186,24 @@ impl Group {
     /// means [`ProposeError::Unknown`]. When too much waits already, or the journal waits for the disk, it is
     /// refused at once: others may be able to commit it, but this node could only pile it up.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
+        let answers = self.submit(command)?;
+        answers.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    /// Proposes several, each with an outcome of its own. All are under way before the first is waited for.
+    pub async fn propose_many(&self, commands: Vec<Command>) -> Vec<Outcome> {
+        let under_way: Vec<_> = commands.into_iter().map(|one| self.submit(one)).collect();
+        let mut outcomes = Vec::with_capacity(under_way.len());
+        for answers in under_way {
+            outcomes.push(match answers {
+                Ok(answers) => answers.await.unwrap_or(Err(ProposeError::Unknown)),
+                Err(refused) => Err(refused),
+            });
+        }
+        outcomes
+    }
+
+    fn submit(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         if self.disk.is_stuck() {
             return Err(ProposeError::Disk);
         }
@@ -194,7 +215,7 @@ impl Group {
         // There is a place for each that has weight.
         let nobody = ProposeError::NotDone { leader: None };
         self.proposals.try_send(Proposal { command, answer }).map_err(|_| nobody)?;
-        answers.await.unwrap_or(Err(ProposeError::Unknown))
+        Ok(answers)
     }
 
     /// Confirms with a majority that this node leads, in a round that begins after the call, and returns
@@ -215,6 +236,12 @@ impl Group {
     pub fn read<R>(&self, read: impl FnOnce(&Machine, Index) -> R) -> R {
         let state = self.state.read();
         read(&state.machine, state.index())
+    }
+
+    /// Looks one name up as it is here and now, and waits for nobody: in a state that is at least as new as
+    /// the index.
+    pub fn look(&self, name: &str) -> (Option<Arc<Registration>>, Index) {
+        self.state.directory().look(name)
     }
 
     /// The last index that is applied here.

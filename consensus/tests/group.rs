@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_consensus::{Doors, Group, GroupConfig, PeerError, Peers, ProposeError, Source};
+use quorate_consensus::{Doors, Group, GroupConfig, PeerError, Peers, ProposeError, Role, Source};
 use quorate_env::BoxFuture;
 use quorate_registry::{Bond, Claim, Command, Machine, Once, Op, Verdict};
 use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
@@ -203,6 +203,42 @@ async fn many_commands_share_few_syncs() {
     }
     let syncs = remembered.disk.syncs.load(Ordering::Relaxed) - before;
     assert!(syncs < 100, "{syncs} syncs for 1000 commands");
+}
+
+#[tokio::test]
+async fn of_many_that_are_proposed_together_each_has_an_outcome_of_its_own() {
+    let town = Town::default();
+    let mut groups = Vec::new();
+    for id in 1..=2 {
+        groups.push(open(&town, id, &Remembered::default()).await.0);
+    }
+    groups[0].bootstrap(&ids([1, 2])).await.unwrap();
+    let leads = leader(&groups).await;
+    let many = ["a", "b", "a", "c"].map(register).to_vec();
+    let outcomes = leads.propose_many(many.clone()).await;
+    let is_new: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Ok((_, Verdict::Registered { .. })) => true,
+            Ok((_, Verdict::Refused(_))) => false,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(is_new, [true, true, false, true]);
+
+    // Nobody but a leader does any of it, and says so of each.
+    let other = groups.iter().find(|group| group.status().role != Role::Leader).unwrap();
+    let outcomes = other.propose_many(many).await;
+    assert_eq!(outcomes.len(), 4);
+    assert!(outcomes.iter().all(|one| matches!(one, Err(ProposeError::NotDone { .. }))));
+
+    // Without the other there is no majority. What has no room any more is refused at once, the rest waits.
+    town.0.lock().unwrap().clear();
+    let too_many = (0..20_000).map(|n| register(&format!("n{n}"))).collect();
+    let mut waiting = Box::pin(leads.propose_many(too_many));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert!(matches!(leads.propose(register("z")).await, Err(ProposeError::Overloaded)));
+    assert!(leads.read(|machine, _| machine.find("n0").is_none()));
 }
 
 #[tokio::test]

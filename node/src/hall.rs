@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::abroad::Company;
 use crate::available::desk::Desk;
 use crate::config::Config;
+use crate::courier::Courier;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
 use crate::health::Health;
@@ -56,6 +57,8 @@ pub(crate) struct Hall {
     next_flow: AtomicU64,
     /// What this node's reads ask the leader, one round for all that wait.
     reads: Rounds<Result<Index, Miss>>,
+    /// Who carries this node's proposals to another that leads, many at once.
+    courier: Courier,
     rulebook: Rulebook,
     health: Health,
     company: Company,
@@ -69,8 +72,8 @@ pub(crate) struct Hall {
 pub(crate) struct Wires(OnceLock<Mesh>);
 
 /// Why one attempt came to nothing.
-#[derive(Clone, Copy)]
-enum Miss {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
     NotDone(NotDone),
     Unknown,
 }
@@ -105,6 +108,7 @@ impl Hall {
             keeper: Keeper::new(),
             next_flow: AtomicU64::new(0),
             reads: Rounds::default(),
+            courier: Courier::default(),
             rulebook: Rulebook::default(),
             health: Health::default(),
             company: Company::default(),
@@ -148,6 +152,10 @@ impl Hall {
 
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    pub(crate) fn courier(&self) -> &Courier {
+        &self.courier
     }
 
     pub(crate) fn rulebook(&self) -> &Rulebook {
@@ -205,7 +213,7 @@ impl Hall {
 
     /// Proposes a command to whoever leads.
     pub(crate) async fn propose(
-        &self,
+        self: &Arc<Self>,
         command: Command,
         within: Duration,
     ) -> Result<(Index, Verdict), Error> {
@@ -315,26 +323,16 @@ impl Hall {
     }
 
     /// Who leads, if that is another node.
-    fn other_leader(&self) -> Option<NodeId> {
+    pub(crate) fn other_leader(&self) -> Option<NodeId> {
         self.group.leader().filter(|leader| *leader != self.id())
     }
 
-    async fn try_propose(&self, command: &Command) -> Result<(Index, Verdict), Miss> {
+    async fn try_propose(self: &Arc<Self>, command: &Command) -> Result<(Index, Verdict), Miss> {
         #[cfg(feature = "mutants")]
         let command = &self.config.bug.map_or(command.clone(), |bug| bug.send(command.clone()));
-        let Some(leader) = self.other_leader() else {
-            return self.group.propose(command.clone()).await.map_err(|error| match error {
-                ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
-                ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
-                ProposeError::Disk => Miss::NotDone(NotDone::Disk),
-                _ => Miss::Unknown,
-            });
-        };
-        match self.ask_leader(leader, &Ask::Propose(command.clone())).await? {
-            Told::Decided(index, verdict) => Ok((index, verdict)),
-            Told::NotLeader { .. } | Told::Declined => Err(Miss::NotDone(NotDone::NoLeader)),
-            Told::Overloaded => Err(Miss::NotDone(NotDone::Overloaded)),
-            _ => Err(Miss::Unknown),
+        match self.other_leader() {
+            None => self.group.propose(command.clone()).await.map_err(|error| missed(&error)),
+            Some(_) => self.courier.bring(self, command.clone()).await,
         }
     }
 
@@ -364,7 +362,7 @@ impl Hall {
 
     /// One attempt waits no longer for a leader than a lease: a leader that is silent for longer is one no
     /// more, and the next attempt looks for its successor.
-    async fn ask_leader(&self, leader: NodeId, ask: &Ask) -> Result<Told, Miss> {
+    pub(crate) async fn ask_leader(&self, leader: NodeId, ask: &Ask) -> Result<Told, Miss> {
         let within = match ask {
             // A leader that cannot be reached must not cost this node its lease.
             Ask::Renew(_) => self.config.renew_every(),
@@ -375,6 +373,15 @@ impl Hall {
             Err(CallError::NotSent(_) | CallError::Busy) => Err(Miss::NotDone(NotDone::NoLeader)),
             Err(_) => Err(Miss::Unknown),
         }
+    }
+}
+
+pub(crate) fn missed(error: &ProposeError) -> Miss {
+    match error {
+        ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
+        ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
+        ProposeError::Disk => Miss::NotDone(NotDone::Disk),
+        _ => Miss::Unknown,
     }
 }
 

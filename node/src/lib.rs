@@ -27,6 +27,7 @@ mod backup;
 mod bugs;
 mod config;
 mod counters;
+mod courier;
 mod disk;
 mod error;
 mod formation;

@@ -66,7 +66,7 @@ impl Mark {
     /// nothing was done and nothing will be; `doubt` is called as soon as that cannot be said any more.
     pub(crate) async fn settle(
         self,
-        hall: &Hall,
+        hall: &Arc<Hall>,
         op: Op,
         within: Duration,
         doubt: impl FnOnce(),

@@ -40,9 +40,10 @@ pub struct Held {
 /// What a lookup found, and how old that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The registration, if the name is held.
-    pub registration: Option<Registration>,
-    /// The index of the state that was looked into.
+    /// The registration, if the name is held; shared with the node's own state.
+    pub registration: Option<Arc<Registration>>,
+    /// The state that was looked into is at least as new as this index: watch from it, and no change is
+    /// missed.
     pub index: Index,
     /// How long ago this node last heard from the leader; zero for a linearizable lookup.
     pub stale: Duration,
@@ -283,7 +284,7 @@ impl Taking {
 
 impl NameWatch {
     /// The next change that touches a name under the prefix; only its effects on such names are in it.
-    pub async fn next(&mut self) -> Result<Change, TooOld> {
+    pub async fn next(&mut self) -> Result<Arc<Change>, TooOld> {
         loop {
             let change = self.watch.next().await?;
             let touches = |effect: &&Effect| match effect {
@@ -293,9 +294,13 @@ impl NameWatch {
                 Effect::Released { name, .. } => name.as_str().starts_with(&self.prefix),
                 _ => false,
             };
+            // Most changes are of one name, and are handed on as they are.
+            if change.effects.iter().all(|effect| touches(&effect)) {
+                return Ok(change);
+            }
             let effects: Vec<Effect> = change.effects.iter().filter(touches).cloned().collect();
             if !effects.is_empty() {
-                return Ok(Change { index: change.index, effects });
+                return Ok(Arc::new(Change { index: change.index, effects }));
             }
         }
     }

@@ -18,6 +18,9 @@ const ASK: u8 = 1;
 const VERSION: u8 = 1;
 const BYTES_MAX: usize = 1024 * 1024;
 
+/// How many proposals travel together at most.
+pub(crate) const LOAD_MAX: usize = 1_024;
+
 /// What one node asks of another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
@@ -43,6 +46,20 @@ pub(crate) enum Ask {
     Progress,
     /// This is what I know of available names; tell me what you know.
     Available(Word),
+    /// Propose these, if you lead; each by itself. At most [`LOAD_MAX`].
+    ProposeMany(Vec<Command>),
+}
+
+/// What became of one of many proposals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    Decided(Index, Verdict),
+    /// Nothing was done: I do not lead.
+    NotLeader,
+    /// Nothing was done: too much waits already.
+    Overloaded,
+    /// It may have been done.
+    Unknown,
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -100,6 +117,8 @@ pub(crate) enum Told {
     },
     /// This is what I know of available names.
     Available(Word),
+    /// What became of each, in the order in which they were proposed.
+    DecidedMany(Vec<Outcome>),
 }
 
 /// Who would like to take part.

@@ -32,8 +32,7 @@ impl Names {
     pub fn peek(&self, name: &Name) -> Found {
         // First: what is read after it is not older than it says.
         let stale = self.hall.group().silence();
-        let (registration, index) =
-            self.hall.group().read(|machine, at| (machine.find(name.as_str()).cloned(), at));
+        let (registration, index) = self.hall.group().look(name.as_str());
         Found { registration, index, stale }
     }
 

@@ -11,7 +11,7 @@ use quorate_registry::{Command, Once, Verdict};
 use quorate_vocab::NodeId;
 
 use crate::hall::{Hall, not_sent};
-use crate::post::{self, Ask, Newcomer, Post, Told};
+use crate::post::{self, Ask, LOAD_MAX, Newcomer, Outcome, Post, Told};
 use crate::{abroad, available, formation, health, progress, verified, voters};
 
 /// Joins the mesh to the inside.
@@ -104,6 +104,11 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
             Err(ProposeError::Disk) => Told::NotLeader { leader: None },
             Err(_) => Told::Unknown,
         },
+        Ask::ProposeMany(commands) if commands.len() <= LOAD_MAX => {
+            let outcomes = hall.group().propose_many(commands).await;
+            Told::DecidedMany(outcomes.into_iter().map(told).collect())
+        }
+        Ask::ProposeMany(_) => Told::Declined,
         Ask::Confirm => match hall.group().confirm().await {
             Ok(index) => Told::Confirmed(index),
             Err(ReadError::NotLeader { leader }) => Told::NotLeader { leader },
@@ -122,6 +127,16 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::WouldFound(founding) => formation::would_agree(hall, from, &founding),
         Ask::Available(word) => available::exchange::answer(hall, from, word),
         Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
+    }
+}
+
+fn told(outcome: quorate_consensus::Outcome) -> Outcome {
+    match outcome {
+        Ok((index, verdict)) => Outcome::Decided(index, verdict),
+        // A leader whose disk is stuck is as good as none.
+        Err(ProposeError::NotDone { .. } | ProposeError::Disk) => Outcome::NotLeader,
+        Err(ProposeError::Overloaded) => Outcome::Overloaded,
+        Err(_) => Outcome::Unknown,
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn keep(hall: &Arc<Hall>, held: &Held, session: SessionId, pid: Pid) 
 }
 
 /// Gives a name of a process back, until that is certain, and waits for its end no longer.
-pub(crate) async fn give_back(hall: &Hall, held: &Held) {
+pub(crate) async fn give_back(hall: &Arc<Hall>, held: &Held) {
     let Held { name, epoch, .. } = held.clone();
     hall.steward().lock().held.remove(&(epoch, name.clone()));
     // Harmless to repeat: the epoch is the registration's own, so a late copy frees nobody else's.
@@ -110,7 +110,7 @@ pub(crate) fn keep_said(hall: &Arc<Hall>, key: &Name, bearer: Bearer, pid: Pid) 
 }
 
 /// Proposes what is harmless to repeat until it is decided.
-async fn insist(hall: &Hall, op: Op) {
+async fn insist(hall: &Arc<Hall>, op: Op) {
     let command = Command { once: Once::Free, op };
     while let Err(Error::NotDone(_) | Error::Unknown) =
         hall.propose(command.clone(), hall.config().lease).await

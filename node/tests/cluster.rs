@@ -7,6 +7,8 @@ use quorate::prelude::*;
 use quorate::{Claiming, Cookie, NodeName, NotDone, Refusal};
 use serde::{Deserialize, Serialize};
 
+#[path = "cluster/crowds.rs"]
+mod crowds;
 #[path = "cluster/levels.rs"]
 mod levels;
 #[path = "cluster/links.rs"]

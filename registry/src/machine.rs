@@ -9,6 +9,8 @@
 //! I1, I2 and I11 hold here. [`Machine::check`] asserts them for what a command touched, and whoever applies
 //! calls it after each, in release builds too: a node that disproved itself must not go on.
 
+use std::sync::Arc;
+
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 
 use crate::changes::Changes;
@@ -141,6 +143,16 @@ impl Machine {
     /// Who holds a name.
     pub fn find(&self, name: &str) -> Option<&Registration> {
         self.names.find(name)
+    }
+
+    /// Who holds a name, to be kept beside the machine without a copy.
+    pub fn shared(&self, name: &str) -> Option<&Arc<Registration>> {
+        self.names.shared(name)
+    }
+
+    /// All registrations in the order of names, to be kept beside the machine without a copy.
+    pub fn all_shared(&self) -> impl Iterator<Item = &Arc<Registration>> {
+        self.names.all_shared()
     }
 
     /// The registrations whose names begin with `prefix` and come after `after`, in the order of names.

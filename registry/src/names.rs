@@ -162,7 +162,15 @@ impl Names {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Registration> {
-        self.by_name.get(name).map(|held| &**held)
+        self.shared(name).map(|held| &**held)
+    }
+
+    pub(crate) fn shared(&self, name: &str) -> Option<&Arc<Registration>> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn all_shared(&self) -> impl Iterator<Item = &Arc<Registration>> {
+        self.by_name.values()
     }
 
     pub(crate) fn held_under(&self, name: &Name, epoch: Epoch) -> Result<&Registration, Refusal> {

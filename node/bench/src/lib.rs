@@ -29,6 +29,7 @@ mod tasks;
 pub use error::BenchError;
 pub use line::{Line, Unit};
 pub use machine::Machine;
+pub use memory::resident;
 pub use mesh::{
     MESH_ROWS, MeshPlan, MeshProbe, MeshRow, Player, erlang_is_installed, large_bytes_max,
     measure_mesh, serve,

@@ -5,7 +5,7 @@ use std::fs;
 use crate::error::BenchError;
 
 /// The bytes that are really there.
-pub(crate) fn resident() -> Result<u64, BenchError> {
+pub fn resident() -> Result<u64, BenchError> {
     let doing = "reading VmRSS in /proc/self/status";
     let status = fs::read_to_string("/proc/self/status").map_err(BenchError::system(doing))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -9,6 +9,7 @@
 //! one index asks for the whole index again, and misses nothing.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -107,7 +108,10 @@ impl Teller {
 
     /// Sends the snapshot and `synced`; gives the watch that goes on from there, and the change after
     /// `synced` that has been taken from it already.
-    async fn tell_present(&mut self, prefix: &str) -> Result<(NameWatch, Option<Change>), Over> {
+    async fn tell_present(
+        &mut self,
+        prefix: &str,
+    ) -> Result<(NameWatch, Option<Arc<Change>>), Over> {
         let names = self.node.names();
         let mut shown = Shown::default();
         let mut page = names.list(prefix, None, PAGE);
@@ -158,7 +162,7 @@ impl Teller {
         Ok(())
     }
 
-    async fn tell_on(mut self, mut watch: NameWatch, mut first: Option<Change>) {
+    async fn tell_on(mut self, mut watch: NameWatch, mut first: Option<Arc<Change>>) {
         loop {
             let next = match first.take() {
                 Some(change) => Some(Ok(change)),
@@ -189,7 +193,7 @@ impl Teller {
     /// Says that nothing has changed, and up to which index: a client that watches something quiet can then
     /// resume although much else has changed.
     /// Gives the change that came just now, if one did.
-    async fn beat(&mut self, watch: &mut NameWatch) -> Result<Option<Change>, Over> {
+    async fn beat(&mut self, watch: &mut NameWatch) -> Result<Option<Arc<Change>>, Over> {
         let fed = self.node.status().index;
         if let Some(next) = watch.next().now_or_never() {
             return self.kept(next).await.map(Some);
@@ -210,7 +214,7 @@ impl Teller {
     }
 
     /// Tells a client that fell behind, and ends.
-    async fn kept(&mut self, change: Result<Change, TooOld>) -> Result<Change, Over> {
+    async fn kept(&mut self, change: Result<Arc<Change>, TooOld>) -> Result<Arc<Change>, Over> {
         match change {
             Ok(change) => Ok(change),
             Err(too_old) => {

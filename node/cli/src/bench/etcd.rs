@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use quorate::Name;
 use quorate_env::{now, sleep};
 use quorate_http::code;
 use serde_json::{Value, json};
@@ -27,6 +28,13 @@ pub(crate) struct Etcd {
 pub(crate) struct EtcdTaker {
     wire: Wire,
     lease: String,
+}
+
+/// A client of the JSON gateway that gets keys.
+pub(crate) struct EtcdSeeker {
+    wire: Wire,
+    wanted: Vec<Name>,
+    at: usize,
 }
 
 /// The version of the etcd that is in PATH, if one is.
@@ -100,10 +108,47 @@ impl Etcd {
         Ok(takers)
     }
 
+    /// Clients, spread over the members, that get keys linearizably, one after the other. The keys are put
+    /// first.
+    pub(crate) async fn seekers(
+        &self,
+        wanted: &[Name],
+        count: usize,
+    ) -> Result<Vec<EtcdSeeker>, Fail> {
+        for taker in &mut self.takers(1).await? {
+            for name in wanted {
+                // In a later row they are there already.
+                let _ = taker.take(name.as_str()).await;
+            }
+        }
+        let mut seekers = Vec::new();
+        for (at, client) in self.clients.iter().cycle().take(count).enumerate() {
+            let doing = format!("connecting to etcd at {client}");
+            let wire = Wire::connect(client).await.map_err(Fail::io(&doing))?;
+            seekers.push(EtcdSeeker { wire, wanted: wanted.to_vec(), at });
+        }
+        Ok(seekers)
+    }
+
     pub(crate) async fn stop(mut self) {
         for member in &mut self.members {
             // One that has ended needs no killing.
             let _ = member.kill().await;
+        }
+    }
+}
+
+impl Taker for EtcdSeeker {
+    async fn take(&mut self, _: &str) -> Result<(), String> {
+        self.at = (self.at + 1) % self.wanted.len();
+        let key = base64(self.wanted[self.at].as_str().as_bytes());
+        let body = format!(r#"{{"key":"{key}"}}"#);
+        let asked = self.wire.ask("POST", "/v3/kv/range", &body).await;
+        let (status, answer) = asked.map_err(|e| e.to_string())?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|e| e.to_string())?;
+        match status == 200 && answer["count"] == "1" {
+            true => Ok(()),
+            false => Err(format!("{status}: {answer}")),
         }
     }
 }

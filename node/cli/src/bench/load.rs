@@ -64,17 +64,19 @@ pub(crate) async fn run<T: Taker>(
         errors += failed;
         first = first.or(why);
     }
-    if took.is_empty() {
+    sample(took, span, errors).ok_or_else(|| {
         let why = first.unwrap_or_else(|| "nothing was answered in the time".to_owned());
-        return Err(Fail::new(code::BENCH_FAILED, format!("{run}: {why}")));
-    }
+        Fail::new(code::BENCH_FAILED, format!("{run}: {why}"))
+    })
+}
+
+/// What came of requests that were answered within a span, each after so many microseconds; none if none was.
+pub(crate) fn sample(mut took: Vec<u32>, span: Duration, errors: u64) -> Option<Sample> {
     took.sort_unstable();
-    let at = |share: f64| {
-        let place = ((took.len() - 1) as f64 * share).round() as usize;
-        f64::from(took[place]) / 1000.0
-    };
+    let last = took.len().checked_sub(1)?;
+    let at = |share: f64| f64::from(took[(last as f64 * share).round() as usize]) / 1000.0;
     let rate = took.len() as f64 / span.as_secs_f64();
-    Ok(Sample { rate, p50: at(0.50), p99: at(0.99), max: at(1.0), errors })
+    Some(Sample { rate, p50: at(0.50), p99: at(0.99), max: at(1.0), errors })
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@
 mod actors;
 mod etcd;
 mod load;
+mod lookup;
 mod machine;
 mod mesh;
 mod ours;
 mod register;
+mod rows;
+mod watch;
 
 use std::future::Future;
 use std::time::Duration;
@@ -36,6 +39,26 @@ pub(crate) enum Command {
     MeshFar,
     /// Registrations of fresh names on three nodes: from Rust, over HTTP, and on etcd if it is in PATH
     Register(register::Args),
+    /// Lookups on three nodes: by what a node knows, and linearizably: from Rust, over HTTP, and on etcd
+    Lookup(lookup::Args),
+    /// Many watchers of one voter while names change: how late they hear, and that they miss nothing
+    Watch(watch::Args),
+}
+
+/// From where three nodes are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Face {
+    /// In the process of the nodes
+    Rust,
+    /// Over HTTP; etcd, too
+    Http,
+}
+
+impl Face {
+    /// Without a wish, all are.
+    fn is_asked_for(self, faces: &[Self]) -> bool {
+        faces.is_empty() || faces.contains(&self)
+    }
 }
 
 pub(crate) fn run(command: &Command) -> Done {
@@ -44,6 +67,8 @@ pub(crate) fn run(command: &Command) -> Done {
         Command::Mesh(args) => mesh::run(args),
         Command::MeshFar => mesh::far(),
         Command::Register(args) => register::run(args),
+        Command::Lookup(args) => lookup::run(args),
+        Command::Watch(args) => watch::run(args),
     }
 }
 
@@ -92,6 +117,12 @@ fn listed(format: Format, rows: impl Iterator<Item = (&'static str, &'static str
 #[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
 fn failed(error: BenchError) -> Fail {
     Fail::new(code::BENCH_FAILED, error.to_string())
+}
+
+/// Why a measurement came to nothing.
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
+fn because(why: impl ToString) -> Fail {
+    Fail::new(code::BENCH_FAILED, why.to_string())
 }
 
 /// Understands how long a run counts: a plain number is seconds.

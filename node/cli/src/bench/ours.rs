@@ -34,6 +34,13 @@ pub(crate) struct HttpTaker {
     session: u64,
 }
 
+/// A client over HTTP that looks names up.
+pub(crate) struct HttpSeeker {
+    wire: Wire,
+    wanted: Vec<Name>,
+    at: usize,
+}
+
 impl Nodes {
     pub(crate) async fn start(dir: &Path) -> Result<Self, Fail> {
         let failed = |why: String| {
@@ -70,6 +77,11 @@ impl Nodes {
             takers.push(RustTaker { names: node.names(), session });
         }
         Ok(takers)
+    }
+
+    /// The names as each node knows them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Names> {
+        self.0.iter().map(Node::names)
     }
 
     pub(crate) async fn stop(self) {
@@ -116,6 +128,39 @@ pub(crate) async fn http_takers(cluster: &Cluster, count: usize) -> Result<Vec<H
         takers.push(HttpTaker { wire, session });
     }
     Ok(takers)
+}
+
+/// Clients over HTTP that find names linearizably, one after the other. The names are registered first.
+pub(crate) async fn http_seekers(
+    cluster: &Cluster,
+    wanted: &[Name],
+    count: usize,
+) -> Result<Vec<HttpSeeker>, Fail> {
+    for taker in &mut http_takers(cluster, 1).await? {
+        for name in wanted {
+            // In a later row they are held already.
+            let _ = taker.take(name.as_str()).await;
+        }
+    }
+    let mut seekers = Vec::new();
+    let addresses: Vec<&str> = cluster.https().collect();
+    for (at, address) in addresses.iter().cycle().take(count).enumerate() {
+        let wire = Wire::connect(address).await;
+        let wire = wire.map_err(Fail::io(format!("connecting to {address}")))?;
+        seekers.push(HttpSeeker { wire, wanted: wanted.to_vec(), at });
+    }
+    Ok(seekers)
+}
+
+impl Taker for HttpSeeker {
+    async fn take(&mut self, _: &str) -> Result<(), String> {
+        self.at = (self.at + 1) % self.wanted.len();
+        let path = format!("/v1/names/{}?consistency=linearizable", self.wanted[self.at]);
+        match self.wire.ask("GET", &path, "").await.map_err(|e| e.to_string())? {
+            (200, _) => Ok(()),
+            (status, body) => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
+        }
+    }
 }
 
 impl Taker for HttpTaker {

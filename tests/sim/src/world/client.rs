@@ -104,7 +104,7 @@ impl Client {
                 None => self.known.remove(&wanted),
             };
         }
-        let read = |found: quorate::Found| Answer::from_found(found.registration.as_ref());
+        let read = |found: quorate::Found| Answer::from_found(found.registration.as_deref());
         let outcome = outcome_of(found.map(|found| found.map(read)));
         self.end(ticket, outcome);
     }
