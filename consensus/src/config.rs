@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::error::GroupError;
 
+/// A leader must find room for any one proposal.
+const PROPOSALS_BYTES_MIN: usize = 256 << 10;
+
 /// Settings of one group; all voters should have the same.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
@@ -23,6 +26,9 @@ pub struct GroupConfig {
     pub shelve_every: u64,
     /// How many changes are kept for watchers that resume.
     pub changes_kept: usize,
+    /// What all proposals that are not answered yet may weigh together; beyond that they are refused at once.
+    /// At least 256 KiB, so that the heaviest finds room.
+    pub proposals_bytes: usize,
     /// The deliberate bug of leaving openraft's leader restore on; the simulation must catch it.
     #[cfg(feature = "mutants")]
     pub leader_restore: bool,
@@ -39,6 +45,7 @@ impl GroupConfig {
             log_kept: 10_000,
             shelve_every: 4_096,
             changes_kept: 65_536,
+            proposals_bytes: 64 << 20,
             #[cfg(feature = "mutants")]
             leader_restore: false,
         }
@@ -65,6 +72,9 @@ impl GroupConfig {
         }
         if self.snapshot_every == 0 || self.shelve_every == 0 || self.changes_kept == 0 {
             return refused("snapshot_every, shelve_every and changes_kept must be above zero");
+        }
+        if self.proposals_bytes < PROPOSALS_BYTES_MIN {
+            return refused("proposals_bytes must be 256 KiB at least");
         }
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let config = openraft::Config {

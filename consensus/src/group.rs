@@ -30,8 +30,6 @@ use crate::rounds::Rounds;
 use crate::serve::Voter;
 use crate::types::{Asked, LogId, Raft, Types};
 
-/// What all proposals that are not answered yet may weigh; beyond that they are refused at once.
-const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What the lightest counts, with all that is kept of it until it is answered.
 const PROPOSAL_BYTES_MIN: usize = 4 * 1024;
 /// How many proposals go to Raft in one message, and so into one append.
@@ -165,10 +163,10 @@ impl Group {
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
         quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
-        let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
+        let (proposals, tray) = mpsc::channel((config.proposals_bytes / PROPOSAL_BYTES_MIN).max(1));
         let feeds = log.clone();
         quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
-        let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
+        let room = Arc::new(Semaphore::new(config.proposals_bytes));
         let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
         let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
         let (heard, patience) = (voter.clone(), config.election_max);
@@ -207,7 +205,7 @@ impl Group {
         if self.disk.is_stuck() {
             return Err(ProposeError::Disk);
         }
-        let weight = command.weight().clamp(PROPOSAL_BYTES_MIN, PROPOSALS_BYTES_MAX);
+        let weight = command.weight().max(PROPOSAL_BYTES_MIN);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
         let (to, answers) = oneshot::channel();

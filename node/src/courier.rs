@@ -101,7 +101,8 @@ impl Desk {
         self.weight += weight;
         self.waiting.push_back(parcel);
         if self.leader != leader {
-            // A leader that is silent is asked for as long as a lease may last; its successor is there sooner.
+            // A leader that is silent is asked for as long as a lease may last; its successor is there
+            // sooner.
             (self.leader, self.under_way) = (leader, 0);
             self.changes += 1;
         }

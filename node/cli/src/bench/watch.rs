@@ -212,7 +212,7 @@ impl Watcher {
             self.gaps += u64::from(number != before + 1);
             if Time(asked) >= self.counts {
                 self.heard += 1;
-                if self.heard % KEPT == 0 {
+                if self.heard.is_multiple_of(KEPT) {
                     let micros = at.since(Time(asked)).as_micros();
                     self.delays.push(u32::try_from(micros).unwrap_or(u32::MAX));
                 }

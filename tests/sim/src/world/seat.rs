@@ -259,6 +259,7 @@ fn config(host: &str, settings: &Settings) -> Config {
     config.group.log_kept = 50;
     config.group.shelve_every = 32;
     config.group.changes_kept = 512;
+    config.group.proposals_bytes = 1 << 20;
     apply(settings.mutant, &mut config);
     config
 }

@@ -90,7 +90,7 @@ impl Tenant {
                 None => self.known.remove(wanted),
             };
         }
-        let read = |found: quorate::Found| Answer::from_found(found.registration.as_ref());
+        let read = |found: quorate::Found| Answer::from_found(found.registration.as_deref());
         self.world.history.end(ticket, outcome_of(found.map(|found| found.map(read))));
     }
 
