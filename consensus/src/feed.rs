@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use quorate_registry::Effect;
 use quorate_vocab::Index;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// All effects of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct TooOld {
 pub(crate) struct Feed {
     ring: Mutex<Ring>,
     tip: watch::Sender<Index>,
+    /// Somebody waits for what is not applied yet.
+    wanted: Notify,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub struct Watch {
 impl Feed {
     pub(crate) fn new(at: Index, kept: usize) -> Self {
         let ring = Ring { changes: VecDeque::new(), floor: at, kept };
-        Self { ring: Mutex::new(ring), tip: watch::Sender::new(at) }
+        Self { ring: Mutex::new(ring), tip: watch::Sender::new(at), wanted: Notify::new() }
     }
 
     /// Entries were applied up to an index; these are the changes that they made.
@@ -89,8 +91,16 @@ impl Feed {
     /// Returns once everything up to `index` is applied here.
     pub(crate) async fn reached(&self, index: Index) {
         let mut tip = self.tip.subscribe();
+        if *tip.borrow() < index {
+            self.wanted.notify_one();
+        }
         // The sender lives as long as `self`.
         let _ = tip.wait_for(|applied| *applied >= index).await;
+    }
+
+    /// Returns when somebody waits for what is not applied yet, or has since this was last asked.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     pub(crate) fn watch(self: &Arc<Self>, from: Index) -> Watch {

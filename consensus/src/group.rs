@@ -16,11 +16,13 @@ use quorate_storage::{Log, StandingWatch, StorageError};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::apply::{Applier, Shared, SnapshotBuilder};
+use crate::apply::{Applier, Replica, Shared, SnapshotBuilder};
 use crate::archive::{Archive, Doors, archive};
 use crate::config::GroupConfig;
 use crate::error::{GroupError, MembershipError, ProposeError, ReadError};
 use crate::feed::{Feed, Watch};
+use crate::feeder::Feeder;
+use crate::follow::Follower;
 use crate::log::LogStore;
 use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
@@ -40,6 +42,7 @@ const BATCH_MAX: usize = 2_048;
 pub struct Group {
     raft: Raft,
     voter: Voter,
+    follower: Arc<Follower>,
     state: Shared,
     feed: Arc<Feed>,
     archive: Archive,
@@ -152,17 +155,25 @@ impl Group {
                 GroupError::Storage(StorageError::Io { doing, source })
             })?;
         }
-        let applier =
-            Applier::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
-        let raft = Raft::new(id.0, raft_config, Network(peers), LogStore(log.clone()), applier)
+        let replica =
+            Replica::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
+        let (network, applier) = (Network(peers.clone()), Applier(replica.clone()));
+        let raft = Raft::new(id.0, raft_config, network, LogStore(log.clone()), applier)
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
         quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
-        quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
+        quorate_env::spawn(propose_in_batches(raft.clone(), log.clone(), tray));
         let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
-        let (voter, reads) = (Voter::new(raft.clone()), Rounds::default());
-        Ok((Self { raft, voter, state, feed, archive, proposals, room, reads, disk }, recovery))
+        let feeder = Feeder::new(id, raft.clone(), replica.clone(), log);
+        let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
+        let (heard, patience) = (voter.clone(), config.election_max);
+        let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);
+        let follower = Arc::new(follower);
+        quorate_env::spawn(follower.clone().run());
+        let group =
+            Self { raft, voter, follower, state, feed, archive, proposals, room, reads, disk };
+        Ok((group, recovery))
     }
 
     /// Proposes a command. Many that are proposed at the same time share one append and one sync.
@@ -220,8 +231,11 @@ impl Group {
         self.voter.serve(from, request)
     }
 
-    /// Whether this node's log already belongs to a group.
+    /// Whether this node already belongs to a group, by its log or by what it follows.
     pub async fn is_bootstrapped(&self) -> Result<bool, GroupError> {
+        if self.state.read().applied.is_some() {
+            return Ok(true);
+        }
         self.raft.is_initialized().await.map_err(|e| GroupError::Stopped(e.to_string()))
     }
 
@@ -236,7 +250,12 @@ impl Group {
         })
     }
 
-    /// Lets a node follow the log without a vote.
+    /// Says who votes to a node that knows of no group yet: from them it learns the rest.
+    pub fn follow(&self, voters: &BTreeSet<NodeId>) {
+        self.follower.tell(voters);
+    }
+
+    /// Replicates the log to a node, as who is to vote needs it.
     pub async fn add_learner(&self, node: NodeId) -> Result<(), MembershipError> {
         let added = self.raft.add_learner(node.0, EmptyNode {}, false).await;
         added.map(drop).map_err(changed)
@@ -270,11 +289,6 @@ impl Group {
         &self.disk
     }
 
-    /// Whether this node stands for election when no leader is heard. It may still be made to.
-    pub fn stand(&self, stands: bool) {
-        self.raft.runtime_config().elect(stands);
-    }
-
     /// Builds a snapshot now, and purges what it covers as the settings say.
     pub async fn snapshot(&self) -> Result<(), GroupError> {
         self.raft.trigger().snapshot().await.map_err(|e| GroupError::Stopped(e.to_string()))
@@ -282,22 +296,27 @@ impl Group {
 
     /// Who leads, as far as this node knows: where to ask first, and nothing more.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+        let fed = self.follower.tidings();
+        match fed.follows {
+            true => fed.leader,
+            false => self.raft.metrics().borrow_watched().current_leader.map(NodeId),
+        }
     }
 
-    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
-    /// had an answer from a majority.
+    /// How old what is applied here may be: how long ago this node last followed a leader, or a voter that
+    /// did or, as the leader, last had an answer from a majority.
     pub fn silence(&self) -> Duration {
-        let metrics = self.raft.metrics();
-        let acked = metrics.borrow_watched().last_quorum_acked;
-        acked.map_or_else(|| self.voter.silence(), |at| openraft_rt::Instant::elapsed(&*at))
+        let fed = self.follower.silence().unwrap_or(Duration::MAX);
+        self.voter.silence().min(fed)
     }
 
     /// What this node sees of the group.
     pub fn status(&self) -> GroupStatus {
+        // Before the metrics are held: each of them looks there as well.
+        let (members, leader) = (self.follower.membership(), self.leader());
+        let (membership, fed) = (members.membership(), self.follower.tidings());
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
         let index = |id: Option<u64>| Index(id.unwrap_or(0));
         GroupStatus {
             role: match metrics.state {
@@ -307,8 +326,8 @@ impl Group {
                 ServerState::Leader => Role::Leader,
                 ServerState::Shutdown => Role::Stopped,
             },
-            term: metrics.current_term,
-            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term.max(fed.term),
+            leader,
             last_index: index(metrics.last_log_index),
             applied: self.feed.tip(),
             snapshot: index(metrics.snapshot.map(|id| id.index)),
@@ -327,16 +346,25 @@ impl Group {
 
     /// Returns when who leads, as far as this node sees, or the term, or who is a member has changed.
     pub async fn status_changed(&self, seen: &GroupStatus) {
-        let mut metrics = self.raft.metrics();
+        let (mut metrics, mut fed) = (self.raft.metrics(), self.follower.watch());
         loop {
+            fed.borrow_and_update();
             let now = self.status();
             let same = now.leader == seen.leader
                 && now.term == seen.term
                 && now.role == seen.role
                 && now.voters == seen.voters
                 && now.learners == seen.learners;
-            if !same || WatchReceiver::changed(&mut metrics).await.is_err() {
+            if !same {
                 return;
+            }
+            tokio::select! {
+                biased;
+                raft = WatchReceiver::changed(&mut metrics) => if raft.is_err() {
+                    return;
+                },
+                // The follower, and with it the sender, lives as long as `self`.
+                _ = fed.changed() => {}
             }
         }
     }
@@ -365,7 +393,11 @@ async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
             (index(metrics.last_applied), index(metrics.snapshot))
         };
         let since = applied.saturating_sub(covered.max(asked));
-        if is_due(since, every, state.read().machine.names_held() as u64) {
+        let (names, fed) = {
+            let state = state.read();
+            (state.machine.names_held() as u64, state.by_raft < state.applied)
+        };
+        if !fed && is_due(since, every, names) {
             asked = applied;
             if raft.trigger().snapshot().await.is_err() {
                 return;

@@ -8,7 +8,8 @@
 //!                         │          ▼
 //!                         └──── apply.rs: Machine::apply ──► effects ──► feed.rs ──► watchers, steward
 //!                                    │
-//!                                    └─► archive.rs: snapshots (files) and the shelf (sled), aside
+//!                         ▲          └─► archive.rs: snapshots (files) and the shelf (sled), aside
+//!                         └ follow.rs ◄──► feeder.rs of a voter: nodes that have no part in Raft
 //! ```
 //!
 //! Deliberately not here: what a command means (registry), where bytes lie (storage), how a peer is reached
@@ -26,6 +27,8 @@ mod body;
 mod config;
 mod error;
 mod feed;
+mod feeder;
+mod follow;
 mod group;
 mod log;
 mod peers;

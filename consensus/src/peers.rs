@@ -36,6 +36,17 @@ pub trait Peers: Send + Sync + 'static {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>>;
+
+    /// The same for what is in no hurry, may be long, and needs no order: elections and heartbeats should not
+    /// have to wait for it.
+    fn fetch(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        self.call(to, request, within)
+    }
 }
 
 /// Why there is no answer.

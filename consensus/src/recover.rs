@@ -100,7 +100,7 @@ fn from_shelf(doors: &Doors) -> Result<State, String> {
     let machine = loaded
         .and_then(|()| loader.finish())
         .map_err(|error| format!("the shelf's rows do not fit: {error}"))?;
-    Ok(State { machine, applied, membership })
+    Ok(State::new(machine, applied, membership))
 }
 
 fn from_snapshot(saved: &Saved) -> Result<State, GroupError> {
@@ -115,5 +115,5 @@ fn from_snapshot(saved: &Saved) -> Result<State, GroupError> {
         .and_then(PositionBytes::open)
         .map_err(broken)?;
     let machine = body::decode(saved.chunks()).map_err(broken)?;
-    Ok(State { machine, applied, membership })
+    Ok(State::new(machine, applied, membership))
 }

@@ -1,4 +1,4 @@
-//! What this voter answers to the others.
+//! What this voter answers to the others, and to nodes that follow it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
 };
@@ -13,6 +14,7 @@ use quorate_env::BoxFuture;
 use quorate_vocab::{NodeId, Time};
 
 use crate::body::Body;
+use crate::feeder::Feeder;
 use crate::types::{Raft, Snapshot, Vote};
 use crate::wire::{self, PositionBytes, Request, Response, VoteBytes};
 
@@ -23,6 +25,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct Voter {
     raft: Raft,
+    feeder: Feeder,
     /// When a leader was last heard and followed.
     heard: Arc<AtomicU64>,
     arriving: Arc<Mutex<Option<Arriving>>>,
@@ -40,17 +43,21 @@ struct Arriving {
 }
 
 impl Voter {
-    pub(crate) fn new(raft: Raft) -> Self {
+    pub(crate) fn new(raft: Raft, feeder: Feeder) -> Self {
         Self {
             raft,
+            feeder,
             heard: Arc::new(AtomicU64::new(quorate_env::now().0)),
             arriving: Arc::default(),
         }
     }
 
-    /// How long ago a leader was last heard and followed.
+    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
+    /// had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
-        quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)))
+        let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
+        let heard = || quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)));
+        acked.map_or_else(heard, |at| openraft_rt::Instant::elapsed(&*at))
     }
 
     /// Takes a request from a peer whose identity the mesh has proven.
@@ -107,6 +114,8 @@ impl Voter {
                     Err(_) => None,
                 }
             }
+            Request::Follow { next } => Some(self.feeder.feed(next, || self.silence()).await),
+            Request::Piece { index, offset } => Some(self.feeder.piece(index, offset)),
         };
         // None: Raft has stopped here, and the node with it.
         answer.unwrap_or(Response::Refused)
@@ -211,11 +220,13 @@ enum Taken {
 
 /// Who sent a request is known from the session; a request that names another leader or candidate is forged.
 fn speaks_for_itself(from: NodeId, request: &Request) -> bool {
-    let (Request::Append { vote, .. }
-    | Request::Vote { vote, .. }
-    | Request::Snapshot { vote, .. }
-    | Request::Transfer { vote, .. }) = request;
-    vote.node == from.0
+    match request {
+        Request::Append { vote, .. }
+        | Request::Vote { vote, .. }
+        | Request::Snapshot { vote, .. }
+        | Request::Transfer { vote, .. } => vote.node == from.0,
+        Request::Follow { .. } | Request::Piece { .. } => true,
+    }
 }
 
 fn answered(response: &Response) -> BoxFuture<'static, Bytes> {

@@ -6,7 +6,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_storage::{Log, LogConfig, MemoryDisk, MemoryShelf, Snapshots};
 
-use crate::apply::{Applier, Shared, State};
+use crate::apply::{Applier, Replica, Shared, State};
 use crate::archive::{Doors, archive};
 use crate::feed::Feed;
 use crate::log::LogStore;
@@ -26,7 +26,7 @@ impl StoreBuilder<Types, LogStore, Applier> for Builder {
         let feed = Arc::new(Feed::new(state.read().index(), 16));
         let (archive, archivist) = archive(doors, state.clone());
         quorate_env::spawn(archivist.run());
-        Ok(((), LogStore(log), Applier::new(state, feed, archive, 4)))
+        Ok(((), LogStore(log), Applier(Replica::new(state, feed, archive, 4))))
     }
 }
 

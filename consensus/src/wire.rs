@@ -80,6 +80,15 @@ pub(crate) enum Request {
         to: u64,
         last: Option<LogIdBytes>,
     },
+    /// What was committed from an index on, for a node that only follows.
+    Follow {
+        next: u64,
+    },
+    /// A piece of the snapshot up to an index that was offered to it.
+    Piece {
+        index: u64,
+        offset: u64,
+    },
 }
 
 /// What the other answers.
@@ -103,8 +112,24 @@ pub(crate) enum Response {
     },
     Transferred,
     TransferRefused,
-    /// The request was not understood, or came from whom it does not speak for.
+    /// The request was not understood, came from whom it does not speak for, or cannot be met here.
     Refused,
+    /// Entries that follow each other.
+    Fed {
+        entries: Vec<ByteBuf>,
+        /// How old what is applied at the feeder may be.
+        stale_ms: u64,
+        leader: Option<u64>,
+        term: u64,
+    },
+    /// The log no longer reaches back so far; this snapshot does.
+    Anew {
+        position: PositionBytes,
+        total: u64,
+    },
+    Piece {
+        piece: ByteBuf,
+    },
 }
 
 impl From<LogId> for LogIdBytes {

@@ -26,7 +26,11 @@ impl Peers for Road {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let Some(group) = self.0.0.lock().unwrap().get(&to).cloned() else {
+        let found = {
+            let town = self.0.0.lock().unwrap();
+            town.get(&to).filter(|_| town.contains_key(&self.1)).cloned()
+        };
+        let Some(group) = found else {
             return Box::pin(std::future::ready(Err(PeerError::NoLink)));
         };
         let answer = group.serve(self.1, &request);
@@ -273,4 +277,120 @@ async fn a_shelf_that_forgot_is_noticed_and_rebuilt_from_snapshot_and_journal() 
         assert_eq!(group.read(|machine, _| names(machine)), names(&whole));
         group.close().await;
     }
+}
+
+/// Follows as a newcomer does that was told who votes.
+async fn follower(town: &Town, id: u64, remembered: &Remembered, voters: &[u64]) -> Group {
+    let (group, _) = open(town, id, remembered).await;
+    group.follow(&ids(voters.iter().copied()));
+    group
+}
+
+async fn three_voters(town: &Town) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for id in 1..=3 {
+        groups.push(open(town, id, &Remembered::default()).await.0);
+    }
+    groups[0].bootstrap(&ids([1, 2, 3])).await.unwrap();
+    groups
+}
+
+fn rows(group: &Group) -> (Index, Vec<(Vec<u8>, Vec<u8>)>) {
+    group.read(|machine, at| (at, machine.rows().collect()))
+}
+
+#[tokio::test]
+async fn a_node_without_a_part_follows_by_a_snapshot_and_then_by_entries_and_the_leader_does_not_know()
+ {
+    let town = Town::default();
+    let voters = three_voters(&town).await;
+    let early = follower(&town, 4, &Remembered::default(), &[1, 2, 3]).await;
+    for n in 0..20 {
+        propose(&voters, register(&format!("n{n}"))).await;
+    }
+    let (index, _) = propose(&voters, register("last")).await;
+    early.reached(index).await;
+    assert_eq!(rows(&early), rows(&leader(&voters).await), "it is the same state (I11)");
+    assert_eq!(
+        (early.leader(), early.status().voters),
+        (leader(&voters).await.leader(), ids([1, 2, 3]))
+    );
+    assert!(early.is_bootstrapped().await.unwrap() && early.silence() < config().election_max);
+    // The logs are purged up to the snapshots, so a newcomer cannot be served from them.
+    for voter in &voters {
+        voter.reached(index).await;
+        voter.snapshot().await.unwrap();
+        while voter.status().purged < index {
+            quorate_env::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let late = follower(&town, 5, &Remembered::default(), &[1, 2, 3]).await;
+    late.reached(index).await;
+    let (index, _) = propose(&voters, register("after-it")).await;
+    for group in [&early, &late] {
+        group.reached(index).await;
+        assert_eq!(rows(group), rows(&leader(&voters).await));
+    }
+    let status = leader(&voters).await.status();
+    assert!(status.learners.is_empty() && status.matched.len() <= 3, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_follower_resumes_where_it_was_and_moves_on_when_its_voter_is_gone() {
+    let town = Town::default();
+    let voters = three_voters(&town).await;
+    let (index, _) = propose(&voters, register("first")).await;
+    let remembered = Remembered::default();
+    let group = follower(&town, 4, &remembered, &[1, 2, 3]).await;
+    group.reached(index).await;
+    group.close().await;
+    drop(group);
+    let (group, recovery) = open(&town, 4, &remembered).await;
+    assert_eq!((recovery.applied, recovery.source), (index, Source::Shelf));
+    // Whichever of them it followed: two of three go, one after the other, and come back.
+    for gone in 1..=3 {
+        let away = town.0.lock().unwrap().remove(&NodeId(gone)).unwrap();
+        let others: Vec<Group> =
+            voters.iter().zip(1..).filter(|(_, id)| *id != gone).map(|(v, _)| v.clone()).collect();
+        let (index, _) = propose(&others, register(&format!("without-{gone}"))).await;
+        group.reached(index).await;
+        town.0.lock().unwrap().insert(NodeId(gone), away);
+    }
+}
+
+#[tokio::test]
+async fn a_follower_gets_a_vote_and_a_voter_that_lost_it_while_away_follows_and_stands_no_more() {
+    let town = Town::default();
+    let voters = three_voters(&town).await;
+    let (index, _) = propose(&voters, register("first")).await;
+    let fourth = follower(&town, 4, &Remembered::default(), &[1, 2, 3]).await;
+    fourth.reached(index).await;
+    let lead = leader(&voters).await;
+    let away = (1..=3).find(|id| Some(NodeId(*id)) != lead.leader()).unwrap();
+    let lost = town.0.lock().unwrap().remove(&NodeId(away)).unwrap();
+    lead.add_learner(NodeId(4)).await.unwrap();
+    let now = ids((1..=4).filter(|id| *id != away));
+    lead.set_voters(&now).await.unwrap();
+    let left: Vec<Group> =
+        voters.iter().zip(1..).filter(|(_, id)| *id != away).map(|(v, _)| v.clone()).collect();
+    leader(&left).await.remove(&ids([away])).await.unwrap();
+    let (index, _) = propose(&left, register("by-the-new-ones")).await;
+    fourth.reached(index).await;
+
+    town.0.lock().unwrap().insert(NodeId(away), lost.clone());
+    lost.reached(index).await;
+    assert_eq!(lost.status().voters, now);
+    let term = leader(&left).await.status().term;
+    let (index, _) = propose(&left, register("after-it-came-back")).await;
+    lost.reached(index).await;
+    assert_eq!(leader(&left).await.status().term, term, "it deposed nobody");
+    // And once more a vote: what it was fed and what Raft brings are the same entries.
+    let lead = leader(&left).await;
+    lead.add_learner(NodeId(away)).await.unwrap();
+    lead.set_voters(&ids(1..=4)).await.unwrap();
+    let (index, _) = propose(&left, register("all-four")).await;
+    for group in voters.iter().chain([&fourth]) {
+        group.reached(index).await;
+    }
+    assert_eq!(rows(&lost), rows(&fourth));
 }

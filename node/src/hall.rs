@@ -37,6 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Raft's requests keep their order, but those that are long have a flow of their own.
 const RAFT_FLOW: u64 = u64::MAX;
 const RAFT_LONG_FLOW: u64 = RAFT_FLOW - 1;
+const FEED_FLOW: u64 = RAFT_LONG_FLOW - 1;
 
 /// From this length on a request is long.
 const LONG_BYTES: usize = 64 * 1024;
@@ -380,6 +381,24 @@ impl Wires {
     pub(crate) fn connect(&self, mesh: Mesh) {
         assert!(self.0.set(mesh).is_ok(), "a hall has one mesh");
     }
+
+    fn ask_raft(
+        &self,
+        to: NodeId,
+        (lane, flow): (Lane, u64),
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let Some(mesh) = self.0.get().cloned() else {
+            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
+        };
+        Box::pin(async move {
+            mesh.call(to, lane, flow, body, within).await.map_err(|error| match error {
+                CallError::NotSent(_) | CallError::Busy => PeerError::NoLink,
+                _ => PeerError::NoAnswer,
+            })
+        })
+    }
 }
 
 impl Peers for Wires {
@@ -389,21 +408,22 @@ impl Peers for Wires {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let Some(mesh) = self.0.get().cloned() else {
-            return Box::pin(std::future::ready(Err(PeerError::NoLink)));
-        };
         let body = post::wrap_raft(&request);
         // What is long must not keep elections and heartbeats waiting.
-        let (lane, flow) = match body.len() {
+        let way = match body.len() {
             0..LONG_BYTES => (Lane::High, RAFT_FLOW),
             _ => (Lane::Normal, RAFT_LONG_FLOW),
         };
-        Box::pin(async move {
-            mesh.call(to, lane, flow, body, within).await.map_err(|error| match error {
-                CallError::NotSent(_) | CallError::Busy => PeerError::NoLink,
-                _ => PeerError::NoAnswer,
-            })
-        })
+        self.ask_raft(to, way, body, within)
+    }
+
+    fn fetch(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        self.ask_raft(to, (Lane::Normal, FEED_FLOW), post::wrap_raft(&request), within)
     }
 }
 

@@ -148,6 +148,7 @@ async fn ask_to_be_let_in(hall: &Arc<Hall>) -> bool {
     for peer in hall.mesh().peers().into_iter().filter(|peer| peer.control_up) {
         match hall.ask(peer.id, &ask, hall.config().lease).await {
             Ok(Told::Admitted { at, nodes, voters }) => {
+                hall.group().follow(&voters);
                 // Only what is newer than this node's own state, or it would go back to an address that
                 // another has left; and nothing is applied between the look and the learning.
                 hall.group().read(|_, applied| {

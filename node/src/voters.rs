@@ -1,8 +1,10 @@
 //! Who votes: how many, which, and who takes the place of one that is gone for good.
 //!
-//! [`plan`] is pure: of what the leader knows it makes one step at most, and the next look makes the next.
-//! Nobody loses a vote for not being seen: a voter is gone when it was taken out of the registry, or when its
-//! session, which only the log ends, has been over for longer than the grace.
+//! All members follow a voter's feed, and the leader knows nothing of that; the log itself goes to the voters,
+//! and to as many **heirs** as votes are to be filled. [`plan`] is pure: of what the leader knows it makes one
+//! step at most, and the next look makes the next. Nobody loses a vote for not being seen: a voter is gone
+//! when it was taken out of the registry, or when its session, which only the log ends, has been over for
+//! longer than the grace.
 //!
 //! Not here: whether a step comes to pass. It is a change of the group like any other, agreed by a majority.
 
@@ -20,7 +22,7 @@ use crate::post::{Ask, Told};
 
 /// The label by which voters are spread.
 const ZONE: &str = "zone";
-/// A learner votes once it is no further behind than this many entries.
+/// An heir votes once it is no further behind than this many entries.
 const BEHIND_MAX: u64 = 1_000;
 /// How often it is looked whether leadership has gone over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -39,7 +41,8 @@ struct Facts {
     /// Who takes part, as the registry knows.
     members: BTreeMap<NodeId, Member>,
     voters: BTreeSet<NodeId>,
-    learners: BTreeSet<NodeId>,
+    /// To whom else the log goes.
+    heirs: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,34 +68,29 @@ enum Standing {
 /// One change of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// This node follows the log from now on.
-    Follow(NodeId),
+    /// The log goes to this node from now on, for it is to vote.
+    Prepare(NodeId),
     /// These vote from now on, and nobody else.
     Vote(BTreeSet<NodeId>),
-    /// This node was taken out of the registry, and does not follow any longer.
+    /// The log no longer goes to this node, which has no vote and is not needed for one.
     Drop(NodeId),
 }
 
 /// The next step towards the voters that are wanted.
 fn plan(facts: &Facts) -> Option<Step> {
-    let Facts { wanted, members, voters, learners, .. } = facts;
-    let known = |node: &&NodeId| voters.contains(node) || learners.contains(node);
-    if let Some(newcomer) = members.keys().find(|node| !known(node)) {
-        return Some(Step::Follow(*newcomer));
-    }
     let voting = facts.voting();
-    if voting != *voters {
+    if voting != facts.voters {
         // Fewer than a majority of those that are wanted must never decide, however many may be lost.
         let alive = |node: &&NodeId| facts.standing(**node) == Some(Standing::Alive);
-        let majority = wanted / 2 + 1;
-        let grows = voting.is_superset(voters);
+        let majority = facts.wanted / 2 + 1;
+        let grows = voting.is_superset(&facts.voters);
         if grows || voting.iter().filter(alive).count() >= majority {
             return Some(Step::Vote(voting));
         }
-        return None;
     }
-    let left = learners.iter().find(|node| !members.contains_key(node));
-    left.copied().map(Step::Drop)
+    let wanted = facts.wanted_heirs();
+    let missing = wanted.difference(&facts.heirs).next().copied().map(Step::Prepare);
+    missing.or_else(|| facts.heirs.difference(&wanted).next().copied().map(Step::Drop))
 }
 
 impl Facts {
@@ -145,14 +143,45 @@ impl Facts {
         voting
     }
 
-    /// Learners that may vote.
+    /// To whom the log should go beside the voters: as many as votes are to be filled, of those that may vote.
+    fn wanted_heirs(&self) -> BTreeSet<NodeId> {
+        let is_gone = |node: &&NodeId| {
+            **node != self.leader && matches!(self.standing(**node), None | Some(Standing::Gone))
+        };
+        let staying = self.voters.iter().filter(|node| !is_gone(node)).copied();
+        let mut voting: BTreeSet<NodeId> = staying.collect();
+        let fit = |node: &&NodeId| {
+            self.members.get(node).is_some_and(|member| match member.standing {
+                Standing::Alive => !member.edge,
+                // What it has of the log is not thrown away for a moment's silence.
+                Standing::Silent => !member.edge && self.heirs.contains(node),
+                Standing::Gone => false,
+            })
+        };
+        let others = self.members.keys().filter(|node| !self.voters.contains(node));
+        let mut fit: BTreeSet<NodeId> = others.filter(fit).copied().collect();
+        let mut heirs = BTreeSet::new();
+        while voting.len() < self.wanted {
+            let best = fit.iter().copied().min_by_key(|node| {
+                let lives = self.standing(*node) == Some(Standing::Alive);
+                (!lives, self.neighbours(*node, &voting), !self.heirs.contains(node))
+            });
+            let Some(best) = best else { break };
+            fit.remove(&best);
+            voting.insert(best);
+            heirs.insert(best);
+        }
+        heirs
+    }
+
+    /// Heirs that may vote now.
     fn ready(&self) -> impl Iterator<Item = NodeId> {
         let fit = |node: &NodeId| {
             self.members.get(node).is_some_and(|member| {
                 member.standing == Standing::Alive && member.caught_up && !member.edge
             })
         };
-        self.learners.iter().copied().filter(fit)
+        self.heirs.iter().copied().filter(fit)
     }
 
     /// Whose vote spreads the voters most; of equals the first.
@@ -185,14 +214,14 @@ pub(crate) async fn tend(hall: &Hall, status: &GroupStatus, silences: &mut Silen
     });
     match plan(&facts) {
         None => {}
-        Some(Step::Follow(node)) => {
+        Some(Step::Prepare(node)) => {
             if let Err(error) = hall.group().add_learner(node).await {
-                tracing::debug!(%node, %error, "a newcomer does not follow the log yet");
+                tracing::debug!(%node, %error, "the log does not go to a node that is to vote yet");
             }
         }
         Some(Step::Drop(node)) => {
             if let Err(error) = hall.group().remove(&BTreeSet::from([node])).await {
-                tracing::debug!(%node, %error, "a node that left follows the log for now");
+                tracing::debug!(%node, %error, "the log still goes to a node that does not need it");
             }
         }
         Some(Step::Vote(voters)) => match hall.group().set_voters(&voters).await {
@@ -238,7 +267,7 @@ fn gather(hall: &Hall, machine: &Machine, status: &GroupStatus, silences: &Silen
         leader: hall.id(),
         members: machine.nodes().map(member).collect(),
         voters: status.voters.clone(),
-        learners: status.learners.clone(),
+        heirs: status.learners.clone(),
     }
 }
 

@@ -11,18 +11,25 @@ fn nodes(ids: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
 }
 
 /// A cluster of node 1, which leads, and others.
-fn facts(wanted: usize, voters: &[u64], learners: &[u64]) -> Facts {
-    let all = voters.iter().chain(learners);
+fn facts(wanted: usize, voters: &[u64], heirs: &[u64]) -> Facts {
+    let all = voters.iter().chain(heirs);
     Facts {
         wanted,
         leader: NodeId(1),
         members: all.map(|node| (NodeId(*node), member(Standing::Alive))).collect(),
         voters: nodes(voters.iter().copied()),
-        learners: nodes(learners.iter().copied()),
+        heirs: nodes(heirs.iter().copied()),
     }
 }
 
 impl Facts {
+    /// With further members, to whom the log does not go.
+    fn and(mut self, others: &[u64]) -> Self {
+        let others = others.iter().map(|node| (NodeId(*node), member(Standing::Alive)));
+        self.members.extend(others);
+        self
+    }
+
     fn but(mut self, node: u64, change: impl FnOnce(&mut Member)) -> Self {
         change(self.members.get_mut(&NodeId(node)).expect("the test names members"));
         self
@@ -44,11 +51,38 @@ fn votes(ids: impl IntoIterator<Item = u64>) -> Option<Step> {
     Some(Step::Vote(nodes(ids)))
 }
 
+fn prepare(node: u64) -> Option<Step> {
+    Some(Step::Prepare(NodeId(node)))
+}
+
+fn drops(node: u64) -> Option<Step> {
+    Some(Step::Drop(NodeId(node)))
+}
+
 #[test]
-fn a_newcomer_follows_before_anything_else() {
-    let mut facts = facts(3, &[1, 2, 3], &[]);
-    facts.members.insert(NodeId(4), member(Standing::Alive));
-    assert_eq!(plan(&facts), Some(Step::Follow(NodeId(4))));
+fn the_log_goes_to_as_many_others_as_votes_are_to_be_filled() {
+    assert_eq!(plan(&facts(3, &[1, 2, 3], &[]).and(&[4, 5])), None, "they follow by themselves");
+    assert_eq!(plan(&facts(3, &[1], &[]).and(&[2, 3, 4])), prepare(2));
+    let one_late = facts(3, &[1], &[2]).and(&[3, 4]).but(2, |member| member.caught_up = false);
+    assert_eq!(plan(&one_late), prepare(3));
+    assert_eq!(plan(&facts(3, &[1, 2, 3], &[4])), drops(4));
+    let gone = facts(3, &[1, 2, 3], &[]).and(&[4, 5]).standing_of(3, Standing::Gone);
+    assert_eq!(plan(&gone), prepare(4));
+    assert_eq!(plan(&gone.but(4, |member| member.edge = true)), prepare(5));
+}
+
+#[test]
+fn an_heir_that_is_silent_for_a_moment_keeps_the_log_unless_another_is_there() {
+    let silent = facts(3, &[1, 2], &[3]).standing_of(3, Standing::Silent);
+    assert_eq!(plan(&silent), None);
+    let silent = silent.and(&[4]);
+    assert_eq!(plan(&silent), prepare(4));
+    let mut both = silent;
+    both.heirs.insert(NodeId(4));
+    assert_eq!(plan(&both), votes([1, 2, 4]));
+    both.voters = nodes([1, 2, 4]);
+    both.heirs.remove(&NodeId(4));
+    assert_eq!(plan(&both), drops(3));
 }
 
 #[test]
@@ -66,9 +100,11 @@ fn votes_are_given_by_pairs_to_those_that_live_have_caught_up_and_are_no_edges()
 
 #[test]
 fn a_voter_is_replaced_when_it_is_gone_and_not_while_it_is_silent() {
-    let silent = facts(3, &[1, 2, 3], &[4]).standing_of(3, Standing::Silent);
+    let silent = facts(3, &[1, 2, 3], &[]).and(&[4]).standing_of(3, Standing::Silent);
     assert_eq!(plan(&silent), None);
-    assert_eq!(plan(&silent.standing_of(3, Standing::Gone)), votes([1, 2, 4]));
+    let mut gone = silent.standing_of(3, Standing::Gone);
+    gone.heirs.insert(NodeId(4));
+    assert_eq!(plan(&gone), votes([1, 2, 4]));
 }
 
 #[test]
@@ -78,7 +114,7 @@ fn a_gone_voter_without_a_successor_keeps_its_place_unless_it_was_taken_out() {
     let mut left = gone;
     left.members.remove(&NodeId(3));
     assert_eq!(plan(&left), votes([1, 2]));
-    // And then it does not follow either.
+    // And then it does not get the log either.
     let mut left = facts(3, &[1, 2, 4], &[3]);
     left.members.remove(&NodeId(3));
     assert_eq!(plan(&left), Some(Step::Drop(NodeId(3))));
@@ -122,7 +158,7 @@ fn every_plan_keeps_the_leader_a_majority_and_comes_to_an_end() {
                     _ => standings[(states / 3_u64.pow(node - 1) % 3) as usize],
                 };
                 let votes = |node: u32| node == 0 || voting >> (node - 1) & 1 == 1;
-                let (voters, learners) = (0..count).partition::<Vec<u32>, _>(|node| votes(*node));
+                let (voters, heirs) = (0..count).partition::<Vec<u32>, _>(|node| votes(*node));
                 let named = |nodes: Vec<u32>| nodes.into_iter().map(|n| u64::from(n) + 1);
                 let mut facts = Facts {
                     wanted,
@@ -131,7 +167,7 @@ fn every_plan_keeps_the_leader_a_majority_and_comes_to_an_end() {
                         .map(|n| (NodeId(u64::from(n) + 1), member(standing(n))))
                         .collect(),
                     voters: nodes(named(voters)),
-                    learners: nodes(named(learners)),
+                    heirs: nodes(named(heirs)),
                 };
                 plans += 1;
                 comes_to_rest(&mut facts);
@@ -142,18 +178,28 @@ fn every_plan_keeps_the_leader_a_majority_and_comes_to_an_end() {
 }
 
 fn comes_to_rest(facts: &mut Facts) {
-    for _ in 0..4 {
+    for _ in 0..16 {
         let Some(step) = plan(facts) else { return };
-        let Step::Vote(voters) = step else { panic!("all are known: {step:?}") };
         let alive = |node: &&NodeId| facts.standing(**node) == Some(Standing::Alive);
+        let voters = match step {
+            Step::Vote(voters) => voters,
+            Step::Prepare(node) => {
+                assert!(alive(&&node) && facts.heirs.insert(node), "{facts:?} {node}");
+                continue;
+            }
+            Step::Drop(node) => {
+                assert!(facts.heirs.remove(&node), "{facts:?} {node}");
+                continue;
+            }
+        };
         assert!(voters.contains(&facts.leader), "{facts:?} {voters:?}");
         let enough = voters.iter().filter(alive).count() > facts.wanted / 2;
         assert!(voters.is_superset(&facts.voters) || enough, "{facts:?} {voters:?}");
         for new in voters.difference(&facts.voters) {
-            assert!(alive(&new), "{facts:?} {voters:?}");
+            assert!(alive(&new) && facts.heirs.contains(new), "{facts:?} {voters:?}");
         }
-        let all: BTreeSet<NodeId> = facts.voters.union(&facts.learners).copied().collect();
-        facts.learners = all.difference(&voters).copied().collect();
+        let all: BTreeSet<NodeId> = facts.voters.union(&facts.heirs).copied().collect();
+        facts.heirs = all.difference(&voters).copied().collect();
         facts.voters = voters;
     }
     panic!("the plans go round: {facts:?}");

@@ -1,0 +1,145 @@
+//! What a voter feeds to nodes that follow it (`follow`): entries that Raft has applied here, as they lie in the
+//! journal, and a snapshot where the log no longer reaches back to what a follower lacks.
+//!
+//! A request for what comes next is held until something does, or for a while: so a follower that is up to date
+//! costs two small messages a while, and one that lags is paced by itself. Nothing is kept of a follower.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use quorate_storage::Log;
+use quorate_vocab::{Index, NodeId, Time};
+use serde_bytes::ByteBuf;
+
+use crate::apply::Replica;
+use crate::body::Body;
+use crate::types::{Raft, Snapshot};
+use crate::wire::{PositionBytes, Response};
+
+/// How long a request is held while there is nothing to answer with.
+pub(crate) const HELD: Duration = Duration::from_millis(500);
+/// How many bytes of entries one answer takes.
+const FED_BYTES_MAX: usize = 256 * 1024;
+/// How much of a snapshot one answer takes.
+const PIECE_BYTES: usize = 256 * 1024;
+/// How long the file of a snapshot that nobody asks for stays open.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The feeder's end. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Feeder {
+    me: NodeId,
+    raft: Raft,
+    replica: Replica,
+    log: Log,
+    /// The snapshot that followers are taking.
+    copy: Arc<Mutex<Option<Copy>>>,
+}
+
+struct Copy {
+    index: u64,
+    position: PositionBytes,
+    body: Body,
+    used: Time,
+}
+
+impl Feeder {
+    pub(crate) fn new(me: NodeId, raft: Raft, replica: Replica, log: Log) -> Self {
+        Self { me, raft, replica, log, copy: Arc::default() }
+    }
+
+    /// What comes from an index on. `silence` says how old what is applied here may be.
+    pub(crate) async fn feed(&self, next: u64, silence: impl Fn() -> Duration) -> Response {
+        if !self.votes() {
+            return Response::Refused;
+        }
+        if next < self.log.state().first {
+            return self.offer_snapshot().await.unwrap_or(Response::Refused);
+        }
+        // The first entry has the index of an empty state; the one after it is there as soon.
+        let reached = self.replica.feed().reached(Index(next.max(1)));
+        let _ = quorate_env::timeout(HELD, reached).await;
+        // First: what is read after it is not older than it says.
+        let stale_ms = u64::try_from(silence().as_millis()).unwrap_or(u64::MAX);
+        // What a feed brought here is not in this log yet, and what lies there instead may not hold.
+        let by_raft = self.replica.state().read().by_raft;
+        let end = by_raft.map_or(0, |id| id.index + 1);
+        let Ok(entries) = self.log.read(next, end.max(next), FED_BYTES_MAX) else {
+            return Response::Refused;
+        };
+        let entries = entries.into_iter().map(|(_, bytes)| ByteBuf::from(bytes)).collect();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (leader, term) = (metrics.current_leader, metrics.current_term);
+        Response::Fed { entries, stale_ms, leader, term }
+    }
+
+    /// A piece of the snapshot that was offered.
+    pub(crate) fn piece(&self, index: u64, offset: u64) -> Response {
+        let mut copy = self.copy();
+        let Some(copy) = copy.as_mut().filter(|copy| copy.index == index) else {
+            return Response::Refused;
+        };
+        copy.used = quorate_env::now();
+        match copy.body.read(offset, PIECE_BYTES) {
+            Ok(piece) => Response::Piece { piece: ByteBuf::from(Vec::from(piece)) },
+            Err(error) => {
+                tracing::error!(%error, index, "a snapshot cannot be read");
+                Response::Refused
+            }
+        }
+    }
+
+    fn votes(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().any(|node| node == self.me.0)
+    }
+
+    async fn offer_snapshot(&self) -> io::Result<Response> {
+        let first = self.log.state().first;
+        let is_enough = |copy: &Copy| copy.index + 1 >= first;
+        let offer = |copy: &mut Copy| {
+            copy.used = quorate_env::now();
+            let (position, total) = (copy.position.clone(), copy.body.bytes());
+            Response::Anew { position, total }
+        };
+        if let Some(copy) = self.copy().as_mut().filter(|copy| is_enough(copy)) {
+            return Ok(offer(copy));
+        }
+        let newest = self.replica.archive().newest_checked().await?;
+        let Some(Snapshot { meta, snapshot: body }) = newest else {
+            return Ok(Response::Refused);
+        };
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let position = PositionBytes::from_meta(&meta);
+        let mut copy = Copy { index, position, body, used: quorate_env::now() };
+        let answer = offer(&mut copy);
+        *self.copy() = Some(copy);
+        let feeder = self.clone();
+        quorate_env::spawn(async move { feeder.forget(index).await });
+        Ok(answer)
+    }
+
+    async fn forget(&self, index: u64) {
+        loop {
+            quorate_env::sleep(KEPT).await;
+            let mut copy = self.copy();
+            match &*copy {
+                Some(kept) if kept.index == index => {
+                    if quorate_env::now().since(kept.used) >= KEPT {
+                        *copy = None;
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn copy(&self) -> MutexGuard<'_, Option<Copy>> {
+        self.copy.lock().expect("nothing panics while it holds the copy")
+    }
+}
