@@ -93,7 +93,7 @@ impl State {
         PositionBytes::new(self.applied, &self.membership)
     }
 
-    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
+    pub(crate) fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
         let id = entry.log_id;
         let answer = match entry.payload {
             Payload::Blank => None,
@@ -166,9 +166,11 @@ impl Replica {
         batch: Vec<EntryResponder<Types>>,
     ) -> Result<Vec<(ApplyResponder<Types>, Answer)>, Gap> {
         let mut unshelved = self.unshelved.lock().expect("a panic while applying stops the node");
+        // That Raft leaves nothing out is its own promise.
         let (wanted, first) = (self.state.read().next(), batch.first());
         if let Some(brought) = first.map(|(entry, _)| entry.log_id.index)
             && brought > wanted
+            && bearer == Bearer::Feed
         {
             return Err(Gap { wanted, brought });
         }
@@ -204,13 +206,13 @@ impl Replica {
 
     fn put(&self, bearer: Bearer, meta: &SnapshotMeta, machine: Machine) {
         let _applying = self.unshelved.lock().expect("a panic while applying stops the node");
-        let mut before = None;
-        {
+        let before = {
             let mut held = self.state.write();
             let by_raft = match bearer {
                 Bearer::Raft => meta.last_log_id,
                 Bearer::Feed => held.by_raft,
             };
+            let mut before = None;
             if held.applied < meta.last_log_id {
                 let (applied, membership) = (meta.last_log_id, meta.last_membership.clone());
                 let state = State::new(machine, applied, membership);
@@ -221,7 +223,8 @@ impl Replica {
                 self.feed.restart(held.index());
             }
             held.by_raft = by_raft;
-        }
+            before
+        };
         // What was large takes long to go, and nobody is to wait for that.
         drop(before);
     }

@@ -17,15 +17,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use quorate_registry::snapshot::Decoder;
 use quorate_vocab::{NodeId, Time};
 use tokio::sync::watch;
 
 use crate::apply::Replica;
 use crate::archive::{apart, gone};
+use crate::body;
 use crate::feeder::HELD;
 use crate::peers::{PeerError, Peers};
-use crate::serve::Voter;
+use crate::serve::{SNAPSHOT_BYTES_MAX, Voter};
 use crate::types::{Entry, Membership, Raft, SnapshotMeta, StoredMembership};
 use crate::wire::{self, PositionBytes, Request, Response};
 
@@ -267,24 +267,25 @@ impl Follower {
     ) -> Result<(), Miss> {
         let meta: SnapshotMeta = position.into_meta()?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
-        if meta.last_log_id <= self.replica.state().read().applied {
+        if total > SNAPSHOT_BYTES_MAX || meta.last_log_id <= self.replica.state().read().applied {
             return Err(Miss::Declined);
         }
-        // Each piece is read as it comes, so that nothing is held but the new state.
-        let (mut decoder, mut offset) = (Decoder::default(), 0);
+        // What is promised is not allocated; pieces are kept as they arrive.
+        let (mut pieces, mut offset) = (Vec::new(), 0);
         while offset < total {
-            match self.ask(feeder, &Request::Piece { index, offset }, ANSWERED_WITHIN).await? {
+            let request = Request::Piece { index, offset };
+            match self.ask(feeder, &request, ANSWERED_WITHIN).await? {
                 Response::Piece { piece }
                     if !piece.is_empty() && offset + piece.len() as u64 <= total =>
                 {
-                    decoder.take(&piece).map_err(io::Error::other)?;
                     offset += piece.len() as u64;
+                    pieces.push(Bytes::from(piece.into_vec()));
                 }
                 _ => return Err(Miss::Declined),
             }
         }
-        let finish = apart("quorate-follow", move || decoder.finish())?;
-        let machine = finish.await.map_err(|_| gone())?.map_err(io::Error::other)?;
+        let decode = move || body::decode(pieces.into_iter().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         self.replica.replace(&meta, machine);
         tracing::info!(%feeder, index, "took a snapshot from a voter");
         Ok(())

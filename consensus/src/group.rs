@@ -163,9 +163,10 @@ impl Group {
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
         quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
-        quorate_env::spawn(propose_in_batches(raft.clone(), log.clone(), tray));
+        let feeds = log.clone();
+        quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
         let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
-        let feeder = Feeder::new(id, raft.clone(), replica.clone(), log);
+        let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
         let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
         let (heard, patience) = (voter.clone(), config.election_max);
         let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);

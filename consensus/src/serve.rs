@@ -19,7 +19,7 @@ use crate::types::{Raft, Snapshot, Vote};
 use crate::wire::{self, PositionBytes, Request, Response, VoteBytes};
 
 /// The largest snapshot that is taken from a peer. It is held in memory while it arrives.
-const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Answers the other voters.
 #[derive(Clone)]

@@ -13,6 +13,9 @@ use quorate_registry::{Bond, Claim, Command, Once, Op, Verdict};
 use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
 use quorate_vocab::{Index, Name, NodeId};
 
+#[path = "group/crowd.rs"]
+mod crowd;
+
 /// Calls between the groups of one test.
 #[derive(Clone, Default)]
 struct Town(Arc<Mutex<BTreeMap<NodeId, Group>>>);

@@ -1,9 +1,9 @@
-//! Many nodes behind three voters, over real sockets and real disks in one process: what each of them costs, and
-//! how far behind it is.
+//! Many nodes behind three voters, over real sockets and real disks in one process: what each of them costs,
+//! and how far behind it is.
 //!
 //! ```console
 //! $ ulimit -n 65536
-//! $ cargo run --release -p quorate --example followers -- 100 10 500     # followers, seconds, changes a second
+//! $ cargo run --release -p quorate --example followers -- 100 10 500 # followers, seconds, changes/s
 //! ```
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate_consensus::GroupConfig;
 use quorate_discovery::Spec;
 use quorate_mesh::{Channel, Cookies, Limits, TlsFiles};
-use quorate_registry::{RoleError, check_labels};
+use quorate_registry::{Level, RoleError, check_labels};
 use quorate_vocab::NodeName;
 
 use crate::seeds;
@@ -34,6 +34,9 @@ pub struct Config {
     /// What placement and topology rules know of this node: `role=edge` and `group=a,b` have a meaning, all
     /// others are the user's own.
     pub labels: BTreeMap<String, String>,
+    /// The newest feature level that this node tells the others it understands. The cluster agrees on one
+    /// that all understand, for good: a lower one here keeps the way back to an older release open.
+    pub level: Level,
     /// How long this node may be silent before the cluster takes it for dead.
     pub lease: Duration,
     /// The secrets that all nodes share; may be none where there is `tls`.
@@ -51,6 +54,9 @@ pub struct Config {
     /// Acknowledge before the sync: a deliberate bug that the simulation must catch.
     #[cfg(feature = "mutants")]
     pub ack_before_sync: bool,
+    /// Another such bug.
+    #[cfg(feature = "mutants")]
+    pub bug: Option<crate::bugs::Bug>,
 }
 
 /// Why a config cannot be.
@@ -92,6 +98,7 @@ impl Config {
             voters: 3,
             replace_after: Duration::from_secs(300),
             labels: BTreeMap::new(),
+            level: Level::NEWEST,
             lease: Duration::from_secs(2),
             cookies: cookies.into(),
             tls: None,
@@ -101,6 +108,8 @@ impl Config {
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]
             ack_before_sync: false,
+            #[cfg(feature = "mutants")]
+            bug: None,
         }
     }
 

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_registry::{Command, Once, Op, Verdict};
+use quorate_registry::{Op, Verdict};
 use quorate_vocab::{Index, Name};
 
 use crate::error::Error;
 use crate::hall::Hall;
-use crate::names::{draw_key, no};
+use crate::marks;
+use crate::names::no;
 
 /// The cluster's counters. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +35,11 @@ impl Tallies {
     pub(crate) fn new(hall: Arc<Hall>) -> Self {
         let within = hall.config().patience();
         Self { hall, within }
+    }
+
+    /// The same counters with another bound on every call.
+    pub fn within(&self, within: Duration) -> Self {
+        Self { hall: self.hall.clone(), within }
     }
 
     /// Adds to a counter, which begins with 0, and says what is in it then. With an expectation only if
@@ -80,7 +86,6 @@ impl Tallies {
     }
 
     async fn propose(&self, op: Op, key: Option<u128>) -> Result<(Index, Verdict), Error> {
-        let once = Once::Key(key.unwrap_or_else(draw_key));
-        self.hall.propose(Command { once, op }, self.within).await
+        marks::decide(&self.hall, op, key, self.within).await
     }
 }

@@ -1,10 +1,11 @@
 //! What a node does about a disk in trouble: it leads no more, and says so; once the disk is well again, it
 //! goes on as if nothing had been.
 //!
-//! [`Conduct`] is pure: of how the disk stands and whether this node leads it makes what is to be done. A disk
-//! that leaves the journal stuck can make nothing durable, so another must lead; this node can win no election
-//! meanwhile, as its own vote would have to be durable. One that only refuses what will be needed later (a snapshot, the journal's next segment) is a
-//! reason to let another lead, once; where all disks are like that, leadership must not go round in circles.
+//! [`Conduct`] is pure: of how the disk stands and whether this node leads it makes what is to be done. A
+//! disk that leaves the journal stuck can make nothing durable, so another must lead; and this node wins no
+//! election meanwhile, as its own vote would have to be durable. One that only refuses what will be needed
+//! later (a snapshot, the journal's next segment) is a reason to let another lead, once; where all disks are
+//! like that, leadership must not go round in circles.
 //!
 //! Not here: proposals, which the group refuses while the journal is stuck; and this node's own lease, which
 //! `tenancy.rs` does not renew then. The leases of others need no disk of this node, and are left alone.

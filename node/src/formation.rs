@@ -5,6 +5,9 @@
 //! written. The cluster's identity follows from who founds it, so a founding that was interrupted is taken up
 //! again as the same one, and two foundings that overlap can never both complete.
 //!
+//! A promise cannot be taken back, so all are asked first whether they would give it: one of them may be a
+//! node that only joins, and those that promised to begin with it could begin with nobody else.
+//!
 //! Deliberately not here: agreement among more nodes than are expected. If five nodes start at once and each
 //! expects three, two overlapping threes may each hold promises that the other lacks, and then nothing
 //! begins. Expect as many as are started together; later ones join.
@@ -32,20 +35,29 @@ pub(crate) async fn form(hall: Arc<Hall>) {
     }
 }
 
+/// Answers another node that wants to know whether this one would begin a cluster with it.
+pub(crate) fn would_agree(hall: &Hall, from: NodeId, founding: &Founding) -> Told {
+    let is_free = hall.identity().cluster().is_none_or(|ours| ours == founding.cluster);
+    if is_free && fits(hall, from, founding) { Told::Agreed } else { Told::Declined }
+}
+
 /// Answers another node that wants to begin a cluster with this one.
 pub(crate) fn agree(hall: &Arc<Hall>, from: NodeId, founding: &Founding) -> Told {
-    let founders: BTreeSet<NodeId> = founding.founders.iter().map(|(node, _)| *node).collect();
-    let fits = founders.contains(&hall.id())
-        && founders.contains(&from)
-        && founders.len() == hall.config().expect
-        && identity_of(&founders) == founding.cluster;
-    if !fits || !adopt(hall, founding.cluster) {
+    if !fits(hall, from, founding) || !adopt(hall, founding.cluster) {
         return Told::Declined;
     }
     for (node, address) in founding.founders.iter().filter(|(node, _)| *node != hall.id()) {
         hall.mesh().learn(*node, address);
     }
     Told::Agreed
+}
+
+fn fits(hall: &Hall, from: NodeId, founding: &Founding) -> bool {
+    let founders: BTreeSet<NodeId> = founding.founders.iter().map(|(node, _)| *node).collect();
+    founders.contains(&hall.id())
+        && founders.contains(&from)
+        && founders.len() == hall.config().expect
+        && identity_of(&founders) == founding.cluster
 }
 
 /// Tries to begin the cluster, if that falls to this node.
@@ -79,11 +91,12 @@ async fn found(hall: &Arc<Hall>) {
         cluster,
         founders: founders.iter().map(|node| (*node, address_of(*node))).collect(),
     };
-    for node in founders.iter().filter(|node| **node != hall.id()) {
-        let ask = Ask::Found(founding.clone());
-        match hall.ask(*node, &ask, hall.config().lease).await {
-            Ok(Told::Agreed) => hall.mesh().learn(*node, &address_of(*node)),
-            _ => return,
+    for ask in [Ask::WouldFound(founding.clone()), Ask::Found(founding)] {
+        for node in founders.iter().filter(|node| **node != hall.id()) {
+            match hall.ask(*node, &ask, hall.config().lease).await {
+                Ok(Told::Agreed) => hall.mesh().learn(*node, &address_of(*node)),
+                _ => return,
+            }
         }
     }
     // Last, so that a founding that others declined leaves this node free to join theirs.

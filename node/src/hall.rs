@@ -19,6 +19,7 @@ use quorate_vocab::{Index, Lane, NodeId, NodeName};
 use tokio::sync::watch;
 
 use crate::abroad::Company;
+use crate::available::desk::Desk;
 use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
@@ -59,6 +60,7 @@ pub(crate) struct Hall {
     health: Health,
     company: Company,
     views: Views,
+    available: Desk,
     closing: watch::Sender<bool>,
 }
 
@@ -91,6 +93,7 @@ impl Hall {
         actors: Actors,
     ) -> Self {
         let tenancy = Tenancy::new(config.lease);
+        let available = Desk::new(identity.node(), identity.boot());
         Self {
             config,
             identity,
@@ -106,6 +109,7 @@ impl Hall {
             health: Health::default(),
             company: Company::default(),
             views: Views::default(),
+            available,
             closing: watch::Sender::new(false),
         }
     }
@@ -162,6 +166,10 @@ impl Hall {
         &self.views
     }
 
+    pub(crate) fn available(&self) -> &Desk {
+        &self.available
+    }
+
     /// Which node that takes part is called so.
     pub(crate) fn node_named(&self, name: &NodeName) -> Option<NodeId> {
         self.group
@@ -169,12 +177,10 @@ impl Hall {
     }
 
     pub(crate) fn newcomer(&self) -> Newcomer {
-        Newcomer {
-            id: self.id(),
-            name: self.config.name.clone(),
-            address: self.mesh().address().to_owned(),
-            labels: self.config.labels.clone(),
-        }
+        let mut labels = self.config.labels.clone();
+        self.config.level.announce(&mut labels);
+        let (name, address) = (self.config.name.clone(), self.mesh().address().to_owned());
+        Newcomer { id: self.id(), name, address, labels }
     }
 
     pub(crate) fn close(&self) {
@@ -314,6 +320,8 @@ impl Hall {
     }
 
     async fn try_propose(&self, command: &Command) -> Result<(Index, Verdict), Miss> {
+        #[cfg(feature = "mutants")]
+        let command = &self.config.bug.map_or(command.clone(), |bug| bug.send(command.clone()));
         let Some(leader) = self.other_leader() else {
             return self.group.propose(command.clone()).await.map_err(|error| match error {
                 ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),

@@ -1,5 +1,5 @@
-//! What a leader does beside leading: it ends sessions that fell silent, and sees to it that
-//! there are as many voters as are wanted.
+//! What a leader does beside leading: it ends sessions that fell silent, sees to it that there are as many
+//! voters as are wanted, and raises the feature level to what all understand.
 //!
 //! It decides nothing by being called a leader: an expiry goes through the log and is void in another term; a
 //! renewal is answered after a majority confirmed the leader in a round that began after it came.
@@ -111,6 +111,7 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
             return;
         }
         voters::tend(hall, &status, &mut silences).await;
+        raise(hall, &status);
         let until = quorate_env::now() + LOOK_AGAIN;
         while quorate_env::now() < until {
             let deadline = hall.keeper().lock().deadline().map_or(until, |at| at.min(until));
@@ -128,21 +129,47 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
     }
 }
 
+/// Proposes the newest feature level that all understand, if it is not agreed yet.
+fn raise(hall: &Hall, status: &GroupStatus) {
+    let level = hall.group().read(|machine, _| {
+        // Of who follows the log and has not taken part yet nobody knows what it understands.
+        let mut all = status.voters.union(&status.learners);
+        all.all(|node| machine.node(*node).is_some()).then(|| machine.attainable()).flatten()
+    });
+    let Some(level) = level else { return };
+    let group = hall.group().clone();
+    quorate_env::spawn(async move {
+        // If it is not agreed, it is asked for again. A repetition changes nothing.
+        let _ = group.propose(Command { once: Once::Free, op: Op::Raise { level } }).await;
+    });
+}
+
 /// Starts every wait anew.
 fn begin(hall: &Hall, term: u64) -> Watch {
     let (sessions, index): (Vec<_>, Index) = hall.group().read(|machine, index| {
-        let ttl = |ms| Duration::from_millis(ms);
-        (machine.sessions().map(|s| (s.id, ttl(s.ttl_ms))).collect(), index)
+        (machine.sessions().map(|s| (s.id, patience(hall, s.ttl_ms))).collect(), index)
     });
     hall.keeper().step(hall, grantor::Input::Elected { term, sessions });
     hall.group().watch(index)
+}
+
+/// How long a session may be silent.
+#[cfg(not(feature = "mutants"))]
+fn patience(_hall: &Hall, ttl_ms: u64) -> Duration {
+    Duration::from_millis(ttl_ms)
+}
+
+#[cfg(feature = "mutants")]
+fn patience(hall: &Hall, ttl_ms: u64) -> Duration {
+    let ttl = Duration::from_millis(ttl_ms);
+    hall.config().bug.map_or(ttl, |bug| bug.patience(ttl))
 }
 
 fn follow(hall: &Hall, effects: &[Effect]) {
     for effect in effects {
         match *effect {
             Effect::SessionOpened { session, ttl_ms, .. } => {
-                let ttl = Duration::from_millis(ttl_ms);
+                let ttl = patience(hall, ttl_ms);
                 hall.keeper().step(hall, grantor::Input::Opened { session, ttl });
             }
             Effect::SessionEnded { session, .. } => {

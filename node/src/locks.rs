@@ -5,17 +5,19 @@
 //! of the node at the latest. Whoever acts outside of the cluster must show the epoch there: a lock by itself
 //! does not stop one that sleeps.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use quorate_actor::{Addr, Message};
-use quorate_registry::{Bond, Command, Once, Op, Refusal};
+use quorate_registry::{Bond, Claim, Command, Once, Op, Refusal};
 use quorate_vocab::{Epoch, Name, SessionId};
 use tokio::sync::oneshot;
 
-use crate::error::{Error, NotDone};
+use crate::error::Error;
 use crate::hall::Hall;
-use crate::names::{Claiming, Held, Names, draw_key};
+use crate::marks::{Mark, Number};
+use crate::names::{self, Held, Names, Unheard, registered};
 
 /// Locks and elections of the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -36,21 +38,22 @@ impl Locks {
         Self(names)
     }
 
-    /// Takes a lock, if nobody has it. Dropping the future takes nothing: what was decided all the same is
-    /// given back.
+    /// Takes a lock, if nobody has it. Dropping the future takes nothing, and neither does an answer that
+    /// nobody knows: what was decided all the same is given back.
     pub async fn try_lock(&self, name: &Name) -> Result<Guard, Error> {
         let hall = &self.0.hall;
-        let session = hall.tenancy().session().ok_or(Error::NotDone(NotDone::NoSession))?;
+        let number = Number::next(hall, self.0.within).await?;
         let (tell, told) = oneshot::channel();
-        hall.run(take(self.0.clone(), name.clone(), session, tell));
-        told.await.unwrap_or(Err(Error::NotDone(NotDone::Closing)))
+        hall.run(take(self.0.clone(), name.clone(), number, tell));
+        // A node that is closed says nothing any more. What was decided by then ends with its session.
+        told.await.unwrap_or(Err(Error::Unknown))
     }
 
     /// Takes a lock, and waits for it for as long as the future is not dropped.
     pub async fn lock(&self, name: &Name) -> Result<Guard, Error> {
         loop {
             match self.try_lock(name).await {
-                Err(Error::Refused(Refusal::Taken(_))) => self.0.until_free(name).await,
+                Err(Error::Refused(Refusal::Taken(by))) => self.0.until_free(name, &by).await,
                 decided => return decided,
             }
         }
@@ -58,10 +61,12 @@ impl Locks {
 
     /// Makes a process of this node the leader under a name, and waits for it for as long as the future is
     /// not dropped. It leads until it ends, or its node loses its session; then the process is ended, too.
+    /// Dropping the future elects nobody: what was decided all the same is given back.
     pub async fn elect<M: Message>(&self, name: &Name, addr: &Addr<M>) -> Result<Held, Error> {
         loop {
-            match self.0.register(name, addr).await {
-                Err(Error::Refused(Refusal::Taken(_))) => self.0.until_free(name).await,
+            let take = names::take(name, None);
+            match self.0.hold(name, addr.pid(), Unheard::GivenBack, take).await {
+                Err(Error::Refused(Refusal::Taken(by))) => self.0.until_free(name, &by).await,
                 decided => return decided,
             }
         }
@@ -73,23 +78,20 @@ impl Locks {
 async fn take(
     names: Names,
     name: Name,
-    session: SessionId,
+    number: Number,
     tell: oneshot::Sender<Result<Guard, Error>>,
 ) {
+    let session = number.session();
+    let bond = Bond::Session(session);
+    let claim = Claim { bond, holder: None, value: Vec::new(), meta: BTreeMap::new() };
+    let op = names::take(&name, None)(claim);
     let mut tell = Some(tell);
-    // Under one key all through: a repetition asks what became of the first.
-    let key = Some(draw_key());
-    let held = loop {
-        let claiming = Claiming { bond: Bond::Session(session), key, ..Claiming::default() };
-        let error = match names.claim(&name, claiming).await {
-            Ok(held) => break held,
-            Err(error) => error,
-        };
-        let is_known = error != Error::Unknown;
-        if let Some(tell) = tell.take() {
-            let _ = tell.send(Err(error));
-        }
-        if is_known {
+    let doubt = || drop(tell.take().map(|tell| tell.send(Err(Error::Unknown))));
+    let decided = Mark::Number(number).settle(&names.hall, op, names.within, doubt).await;
+    let held = match decided.and_then(|answer| registered(&name, answer)) {
+        Ok(held) => held,
+        Err(error) => {
+            let _ = tell.map(|tell| tell.send(Err(error)));
             return;
         }
     };

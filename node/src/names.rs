@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use quorate_actor::{Addr, Message};
 use quorate_consensus::{Change, TooOld, Watch};
-use quorate_registry::{Bond, Claim, Command, Effect, Once, Op, Registration, Verdict};
+use quorate_registry::{Bond, Claim, Effect, Op, Registration, Verdict};
 use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
+use tokio::sync::oneshot;
 
-use crate::error::{Error, NotDone};
+use crate::error::Error;
 use crate::hall::Hall;
+use crate::marks::{self, Mark, Number};
 use crate::steward;
 
 /// The cluster's names. Cheap to clone.
@@ -70,7 +72,7 @@ pub struct Claiming {
     pub meta: BTreeMap<String, String>,
     /// Replace the present registration, if it has exactly this epoch.
     pub replace: Option<Epoch>,
-    /// A key that marks repetitions of this request; drawn at random if none is given.
+    /// A key that marks repetitions of this request, if somebody else than this call may repeat it.
     pub key: Option<u128>,
 }
 
@@ -83,7 +85,7 @@ pub struct Amendment {
     pub meta: Option<BTreeMap<String, String>>,
     /// Only if what is said has this version.
     pub expected: Option<Index>,
-    /// A key that marks repetitions of this request; drawn at random if none is given.
+    /// A key that marks repetitions of this request, if somebody else than this call may repeat it.
     pub key: Option<u128>,
 }
 
@@ -92,6 +94,30 @@ pub struct Amendment {
 pub struct NameWatch {
     watch: Watch,
     prefix: String,
+}
+
+/// A name that is being taken for a process of this node.
+struct Taking {
+    names: Names,
+    name: Name,
+    pid: Pid,
+    unheard: Unheard,
+}
+
+/// What becomes of a name that was taken for a process, when nobody waits for the answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unheard {
+    /// The process holds it.
+    Stays,
+    /// It is given back.
+    GivenBack,
+}
+
+/// What whoever waits for a name is told.
+struct Answer {
+    held: Held,
+    /// That it was heard: an answer may be dropped together with who waited for it.
+    heard: oneshot::Sender<()>,
 }
 
 impl Names {
@@ -108,24 +134,27 @@ impl Names {
     /// Registers a process of this node. The name is released when the process ends, or when this node is
     /// taken for dead; and when this node loses its session, the process is ended, as another may hold the
     /// name by then.
+    ///
+    /// Once begun it is settled, whether or not somebody waits: when the future is dropped, or the answer is
+    /// that nobody knows, a process that turns out to have got the name holds it as if that had been said.
+    /// [`Locks::elect`](crate::Locks::elect) gives it back instead.
     pub async fn register<M: Message>(&self, name: &Name, addr: &Addr<M>) -> Result<Held, Error> {
-        let register = |claim| Op::Register { name: name.clone(), claim, replace: None };
-        self.hold(name, addr.pid(), register).await
+        self.hold(name, addr.pid(), Unheard::Stays, take(name, None)).await
     }
 
     /// Takes a name over for a process of this node, if it is held under exactly this epoch: there is no
-    /// moment at which nobody holds it.
+    /// moment at which nobody holds it. It is settled as [`Names::register`] is.
     pub async fn take_over<M: Message>(
         &self,
         name: &Name,
         addr: &Addr<M>,
         from: Epoch,
     ) -> Result<Held, Error> {
-        let register = |claim| Op::Register { name: name.clone(), claim, replace: Some(from) };
-        self.hold(name, addr.pid(), register).await
+        self.hold(name, addr.pid(), Unheard::Stays, take(name, Some(from))).await
     }
 
-    /// Makes a reservation a registration of a process of this node, under the same epoch.
+    /// Makes a reservation a registration of a process of this node, under the same epoch. It is settled as
+    /// [`Names::register`] is.
     pub async fn confirm_for<M: Message>(
         &self,
         name: &Name,
@@ -133,23 +162,26 @@ impl Names {
         addr: &Addr<M>,
     ) -> Result<Held, Error> {
         let confirm = |claim| Op::Confirm { name: name.clone(), epoch, claim };
-        self.hold(name, addr.pid(), confirm).await
+        self.hold(name, addr.pid(), Unheard::Stays, confirm).await
     }
 
     /// Proposes what makes a process of this node the holder of a name, and sees to it from then on.
-    async fn hold(
+    pub(crate) async fn hold(
         &self,
         name: &Name,
         pid: Pid,
+        unheard: Unheard,
         op: impl FnOnce(Claim) -> Op,
     ) -> Result<Held, Error> {
-        let (session, seq) =
-            self.hall.tenancy().next_mark().ok_or(Error::NotDone(NotDone::NoSession))?;
-        let bond = Bond::Session(session);
+        let number = Number::next(&self.hall, self.within).await?;
+        let bond = Bond::Session(number.session());
         let claim = Claim { bond, holder: Some(pid), value: Vec::new(), meta: BTreeMap::new() };
-        let command = Command { once: Once::Seq { session, seq }, op: op(claim) };
-        let held = registered(name, self.hall.propose(command, self.within).await?)?;
-        steward::keep(&self.hall, &held, session, pid);
+        let taking = Taking { names: self.clone(), name: name.clone(), pid, unheard };
+        let (tell, told) = oneshot::channel();
+        self.hall.run(taking.run(number, op(claim), tell));
+        // A node that is closed says nothing any more. What was decided by then ends with its session.
+        let Answer { held, heard } = told.await.unwrap_or(Err(Error::Unknown))?;
+        let _ = heard.send(());
         Ok(held)
     }
 
@@ -218,8 +250,34 @@ impl Names {
     }
 
     async fn marked(&self, op: Op, key: Option<u128>) -> Result<(Index, Verdict), Error> {
-        let command = Command { once: Once::Key(key.unwrap_or_else(draw_key)), op };
-        self.hall.propose(command, self.within).await
+        marks::decide(&self.hall, op, key, self.within).await
+    }
+}
+
+impl Taking {
+    /// Whatever becomes of whoever waits: a name that its process holds and that the steward does not know
+    /// of would outlive the process.
+    async fn run(self, number: Number, op: Op, tell: oneshot::Sender<Result<Answer, Error>>) {
+        let Self { names, name, pid, unheard } = self;
+        let (hall, session) = (&names.hall, number.session());
+        let mut tell = Some(tell);
+        let doubt = || drop(tell.take().map(|tell| tell.send(Err(Error::Unknown))));
+        let decided = Mark::Number(number).settle(hall, op, names.within, doubt).await;
+        let held = match decided.and_then(|answer| registered(&name, answer)) {
+            Ok(held) => held,
+            Err(error) => {
+                let _ = tell.map(|tell| tell.send(Err(error)));
+                return;
+            }
+        };
+        steward::keep(hall, &held, session, pid);
+        let (heard, until_heard) = oneshot::channel();
+        let answer = Answer { held: held.clone(), heard };
+        let is_told = tell.is_some_and(|tell| tell.send(Ok(answer)).is_ok());
+        let is_heard = is_told && until_heard.await.is_ok();
+        if !is_heard && unheard == Unheard::GivenBack {
+            steward::give_back(hall, &held).await;
+        }
     }
 }
 
@@ -243,7 +301,13 @@ impl NameWatch {
     }
 }
 
-fn registered(name: &Name, answer: (Index, Verdict)) -> Result<Held, Error> {
+/// Takes a name for whoever a claim is of.
+pub(crate) fn take(name: &Name, replace: Option<Epoch>) -> impl FnOnce(Claim) -> Op + use<> {
+    let name = name.clone();
+    move |claim| Op::Register { name, claim, replace }
+}
+
+pub(crate) fn registered(name: &Name, answer: (Index, Verdict)) -> Result<Held, Error> {
     let (index, epoch, session) = match answer {
         (index, Verdict::Registered { epoch }) => (index, epoch, None),
         (index, Verdict::Leased { epoch, session }) => (index, epoch, Some(session)),

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_actor::{Addr, Message};
-use quorate_registry::{Bearer, Command, Once, Op, Property, Query, Refusal, Verdict};
-use quorate_vocab::{Index, Name};
+use quorate_registry::{Bearer, Op, Property, Query, Refusal, Verdict};
+use quorate_vocab::{Index, Name, Pid};
+use tokio::sync::oneshot;
 
-use crate::error::{Error, NotDone};
+use crate::error::Error;
 use crate::hall::Hall;
-use crate::names::{draw_key, no};
+use crate::marks::{self, Mark, Number};
+use crate::names::no;
+use crate::steward;
 
 /// The cluster's properties. Cheap to clone.
 #[derive(Clone)]
 pub struct Properties {
-    hall: Arc<Hall>,
+    pub(crate) hall: Arc<Hall>,
     within: Duration,
 }
 
@@ -28,7 +31,7 @@ pub struct Said {
     pub meta: BTreeMap<String, String>,
     /// Only if what this bearer said before has this version; 0 when it said nothing.
     pub expected: Option<Index>,
-    /// A key that marks repetitions of this request; drawn at random if none is given.
+    /// A key that marks repetitions of this request, if somebody else than this call may repeat it.
     pub key: Option<u128>,
 }
 
@@ -40,37 +43,48 @@ impl Properties {
 
     /// Says something under a key for a process of this node. It goes when the process ends, or its node.
     /// Returns its version.
+    ///
+    /// Once begun it is settled, whether or not somebody waits: what turns out to have been said goes with
+    /// the process, too.
     pub async fn set_for<M: Message>(
         &self,
         key: &Name,
         addr: &Addr<M>,
         said: Said,
     ) -> Result<Index, Error> {
-        let session = self.hall.tenancy().session().ok_or(Error::NotDone(NotDone::NoSession))?;
-        let bearer = Bearer { session, process: Some(addr.pid()) };
-        let version = self.set(key, bearer, said).await?;
-        let (properties, key, ended) = (self.clone(), key.clone(), addr.pid());
-        let ended = self.hall.actors().ended(ended);
-        self.hall.run(async move {
-            ended.await;
-            // A repetition is harmless: the bearer never says anything again.
-            while let Err(Error::NotDone(_) | Error::Unknown) =
-                properties.drop(&key, bearer, None).await
-            {
-                quorate_env::sleep(properties.within / 10).await;
-            }
-        });
-        Ok(version)
+        let number = Number::next(&self.hall, self.within).await?;
+        let bearer = Bearer { session: number.session(), process: Some(addr.pid()) };
+        let mark = said.key.map_or(Mark::Number(number), Mark::Key);
+        let (tell, told) = oneshot::channel();
+        let saying = self.clone().say(key.clone(), bearer, addr.pid(), said, mark, tell);
+        self.hall.run(saying);
+        // A node that is closed says nothing any more. What was said by then ends with its session.
+        told.await.unwrap_or(Err(Error::Unknown))
+    }
+
+    async fn say(
+        self,
+        key: Name,
+        bearer: Bearer,
+        pid: Pid,
+        said: Said,
+        mark: Mark,
+        tell: oneshot::Sender<Result<Index, Error>>,
+    ) {
+        let mut tell = Some(tell);
+        let doubt = || drop(tell.take().map(|tell| tell.send(Err(Error::Unknown))));
+        let decided = mark.settle(&self.hall, set(&key, bearer, said), self.within, doubt).await;
+        let version = decided.and_then(amended);
+        if version.is_ok() {
+            steward::keep_said(&self.hall, &key, bearer, pid);
+        }
+        let _ = tell.map(|tell| tell.send(version));
     }
 
     /// Says something under a key for whoever a bearer is. Returns its version.
     pub async fn set(&self, key: &Name, bearer: Bearer, said: Said) -> Result<Index, Error> {
-        let Said { value, meta, expected, key: mark } = said;
-        let op = Op::SetProperty { key: key.clone(), bearer, value, meta, expected };
-        match self.propose(op, mark).await? {
-            (_, Verdict::Amended { version }) => Ok(version),
-            (_, other) => Err(no(other)),
-        }
+        let mark = said.key;
+        amended(self.propose(set(key, bearer, said), mark).await?)
     }
 
     /// Says nothing under a key any more; also when nothing was said.
@@ -113,7 +127,18 @@ impl Properties {
     }
 
     async fn propose(&self, op: Op, mark: Option<u128>) -> Result<(Index, Verdict), Error> {
-        let once = Once::Key(mark.unwrap_or_else(draw_key));
-        self.hall.propose(Command { once, op }, self.within).await
+        marks::decide(&self.hall, op, mark, self.within).await
+    }
+}
+
+fn set(key: &Name, bearer: Bearer, said: Said) -> Op {
+    let Said { value, meta, expected, .. } = said;
+    Op::SetProperty { key: key.clone(), bearer, value, meta, expected }
+}
+
+fn amended(answer: (Index, Verdict)) -> Result<Index, Error> {
+    match answer {
+        (_, Verdict::Amended { version }) => Ok(version),
+        (_, other) => Err(no(other)),
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use quorate_actor::{Addr, Message, SendError};
-use quorate_registry::{Effect, Registration};
-use quorate_vocab::{Index, Name};
+use quorate_registry::{Effect, Holding, Registration};
+use quorate_vocab::{Epoch, Index, Name};
 
 use crate::error::Error;
 use crate::names::{Found, Listing, Names};
@@ -53,8 +53,15 @@ impl Names {
         quorate_env::timeout(within, held).await.ok()
     }
 
-    /// Waits until nobody holds or reserves a name, as this node hears of it.
-    pub async fn until_free(&self, name: &Name) {
+    /// Waits until nobody holds or reserves a name that was refused because it is held so, as this node hears
+    /// of it. It may be held again by then.
+    pub async fn until_free(&self, name: &Name, by: &Holding) {
+        // This node may not have heard of that yet, and would find the name free. What was held before a
+        // backup was restored has an index of another log, and is in all that was restored.
+        let generation = self.hall.group().read(|machine, _| machine.generation());
+        if Epoch::new(generation, by.epoch.index()) == Some(by.epoch) {
+            self.hall.group().reached(by.epoch.index()).await;
+        }
         self.until_it_is(name, |held| held.is_none().then_some(())).await;
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_registry::{Command, Evidence, Once, Op, Refusal, SessionOwner, Verdict};
+use quorate_registry::{Evidence, Op, Refusal, SessionOwner, Verdict};
 use quorate_vocab::{Index, SessionId};
 
 use crate::error::Error;
 use crate::hall::Hall;
+use crate::marks;
 use crate::post::Renewal;
 
 /// The clients' sessions. Cheap to clone.
@@ -40,9 +41,8 @@ impl Sessions {
         key: Option<u128>,
     ) -> Result<(SessionId, Index), Error> {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let once = key.map_or(Once::Free, Once::Key);
-        let command = Command { once, op: Op::Open { owner: SessionOwner::Client, ttl_ms } };
-        match self.hall.propose(command, self.hall.config().patience()).await? {
+        let op = Op::Open { owner: SessionOwner::Client, ttl_ms };
+        match marks::decide(&self.hall, op, key, self.hall.config().patience()).await? {
             (index, Verdict::Opened { session }) => Ok((session, index)),
             (_, Verdict::Refused(refusal)) => Err(Error::Refused(refusal)),
             (_, _) => Err(Error::Unknown),
@@ -70,7 +70,6 @@ impl Sessions {
             Some(true) => {}
         }
         let op = Op::End { session, evidence: Evidence::Stopped };
-        let command = Command { once: Once::Key(crate::names::draw_key()), op };
-        self.hall.propose(command, within).await.map(drop)
+        marks::decide(&self.hall, op, None, within).await.map(drop)
     }
 }

@@ -1,13 +1,15 @@
 //! Performs what the log decided, as far as it concerns this node: knows where the others are, gives back the
-//! names of processes that end, and ends processes whose names are lost with the session.
+//! names of processes that end and takes their properties away, and ends processes whose names are lost with
+//! the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_actor::{Actors, Exit};
-use quorate_registry::{Command, Effect, Once, Op};
+use quorate_registry::{Bearer, Command, Effect, Once, Op};
 use quorate_vocab::{Epoch, Name, NodeId, Pid, SessionId};
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::hall::Hall;
@@ -16,17 +18,33 @@ use crate::names::Held;
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
-/// The registrations that processes of this node hold.
+/// What processes of this node hold and say.
 #[derive(Default)]
-pub(crate) struct Steward(Mutex<BTreeMap<(Epoch, Name), (SessionId, Pid)>>);
+pub(crate) struct Steward(Mutex<Estate>);
+
+#[derive(Default)]
+struct Estate {
+    held: BTreeMap<(Epoch, Name), Kept>,
+    /// What is taken away when its bearer ends; each is waited for once, however often it is set.
+    said: BTreeSet<(Bearer, Name)>,
+}
+
+/// A registration that a process holds.
+struct Kept {
+    session: SessionId,
+    pid: Pid,
+    /// Dropped with this, it tells whoever waits for the process that there is nothing to wait for.
+    _waited_for: oneshot::Sender<()>,
+}
 
 impl Steward {
     /// Ends the processes whose names went with a session: others may hold the names by now.
     pub(crate) fn fence(&self, actors: &Actors, session: SessionId) {
         let lost: Vec<Pid> = self
             .lock()
-            .extract_if(.., |_, (of, _)| *of == session)
-            .map(|(_, (_, pid))| pid)
+            .held
+            .extract_if(.., |_, kept| kept.session == session)
+            .map(|(_, kept)| kept.pid)
             .collect();
         for pid in lost {
             let why = "its node lost the session that held its name";
@@ -36,40 +54,69 @@ impl Steward {
 
     /// Under which session a process of this node holds a name, if one does under this epoch.
     pub(crate) fn holds(&self, name: &Name, epoch: Epoch) -> Option<SessionId> {
-        self.lock().get(&(epoch, name.clone())).map(|(session, _)| *session)
+        self.lock().held.get(&(epoch, name.clone())).map(|kept| kept.session)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Epoch, Name), (SessionId, Pid)>> {
+    fn lock(&self) -> MutexGuard<'_, Estate> {
         self.0.lock().expect("nothing panics while it holds what is kept")
     }
 }
 
 /// A process holds a name from now on; when it ends, the name is given back.
 pub(crate) fn keep(hall: &Arc<Hall>, held: &Held, session: SessionId, pid: Pid) {
-    let key = (held.epoch, held.name.clone());
-    hall.steward().lock().insert(key.clone(), (session, pid));
+    let (waited_for, given_up) = oneshot::channel();
+    let kept = Kept { session, pid, _waited_for: waited_for };
+    hall.steward().lock().held.insert((held.epoch, held.name.clone()), kept);
     // Between the registration and now the session may have been lost, and its fencing missed this process.
     if hall.tenancy().session() != Some(session) {
         hall.steward().fence(hall.actors(), session);
     }
     let ended = hall.actors().ended(pid);
+    let (keeper, held) = (hall.clone(), held.clone());
+    hall.run(async move {
+        tokio::select! {
+            biased;
+            // It was fenced, and the end of the session releases the name; or it was given back.
+            _ = given_up => {}
+            _ = ended => give_back(&keeper, &held).await,
+        }
+    });
+}
+
+/// Gives a name of a process back, until that is certain, and waits for its end no longer.
+pub(crate) async fn give_back(hall: &Hall, held: &Held) {
+    let Held { name, epoch, .. } = held.clone();
+    hall.steward().lock().held.remove(&(epoch, name.clone()));
+    // Harmless to repeat: the epoch is the registration's own, so a late copy frees nobody else's.
+    insist(hall, Op::Release { name, epoch: Some(epoch) }).await;
+}
+
+/// A process says something under a key from now on; when it ends, that goes.
+pub(crate) fn keep_said(hall: &Arc<Hall>, key: &Name, bearer: Bearer, pid: Pid) {
+    let said = (bearer, key.clone());
+    if !hall.steward().lock().said.insert(said.clone()) {
+        return;
+    }
+    let ended = hall.actors().ended(pid);
     let keeper = hall.clone();
     hall.run(async move {
         ended.await;
-        let (epoch, name) = key.clone();
-        if keeper.steward().lock().remove(&key).is_none() {
-            // It was fenced: the end of the session releases the name.
-            return;
-        }
-        let op = Op::Release { name, epoch: Some(epoch) };
-        let command = Command { once: Once::Free, op };
-        // Harmless to repeat: the epoch is the registration's own, so a late copy frees nobody else's.
-        while let Err(Error::NotDone(_) | Error::Unknown) =
-            keeper.propose(command.clone(), keeper.config().lease).await
-        {
-            quorate_env::sleep(TRY_AGAIN).await;
-        }
+        // First, so that what a late answer shows to have been said by then is taken away by itself.
+        keeper.steward().lock().said.remove(&said);
+        let (bearer, key) = said;
+        // Harmless to repeat: the bearer never says anything again.
+        insist(&keeper, Op::DropProperty { key, bearer }).await;
     });
+}
+
+/// Proposes what is harmless to repeat until it is decided.
+async fn insist(hall: &Hall, op: Op) {
+    let command = Command { once: Once::Free, op };
+    while let Err(Error::NotDone(_) | Error::Unknown) =
+        hall.propose(command.clone(), hall.config().lease).await
+    {
+        quorate_env::sleep(TRY_AGAIN).await;
+    }
 }
 
 /// Follows the log for as long as the node lives.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use quorate_registry::lease::{Holder, holder};
 use quorate_registry::{Command, Evidence, Once, Op, SessionOwner, Verdict};
 use quorate_vocab::{SessionId, Time};
+use tokio::sync::{Mutex as Turns, Notify};
 
 use crate::hall::Hall;
+use crate::marks::Numbers;
 use crate::post::{Ask, Renewal, Told};
 use crate::sessions::Renewed;
 
@@ -17,6 +19,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Tenancy {
     ttl: Duration,
     seat: Mutex<Option<Seat>>,
+    /// Who waits for a number goes in order, and only the first looks whether there is room.
+    turns: Turns<()>,
+    /// Told when there may be room for another number, or none will come.
+    room: Notify,
 }
 
 struct Seat {
@@ -24,13 +30,13 @@ struct Seat {
     holder: Holder,
     /// The number of the newest renew.
     renew: u64,
-    /// The number of the newest command that carries this session's mark.
-    seq: u64,
+    /// The numbers of the commands that carry this session's mark.
+    numbers: Numbers,
 }
 
 impl Tenancy {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, seat: Mutex::new(None) }
+        Self { ttl, seat: Mutex::new(None), turns: Turns::new(()), room: Notify::new() }
     }
 
     /// The session, while its lease is valid by this node's own clock.
@@ -41,12 +47,27 @@ impl Tenancy {
             .map(|seat| seat.session)
     }
 
-    /// The session and the number for its next command.
-    pub(crate) fn next_mark(&self) -> Option<(SessionId, u64)> {
-        let mut seat = self.lock();
-        let seat = seat.as_mut().filter(|seat| seat.holder.is_valid(quorate_env::now()))?;
-        seat.seq += 1;
-        Some((seat.session, seat.seq))
+    /// The session and the number for its next command, once there is room for it; none without a session.
+    pub(crate) async fn next_number(&self) -> Option<(SessionId, u64)> {
+        let _turn = self.turns.lock().await;
+        loop {
+            {
+                let mut seat = self.lock();
+                let seat = seat.as_mut().filter(|seat| seat.holder.is_valid(quorate_env::now()))?;
+                if let Some(seq) = seat.numbers.next() {
+                    return Some((seat.session, seq));
+                }
+            }
+            self.room.notified().await;
+        }
+    }
+
+    /// A command of a session is not under way any more.
+    pub(crate) fn settled(&self, session: SessionId, seq: u64) {
+        if let Some(seat) = self.lock().as_mut().filter(|seat| seat.session == session) {
+            seat.numbers.settled(seq);
+        }
+        self.room.notify_one();
     }
 
     /// Holds a session from the time on at which a renewal was sent that is now answered.
@@ -55,11 +76,13 @@ impl Tenancy {
         let mut out = Vec::new();
         holder.step(sent, holder::Input::Sent { seq: 0 }, &mut out);
         holder.step(quorate_env::now(), holder::Input::Confirmed { seq: 0 }, &mut out);
-        *self.lock() = Some(Seat { session, holder, renew: 0, seq: 0 });
+        let numbers = Numbers::default();
+        *self.lock() = Some(Seat { session, holder, renew: 0, numbers });
     }
 
     fn rise(&self) {
         *self.lock() = None;
+        self.room.notify_one();
     }
 
     /// Gives one input to the holder; `None` when it has lost its lease, or has none.

@@ -1,10 +1,10 @@
 //! Who votes: how many, which, and who takes the place of one that is gone for good.
 //!
-//! All members follow a voter's feed, and the leader knows nothing of that; the log itself goes to the voters,
-//! and to as many **heirs** as votes are to be filled. [`plan`] is pure: of what the leader knows it makes one
-//! step at most, and the next look makes the next. Nobody loses a vote for not being seen: a voter is gone
-//! when it was taken out of the registry, or when its session, which only the log ends, has been over for
-//! longer than the grace.
+//! All members follow a voter's feed, and the leader knows nothing of that; the log itself goes to the
+//! voters, and to as many **heirs** as votes are to be filled. [`plan`] is pure: of what the leader knows it
+//! makes one step at most, and the next look makes the next. Nobody loses a vote for not being seen: a voter
+//! is gone when it was taken out of the registry, or when its session, which only the log ends, has been over
+//! for longer than the grace.
 //!
 //! Not here: whether a step comes to pass. It is a change of the group like any other, agreed by a majority.
 
@@ -143,7 +143,8 @@ impl Facts {
         voting
     }
 
-    /// To whom the log should go beside the voters: as many as votes are to be filled, of those that may vote.
+    /// To whom the log should go beside the voters: as many as votes are to be filled, of those that may
+    /// vote.
     fn wanted_heirs(&self) -> BTreeSet<NodeId> {
         let is_gone = |node: &&NodeId| {
             **node != self.leader && matches!(self.standing(**node), None | Some(Standing::Gone))

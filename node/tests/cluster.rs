@@ -7,10 +7,16 @@ use quorate::prelude::*;
 use quorate::{Claiming, Cookie, NodeName, NotDone, Refusal};
 use serde::{Deserialize, Serialize};
 
+#[path = "cluster/levels.rs"]
+mod levels;
 #[path = "cluster/links.rs"]
 mod links;
 #[path = "cluster/names.rs"]
 mod names;
+#[path = "cluster/operating.rs"]
+mod operating;
+#[path = "cluster/settled.rs"]
+mod settled;
 
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);
@@ -56,6 +62,18 @@ async fn three_with(dir: &Path, lease: Duration) -> Vec<Node> {
         assert!(node.quorate_within(SOON).await, "{} did not become quorate", node.name());
     }
     nodes
+}
+
+/// Starts a node as soon as the one before has let go of its data.
+async fn started_again(config: &Config) -> Node {
+    let until = quorate_env::now() + SOON;
+    loop {
+        match Node::start(config.clone()).await {
+            Ok(node) => return node,
+            Err(error) => assert!(quorate_env::now() < until, "{error}"),
+        }
+        quorate_env::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until something is so, and fails when it never is.

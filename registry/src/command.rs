@@ -188,10 +188,11 @@ pub enum Op {
         /// Only if exactly this is in it.
         expected: Option<i64>,
     },
-    /// Allow commands up to this level, for good. Whoever asks knows that every member understands them; one
-    /// that does not cannot read this entry, and stops there.
+    /// Allow commands up to this level, for good. A member that does not understand it cannot read this
+    /// entry, and stops there.
     Raise {
-        /// The level; a lower one than is agreed changes nothing.
+        /// The level. One that is lower than what is agreed, or that not every node announced, changes
+        /// nothing.
         level: Level,
     },
 }

@@ -152,7 +152,7 @@ impl Machine {
         self.names.list(prefix, after)
     }
 
-    /// The names that a session holds, in their order.
+    /// The names that a session holds, the one that it has held longest first.
     pub fn held_by(&self, session: SessionId) -> impl Iterator<Item = &Name> {
         self.names.held_by(session)
     }

@@ -5,16 +5,17 @@
 //!
 //! Not here: how a name is taken; that is `claims.rs`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use equivalent::{Comparable, Equivalent};
 use imbl::{OrdMap, OrdSet};
 use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
-use crate::frozen::Before;
 use crate::query::after_or_at;
 use crate::rows::Key;
 use crate::{At, Broken, Claim, Effect, Machine, Query, Refusal, ReleaseCause, Verdict};
@@ -46,9 +47,17 @@ pub struct Registration {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     by_name: OrdMap<Name, Arc<Registration>>,
-    /// Derived.
-    by_session: OrdSet<(SessionId, Name)>,
+    /// Derived: those that are bound to a session.
+    by_session: OrdSet<Tied>,
 }
+
+/// A registration as its session knows it, in the order of sessions and then of epochs, which no two names
+/// share. One pointer is all that a session costs a name.
+#[derive(Clone, Debug)]
+struct Tied(Arc<Registration>);
+
+/// The place of a session's registrations: before the first of them, or that under an epoch.
+struct Tie(SessionId, Option<Epoch>);
 
 impl Machine {
     pub(crate) fn release(
@@ -134,7 +143,7 @@ impl Machine {
             Some(session) if self.sessions.find(session).is_none() => {
                 return two("a name is held by a session that has ended");
             }
-            Some(session) if !self.names.by_session.contains(&(session, name.clone())) => {
+            Some(session) if !self.names.is_tied(session, held) => {
                 return two("a session does not know of a name that it holds");
             }
             None if held.reserved => return two("a reservation is bound to nothing"),
@@ -177,25 +186,24 @@ impl Names {
 
     pub(crate) fn held_by(&self, session: SessionId) -> impl Iterator<Item = &Name> {
         self.by_session
-            .range((Bound::Included(Before(&session)), Bound::Unbounded))
-            .take_while(move |(of, _)| *of == session)
-            .map(|(_, name)| name)
+            .range((Bound::Included(Tie(session, None)), Bound::Unbounded))
+            .map(|Tied(held)| &**held)
+            .take_while(move |held| held.session == Some(session))
+            .map(|held| &held.name)
+    }
+
+    fn is_tied(&self, session: SessionId, held: &Registration) -> bool {
+        let tied = self.by_session.get(&Tie(session, Some(held.epoch)));
+        tied.is_some_and(|Tied(tied)| std::ptr::eq(&**tied, held))
     }
 
     pub(crate) fn put(&mut self, registration: Registration, changes: &mut Changes) {
-        let (name, bound_to) = (registration.name.clone(), registration.session);
+        let name = registration.name.clone();
         let (epoch, version) = (registration.epoch, registration.version);
-        let before = self.by_name.insert(name.clone(), Arc::new(registration));
+        let before = self.load(registration);
         if let Some(before) = &before {
             let rises = (epoch, version) > (before.epoch, before.version) && epoch >= before.epoch;
             assert!(rises, "I1: neither an epoch nor its version did rise");
-        }
-        let bound_before = before.as_ref().and_then(|before| before.session);
-        if bound_before != bound_to {
-            self.unindex(bound_before, &name);
-            if let Some(session) = bound_to {
-                self.by_session.insert((session, name.clone()));
-            }
         }
         match before {
             None => changes.born(Key::Name(name)),
@@ -205,14 +213,14 @@ impl Names {
 
     fn remove(&mut self, name: &Name, changes: &mut Changes) {
         if let Some(held) = self.by_name.remove(name) {
-            self.unindex(held.session, name);
+            self.untie(&held);
             changes.died(Key::Name(name.clone()));
         }
     }
 
-    fn unindex(&mut self, session: Option<SessionId>, name: &Name) {
-        if let Some(session) = session {
-            self.by_session.remove(&(session, name.clone()));
+    fn untie(&mut self, held: &Registration) {
+        if let Some(session) = held.session {
+            self.by_session.remove(&Tie(session, Some(held.epoch)));
         }
     }
 
@@ -224,7 +232,8 @@ impl Names {
         out: &mut Vec<Effect>,
     ) {
         let cause = ReleaseCause::SessionEnded(session);
-        let names: Vec<Name> = self.held_by(session).cloned().collect();
+        let mut names: Vec<Name> = self.held_by(session).cloned().collect();
+        names.sort_unstable();
         for name in names {
             if let Some(epoch) = self.find(name.as_str()).map(|held| held.epoch) {
                 self.remove(&name, changes);
@@ -233,12 +242,17 @@ impl Names {
         }
     }
 
-    /// Takes in what was stored; an audit follows.
-    pub(crate) fn load(&mut self, held: Registration) {
-        if let Some(session) = held.session {
-            self.by_session.insert((session, held.name.clone()));
+    /// Takes in what was stored, an audit follows; or what is new. Gives what it took the place of.
+    pub(crate) fn load(&mut self, held: Registration) -> Option<Arc<Registration>> {
+        let held = Arc::new(held);
+        let before = self.by_name.insert(held.name.clone(), held.clone());
+        if let Some(before) = &before {
+            self.untie(before);
         }
-        self.by_name.insert(held.name.clone(), Arc::new(held));
+        if held.session.is_some() {
+            self.by_session.insert(Tied(held));
+        }
+        before
     }
 
     /// What no single name shows: that the index holds nothing besides, and that no epoch was given twice.
@@ -253,6 +267,45 @@ impl Names {
             return Err(Broken { invariant: "I1", what: "two names are held under one epoch" });
         }
         Ok(())
+    }
+}
+
+impl Tied {
+    fn place(&self) -> (Option<SessionId>, Epoch) {
+        (self.0.session, self.0.epoch)
+    }
+}
+
+impl PartialEq for Tied {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Tied {}
+
+impl PartialOrd for Tied {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Tied {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl Equivalent<Tied> for Tie {
+    fn equivalent(&self, tied: &Tied) -> bool {
+        self.compare(tied).is_eq()
+    }
+}
+
+impl Comparable<Tied> for Tie {
+    fn compare(&self, tied: &Tied) -> Ordering {
+        // None is less than every epoch.
+        (Some(self.0), self.1).cmp(&(tied.0.session, Some(tied.0.epoch)))
     }
 }
 

@@ -44,6 +44,7 @@ impl Machine {
     pub(crate) fn join(&mut self, node: Node, out: &mut Vec<Effect>) -> Result<Verdict, Refusal> {
         fits("the address", node.address.len() as u64, Node::ADDRESS_BYTES_MAX)?;
         fits("the labels", weight(&[], &node.labels), Node::LABELS_BYTES_MAX)?;
+        self.lets_in(&node)?;
         if let Some(other) = self.nodes.named(&node.name).filter(|other| *other != node.id) {
             if self.sessions.of_node(other).is_some() {
                 return Err(Refusal::NodeNameTaken);

@@ -166,7 +166,7 @@ impl Loader {
             }
             Key::Node(id) => machine.nodes.load(value.node(id)?),
             Key::Session(id) => machine.sessions.load(value.session(id)?),
-            Key::Name(name) => machine.names.load(value.registration(name)?),
+            Key::Name(name) => drop(machine.names.load(value.registration(name)?)),
             Key::Answer(session, seq) => {
                 machine.memory.load_answer(session, seq, value.verdict()?);
             }

@@ -173,4 +173,14 @@ pub enum Refusal {
         /// The level that is agreed.
         agreed: Level,
     },
+    /// The node does not understand what the cluster has agreed on.
+    #[error(
+        "the node understands feature level {understands}, and the cluster has agreed on {agreed}"
+    )]
+    TooOld {
+        /// What it announced, or where logs begin if it announced nothing.
+        understands: u16,
+        /// The level that is agreed.
+        agreed: Level,
+    },
 }

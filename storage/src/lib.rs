@@ -40,11 +40,12 @@ mod snapshots;
 mod standing;
 mod sum;
 mod thread;
+mod untouched;
 mod window;
 
 pub use disk::{Disk, File, Prepared, Sync};
 pub use error::StorageError;
-pub use home::Home;
+pub use home::{Home, Nursery};
 pub use journal::OpenReport;
 pub use log::{Log, LogConfig, LogState};
 pub use memory::{MemoryDisk, MemoryShelf};
@@ -55,3 +56,4 @@ pub use shelf::{Row, Shelf};
 pub use sled::{SledShelf, open_or_replace_shelf};
 pub use snapshots::{Saved, Snapshots};
 pub use standing::{Standing, StandingWatch};
+pub use untouched::Untouched;

@@ -304,6 +304,19 @@ codes! {
         "Nothing was written.";
         "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's \
          certificate."
+    BAD_BACKUP 520 0 NotDone:
+        "the backup cannot be used";
+        "Nothing was written.";
+        "The detail says why. If it is damaged, take another copy of it or the backup before it; if it is of \
+         a later release, use that one."
+    NOT_BEGUN 521 0 NotDone:
+        "the cluster was not begun anew";
+        "What was in the data directory is as it was.";
+        "The detail says what is in the way."
+    NOT_ACCEPTED 522 0 NotDone:
+        "the loss was not accepted for this cluster";
+        "Nothing was changed.";
+        "Run it without --i-accept-loss to see which cluster the directory belongs to, and what may be lost."
 }
 
 #[cfg(test)]

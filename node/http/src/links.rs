@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use quorate::{
     Explained, Explanation, Index, Lane, Lanes, Link, LinkRule, LinkState, NodeName, Party, Rate,
@@ -92,15 +91,10 @@ pub(crate) async fn rules(
 /// `PUT /v1/links/rules`
 pub(crate) async fn set(
     State(inside): State<Shared>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let body = parse::body(body).await?;
-    let wish: RulesWish = parse::object(&body)?;
+    let (wish, key): (RulesWish, _) = parse::wish(request).await?;
     let rules = understood(wish.rules)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
     let replace = wish.replace_version.map(Index);
     let count = rules.list().len();
     let version = inside.node.links().set_rules(rules, replace, key).await?;
@@ -121,9 +115,11 @@ pub(crate) async fn explain(
 }
 
 /// `POST /v1/links/explain`: with rules that are not in force, which changes nothing.
-pub(crate) async fn dry_run(State(inside): State<Shared>, body: Body) -> Result<Response, Problem> {
-    let body = parse::body(body).await?;
-    let DryRun { from, to, rules } = parse::object(&body)?;
+pub(crate) async fn dry_run(
+    State(inside): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (DryRun { from, to, rules }, _) = parse::wish(request).await?;
     let (from, to) = (node_name("from", &from)?, node_name("to", &to)?);
     let links = inside.node.links();
     let told = links.explain(&from, &to, Some(understood(rules)?));

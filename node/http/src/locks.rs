@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quorate::{Bond, Claiming, Epoch, Error, Refusal, SessionId};
@@ -34,10 +33,10 @@ pub(crate) struct Wish {
 pub(crate) async fn lock(
     State(inside): State<Shared>,
     path: NamePath,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let name = parse::name(path)?;
-    let Wish { session, wait_ms } = parse::object(&parse::body(body).await?)?;
+    let (Wish { session, wait_ms }, _) = parse::wish(request).await?;
     if wait_ms > WAIT_MS_MAX {
         let detail = format!("wait_ms is {wait_ms}, and may be {WAIT_MS_MAX} at most");
         return Err(Problem::new(named::BAD_BODY, detail));
@@ -47,17 +46,18 @@ pub(crate) async fn lock(
     let until = quorate_env::now() + Duration::from_millis(wait_ms);
     loop {
         let claiming = Claiming { bond: Bond::Session(session), ..Claiming::default() };
-        let refusal = match names.claim(&name, claiming).await {
+        let by = match names.claim(&name, claiming).await {
             Ok(held) => return Ok(held_under(name.as_str(), held.epoch, session)),
             Err(Error::Refused(Refusal::Taken(by))) if by.session == Some(session) => {
                 return Ok(held_under(name.as_str(), by.epoch, session));
             }
-            Err(Error::Refused(Refusal::Taken(by))) => Refusal::Taken(by),
+            Err(Error::Refused(Refusal::Taken(by))) => by,
             Err(error) => return Err(error.into()),
         };
         let left = until.since(quorate_env::now());
-        if left.is_zero() || quorate_env::timeout(left, names.until_free(&name)).await.is_err() {
-            return Err(refusal.into());
+        let free = names.until_free(&name, &by);
+        if left.is_zero() || quorate_env::timeout(left, free).await.is_err() {
+            return Err(Refusal::Taken(by).into());
         }
     }
 }

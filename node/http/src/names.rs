@@ -226,10 +226,7 @@ pub(crate) async fn list(
     let limit = parse::limit(limit, LIST_MAX)?;
     let query = Query { keys: Keys::Under(prefix), labels: parse::labels(labels.as_deref())? };
     let names = inside.node.names();
-    let from: Option<PageToken> = match page.map(|page| page.parse()).transpose() {
-        Ok(from) => from,
-        Err(e) => return Err(Problem::new(named::BAD_PARAMETER, e.to_string())),
-    };
+    let from: Option<PageToken> = parse::page(page)?;
     if from.is_some() && after.is_some() {
         let why = "a page says by itself where it begins; leave `after` out";
         return Err(Problem::new(named::BAD_PARAMETER, why));

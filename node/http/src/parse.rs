@@ -1,13 +1,14 @@
 //! What a request says: its body, its parameters, its key. Whatever does not fit is refused with a code, and
 //! nothing that is not known is passed over in silence.
 
+use std::str::FromStr;
+
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request};
 use axum::http::{HeaderMap, Method, Uri};
 use futures_util::StreamExt;
-use quorate::{Epoch, LabelTest, Name};
-use rand::TryRng;
+use quorate::{Epoch, LabelTest, Name, PageTokenError};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -95,6 +96,14 @@ pub(crate) fn labels(text: Option<&str>) -> Result<Vec<LabelTest>, Problem> {
     Ok(tests)
 }
 
+/// Where a page begins, as the page before it said.
+pub(crate) fn page<T: FromStr<Err = PageTokenError>>(
+    text: Option<String>,
+) -> Result<Option<T>, Problem> {
+    let from = text.map(|page| page.parse()).transpose();
+    from.map_err(|e: PageTokenError| Problem::new(named::BAD_PARAMETER, e.to_string()))
+}
+
 /// A limit that is within its bounds, which are the most that is answered and at least one.
 pub(crate) fn limit(limit: Option<usize>, most: usize) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(most);
@@ -131,13 +140,6 @@ pub(crate) fn idempotency(
     let digest = hash.finalize();
     let mark = digest.iter().take(16).fold(0_u128, |mark, byte| mark << 8 | u128::from(*byte));
     Ok(Some(mark))
-}
-
-/// A mark for a request that came without a key.
-pub(crate) fn draw_key() -> u128 {
-    let mut bytes = [0; 16];
-    let Ok(()) = quorate_env::dice().try_fill_bytes(&mut bytes);
-    u128::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

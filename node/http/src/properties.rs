@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use quorate::{Bearer, Index, Keys, Name, Query, Said, SessionId};
+use quorate::{Bearer, Index, Keys, Name, PropertyToken, Query, Said, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,6 +38,7 @@ pub(crate) struct Wanted {
     key: Option<String>,
     prefix: Option<String>,
     labels: Option<String>,
+    page: Option<String>,
     limit: Option<usize>,
     #[serde(default)]
     consistency: Consistency,
@@ -54,7 +55,7 @@ pub(crate) async fn list(
     State(inside): State<Shared>,
     wanted: Asked<Wanted>,
 ) -> Result<Response, Problem> {
-    let Wanted { key, prefix, labels, limit, consistency } = parse::asked(wanted)?;
+    let Wanted { key, prefix, labels, page, limit, consistency } = parse::asked(wanted)?;
     let limit = parse::limit(limit, LIST_MAX)?;
     let keys = match (key, prefix) {
         (Some(_), Some(_)) => {
@@ -67,19 +68,30 @@ pub(crate) async fn list(
         (None, prefix) => Keys::Under(prefix.unwrap_or_default()),
     };
     let query = Query { keys, labels: parse::labels(labels.as_deref())? };
+    let from: Option<PropertyToken> = parse::page(page)?;
     let properties = inside.node.properties();
-    let (mut found, index, stale) = match consistency {
-        Consistency::Local => properties.list(&query, None, limit + 1),
-        Consistency::Linearizable => {
-            let (found, index) = properties.find(&query, None, limit + 1).await?;
-            (found, index, Duration::ZERO)
-        }
+    if consistency == Consistency::Linearizable && from.is_none() {
+        // The round comes first: a place among the listings is not for waiting in.
+        properties.find(&Query::default(), None, 0).await?;
+    }
+    let _place = inside.listings.acquire().await;
+    let page = match from {
+        None => properties.first_page(&query, limit),
+        Some(from) => properties.next_page(&query, &from, limit)?,
     };
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let shown: Vec<Value> = found.iter().map(shape::property).collect();
-    let body = json!({ "index": index.0, "properties": shown, "more": more });
-    Ok((shape::age(index, stale), Json(body)).into_response())
+    let stale = match consistency {
+        Consistency::Local => page.stale,
+        Consistency::Linearizable => Duration::ZERO,
+    };
+    let shown: Vec<Value> = page.properties.iter().map(shape::property).collect();
+    let next = page.next.map(|next| next.to_string());
+    let body = json!({
+        "index": page.index.0,
+        "properties": shown,
+        "more": next.is_some(),
+        "next": next,
+    });
+    Ok((shape::age(page.index, stale), Json(body)).into_response())
 }
 
 /// `PUT /v1/properties/{key}`

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quorate::{Renewed, SessionId};
 use serde::Deserialize;
@@ -32,19 +31,12 @@ type SessionPath = Result<Path<u64>, PathRejection>;
 /// `POST /v1/sessions`
 pub(crate) async fn open(
     State(inside): State<Shared>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let body = parse::body(body).await?;
-    let Wish { ttl_ms } = parse::object(&body)?;
+    let (Wish { ttl_ms }, key) = parse::wish(request).await?;
     judge_ttl(ttl_ms)?;
-    let key = parse::idempotency(&headers, &method, &uri, &body)?;
-    // With a mark the node can try again by itself while the leader changes.
-    let key = key.unwrap_or_else(parse::draw_key);
     let ttl = Duration::from_millis(ttl_ms);
-    let (session, index) = inside.node.sessions().open(ttl, Some(key)).await?;
+    let (session, index) = inside.node.sessions().open(ttl, key).await?;
     let body = Json(json!({ "session": session.0, "ttl_ms": ttl_ms }));
     let headers = [(shape::INDEX, HeaderValue::from(index.0))];
     Ok((StatusCode::CREATED, headers, body).into_response())

@@ -71,6 +71,31 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
     (shape::age(status.index, status.stale), Json(body)).into_response()
 }
 
+/// `GET /v1/members`: the members, and how far each is behind, which the leader is asked.
+pub(crate) async fn members(State(inside): State<Shared>) -> Response {
+    let progress = inside.node.progress().await.ok();
+    let status = inside.node.status();
+    let mut known: Vec<&quorate::Member> = status.members.iter().collect();
+    known.sort_by(|one, other| one.name.cmp(&other.name));
+    let members: Vec<Value> = known
+        .iter()
+        .map(|one| {
+            let mut shown = member(one);
+            // Null where nobody leads, and where the leader does not send to it.
+            shown["lag"] = json!(progress.as_ref().and_then(|progress| progress.lag(one.id)));
+            shown
+        })
+        .collect();
+    let body = json!({
+        "node": status.name.as_str(),
+        "index": status.index.0,
+        "stale_ms": shape::millis(status.stale),
+        "leader_index": progress.map(|progress| progress.last.0),
+        "members": members,
+    });
+    (shape::age(status.index, status.stale), Json(body)).into_response()
+}
+
 /// This node's wall clock against the median of its peers' and its own.
 fn clock(own: &quorate::Clock) -> Value {
     json!({

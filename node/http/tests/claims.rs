@@ -139,6 +139,18 @@ async fn properties_are_found_by_key_and_labels_and_go_with_their_session() {
         found.json()["properties"].as_array().expect("a list").len()
     };
     assert_eq!((count("key=worker").await, count("labels=zone%3Da").await), (2, 1));
+    let first = rig.ask("GET", "/v1/properties?key=worker&limit=1", "").await.json();
+    let next = first["next"].as_str().expect("there is more").to_owned();
+    let path = format!("/v1/properties?key=worker&limit=1&page={next}");
+    let second = rig.ask("GET", &path, "").await.json();
+    let shown = |page: &serde_json::Value| page["properties"][0]["session"].as_u64();
+    assert_eq!((shown(&first), shown(&second)), (Some(one), Some(two)));
+    assert_eq!((&second["index"], &second["next"]), (&first["index"], &().into()));
+    for (page, status, code) in [("nonsense", 400, "Q0205"), ("1.2.a", 410, "Q0311")] {
+        let refused = rig.ask("GET", &format!("/v1/properties?page={page}"), "").await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code));
+    }
+
     let late = format!(r#"{{"session":{one},"version":1}}"#);
     let late = rig.ask("PUT", "/v1/properties/worker", &late).await;
     assert_eq!((late.status, late.code().as_str()), (409, "Q0310"));

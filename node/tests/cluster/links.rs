@@ -125,18 +125,6 @@ fn is_gone(news: &(String, Option<DownReason>), name: &str) -> bool {
     news.0 == name && reasons.contains(&news.1)
 }
 
-/// Starts a node as soon as the one before has let go of its data.
-async fn started_again(config: &Config) -> Node {
-    let until = quorate_env::now() + SOON;
-    loop {
-        match Node::start(config.clone()).await {
-            Ok(node) => return node,
-            Err(error) => assert!(quorate_env::now() < until, "{error}"),
-        }
-        quorate_env::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// The next news: of whom, and why it is down if it is.
 async fn next(monitor: &mut NodeMonitor) -> (String, Option<DownReason>) {
     match quorate_env::timeout(SOON, monitor.next()).await.expect("there is news") {

@@ -178,7 +178,8 @@ impl<'a> Stored<'a> {
     pub(super) fn header(self) -> Result<(u16, Index, Level), RowError> {
         if self.version()? == 1 {
             let HeaderRow1 { generation, applied } = self.read(1)?;
-            return Ok((generation, applied, Level::One));
+            // As a replay of the same log would begin (I11).
+            return Ok((generation, applied, Level::FIRST));
         }
         let HeaderRow { generation, applied, level } = self.read(2)?;
         let known = Level::from_number(level).ok_or(RowError::Level { level })?;

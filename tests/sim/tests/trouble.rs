@@ -187,7 +187,8 @@ async fn live_through(
     let led = async {
         for (_, machine) in &others {
             let me = ill.node.name().clone();
-            let another = |status: &Status| status.leader.is_some_and(|leader| leader != me);
+            let another =
+                |status: &Status| status.leader.as_ref().is_some_and(|leader| *leader != me);
             machine.until("another leads", another).await;
         }
     };
