@@ -290,6 +290,11 @@ impl Group {
         &self.disk
     }
 
+    /// Whether this node stands for election when no leader is heard. It may still be made to.
+    pub fn stand(&self, stands: bool) {
+        self.follower.stand(stands);
+    }
+
     /// Builds a snapshot now, and purges what it covers as the settings say.
     pub async fn snapshot(&self) -> Result<(), GroupError> {
         self.raft.trigger().snapshot().await.map_err(|e| GroupError::Stopped(e.to_string()))

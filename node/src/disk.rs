@@ -2,10 +2,10 @@
 //! goes on as if nothing had been.
 //!
 //! [`Conduct`] is pure: of how the disk stands and whether this node leads it makes what is to be done. A
-//! disk that leaves the journal stuck can make nothing durable, so another must lead; and this node wins no
-//! election meanwhile, as its own vote would have to be durable. One that only refuses what will be needed
-//! later (a snapshot, the journal's next segment) is a reason to let another lead, once; where all disks are
-//! like that, leadership must not go round in circles.
+//! disk that leaves the journal stuck can make nothing durable, so another must lead, and this node stands
+//! for no election. One that only refuses what will be needed later (a snapshot, the journal's next segment)
+//! is a reason to let another lead, once; where all disks are like that, leadership must not go round in
+//! circles.
 //!
 //! Not here: proposals, which the group refuses while the journal is stuck; and this node's own lease, which
 //! `tenancy.rs` does not renew then. The leases of others need no disk of this node, and are left alone.
@@ -40,6 +40,8 @@ struct Sight {
 enum Step {
     /// Tell the operator how the disk stands now.
     Tell(Standing),
+    /// Stand for election from now on, or do not.
+    Stand(bool),
     /// Let another lead.
     HandOver,
 }
@@ -48,6 +50,7 @@ enum Step {
 #[derive(Debug, Default)]
 struct Conduct {
     told: Standing,
+    stands_back: bool,
     handed_over: Option<Time>,
 }
 
@@ -57,6 +60,10 @@ impl Conduct {
         if std::mem::discriminant(&standing) != std::mem::discriminant(&self.told) {
             out.push(Step::Tell(standing));
             self.told = standing;
+        }
+        if stuck != self.stands_back {
+            out.push(Step::Stand(!stuck));
+            self.stands_back = stuck;
         }
         // A disk that is merely slow is no reason: it may be the same one for all.
         let is_ill = stuck || !matches!(standing, Standing::Healthy | Standing::Slow { .. });
@@ -81,6 +88,7 @@ pub(crate) async fn follow(hall: Arc<Hall>) {
         for step in steps {
             match step {
                 Step::Tell(standing) => tell(standing, watch.why()),
+                Step::Stand(stands) => hall.group().stand(stands),
                 Step::HandOver => hand_over(&hall).await,
             }
         }
@@ -99,7 +107,7 @@ fn tell(standing: Standing, why: Option<String>) {
         Standing::Healthy => tracing::info!("the disk takes everything again"),
         Standing::Slow { .. } => tracing::warn!("the disk is slow to answer"),
         Standing::Failed => {
-            tracing::error!(why, "the disk failed; this node must be started again")
+            tracing::error!(why, "the disk failed; this node must be started again");
         }
         standing => tracing::error!(?standing, why, "the disk is in trouble"),
     }
@@ -127,17 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_whose_journal_is_stuck_hands_over_until_somebody_else_leads() {
+    fn a_leader_whose_journal_is_stuck_hands_over_until_somebody_leads_and_stands_when_it_is_well()
+    {
         let mut conduct = Conduct::default();
         let told = steps(&mut conduct, 0, FULL_LEADER);
-        assert_eq!(told, [Step::Tell(Standing::Full), Step::HandOver]);
+        assert_eq!(told, [Step::Tell(Standing::Full), Step::Stand(false), Step::HandOver]);
         assert_eq!(steps(&mut conduct, 1, FULL_LEADER), []);
         assert_eq!(steps(&mut conduct, 5, FULL_LEADER), [Step::HandOver]);
         let follows = Sight { leads: false, ..FULL_LEADER };
         assert_eq!(steps(&mut conduct, 20, follows), []);
         let well = Sight { standing: Standing::Healthy, stuck: false, leads: false };
         let told = steps(&mut conduct, 21, well);
-        assert_eq!(told, [Step::Tell(Standing::Healthy)]);
+        assert_eq!(told, [Step::Tell(Standing::Healthy), Step::Stand(true)]);
     }
 
     #[test]
@@ -164,6 +173,6 @@ mod tests {
         assert_eq!(steps(&mut conduct, 3, slow(2)), []);
         let hung = Sight { standing: Standing::Hung { since: at(2) }, stuck: true, leads: true };
         let told = steps(&mut conduct, 5, hung);
-        assert!(matches!(told[..], [Step::Tell(_), Step::HandOver]));
+        assert!(matches!(told[..], [Step::Tell(_), Step::Stand(false), Step::HandOver]));
     }
 }
