@@ -5,19 +5,19 @@ use std::io;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use quorate_registry::{At, Effect, Frozen, Machine, snapshot};
+use quorate_registry::{At, Effect, Frozen, Machine};
 use quorate_vocab::Index;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, apart, gone};
+use crate::body::{self, Body, Draft};
 use crate::feed::{Change, Feed};
 use crate::types::{
-    Answer, Entry, LogId, Payload, Snapshot, SnapshotBody, SnapshotMeta, StoredMembership, Types,
+    Answer, Entry, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, Types,
 };
-use crate::wire::{self, PositionBytes};
+use crate::wire::PositionBytes;
 
 /// How many entries are applied while readers wait: some hundred microseconds.
 const APPLY_MAX: usize = 256;
@@ -93,7 +93,7 @@ impl State {
         PositionBytes::new(self.applied, &self.membership)
     }
 
-    fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
+    pub(crate) fn apply(&mut self, entry: Entry, effects: &mut Vec<Effect>) -> Answer {
         let id = entry.log_id;
         let answer = match entry.payload {
             Payload::Blank => None,
@@ -166,9 +166,11 @@ impl Replica {
         batch: Vec<EntryResponder<Types>>,
     ) -> Result<Vec<(ApplyResponder<Types>, Answer)>, Gap> {
         let mut unshelved = self.unshelved.lock().expect("a panic while applying stops the node");
+        // That Raft leaves nothing out is its own promise.
         let (wanted, first) = (self.state.read().next(), batch.first());
         if let Some(brought) = first.map(|(entry, _)| entry.log_id.index)
             && brought > wanted
+            && bearer == Bearer::Feed
         {
             return Err(Gap { wanted, brought });
         }
@@ -204,27 +206,32 @@ impl Replica {
 
     fn put(&self, bearer: Bearer, meta: &SnapshotMeta, machine: Machine) {
         let _applying = self.unshelved.lock().expect("a panic while applying stops the node");
-        {
+        let before = {
             let mut held = self.state.write();
             let by_raft = match bearer {
                 Bearer::Raft => meta.last_log_id,
                 Bearer::Feed => held.by_raft,
             };
+            let mut before = None;
             if held.applied < meta.last_log_id {
                 let (applied, membership) = (meta.last_log_id, meta.last_membership.clone());
-                *held = State::new(machine, applied, membership);
+                let state = State::new(machine, applied, membership);
+                before = Some(std::mem::replace(&mut *held, state));
                 // Nobody sees the new state before this was asked: its changes are not of what is on the
                 // shelf.
                 self.archive.restock();
                 self.feed.restart(held.index());
             }
             held.by_raft = by_raft;
-        }
+            before
+        };
+        // What was large takes long to go, and nobody is to wait for that.
+        drop(before);
     }
 }
 
 impl RaftStateMachine<Types> for Applier {
-    type SnapshotData = SnapshotBody;
+    type SnapshotData = Body;
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -252,16 +259,20 @@ impl RaftStateMachine<Types> for Applier {
         SnapshotBuilder::new(&self.0.state, &self.0.archive)
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
-        let machine = snapshot::decode(&body).map_err(|e| wire::invalid(e.to_string()))?;
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Body) -> io::Result<()> {
+        let pieces = body.into_pieces()?;
+        let read = pieces.clone();
+        let decode = move || body::decode(read.iter().cloned().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         // First to the disk: openraft purges the log up to here as soon as this returns.
-        self.0.archive.save(PositionBytes::from_meta(meta), meta_index(meta), body).await?;
+        let (position, draft) = (PositionBytes::from_meta(meta), Draft::Pieces(pieces));
+        self.0.archive.save(position, meta_index(meta), draft).await?;
         self.0.put(Bearer::Raft, meta, machine);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.0.archive.newest()
+        self.0.archive.newest_checked().await
     }
 }
 
@@ -286,7 +297,7 @@ impl SnapshotBuilder {
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
-    type SnapshotData = SnapshotBody;
+    type SnapshotData = Body;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (meta, frozen) = loop {
@@ -296,10 +307,10 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             quorate_env::sleep(LOOK_AGAIN).await;
         };
         // Whoever applies goes on meanwhile.
-        let body = Bytes::from(snapshot::encode(&frozen));
         let position = PositionBytes::from_meta(&meta);
-        self.archive.save(position, meta_index(&meta), body.clone()).await?;
-        Ok(Snapshot { meta, snapshot: body })
+        self.archive.save(position, meta_index(&meta), Draft::State(frozen)).await?;
+        // That one, or a newer one that came from a leader meanwhile.
+        self.archive.newest()?.ok_or_else(|| io::Error::other("a saved snapshot is gone"))
     }
 }
 

@@ -12,12 +12,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_env::timeout;
-use quorate_storage::{Log, Shelf, Snapshots, Standing};
+use quorate_storage::{Log, Saved, Shelf, Snapshots, Standing, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Shared;
+use crate::body::{Body, Draft};
 use crate::shelver::{Orders, Shelver};
 use crate::types::Snapshot;
 use crate::wire::{self, PositionBytes};
@@ -36,16 +36,8 @@ pub struct Doors {
     pub shelf: Arc<dyn Shelf>,
 }
 
-/// The pieces of a snapshot's body, which may be asked for again when a disk refused them.
-#[derive(Clone)]
-pub(crate) struct Body(Arc<dyn Fn() -> Pieces + Send + Sync>);
-
-type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
-
 /// How long to wait before a snapshot that was refused is saved again.
 const REST: Duration = Duration::from_secs(1);
-/// How long the pieces are of a body that is at hand as a whole.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// The archivist's in-tray, and the shelver's.
 #[derive(Clone)]
@@ -72,7 +64,7 @@ enum Work {
 struct Save {
     position: PositionBytes,
     index: u64,
-    body: Body,
+    body: Draft,
     saved: oneshot::Sender<io::Result<()>>,
 }
 
@@ -81,28 +73,6 @@ pub(crate) fn archive(doors: Doors, state: Shared) -> (Archive, Archivist) {
     let orders = Orders::default();
     let archive = Archive { tray: put, orders: orders.clone(), snapshots: doors.snapshots.clone() };
     (archive, Archivist { tray, doors, state, orders, saves: VecDeque::new() })
-}
-
-impl Body {
-    /// A body whose pieces are made as they are asked for.
-    pub(crate) fn new<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
-    where
-        I: Iterator<Item = Bytes> + Send + 'static,
-    {
-        Self(Arc::new(move || Box::new(pieces())))
-    }
-}
-
-impl From<Bytes> for Body {
-    fn from(body: Bytes) -> Self {
-        Self::new(move || {
-            let mut rest = body.clone();
-            std::iter::from_fn(move || {
-                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-                (!piece.is_empty()).then_some(piece)
-            })
-        })
-    }
 }
 
 impl Archive {
@@ -121,20 +91,26 @@ impl Archive {
         &self,
         position: PositionBytes,
         index: u64,
-        body: impl Into<Body>,
+        body: Draft,
     ) -> io::Result<()> {
         let (saved, saves) = oneshot::channel();
-        let work = Work::Save(Save { position, index, body: body.into(), saved });
+        let work = Work::Save(Save { position, index, body, saved });
         self.tray.send(work).await.map_err(|_| gone())?;
         saves.await.map_err(|_| gone())?
     }
 
+    /// The newest snapshot, whose file was just read back.
     pub(crate) fn newest(&self) -> io::Result<Option<Snapshot>> {
-        let Some((_, position, body)) = self.snapshots.newest().map_err(io::Error::other)? else {
-            return Ok(None);
-        };
-        let meta = wire::decode::<PositionBytes>(&position)?.into_meta()?;
-        Ok(Some(Snapshot { meta, snapshot: body.into() }))
+        let newest = self.snapshots.open_newest().map_err(io::Error::other)?;
+        newest.map(into_snapshot).transpose()
+    }
+
+    /// The newest snapshot, for a peer: one that is damaged must not go there.
+    pub(crate) async fn newest_checked(&self) -> io::Result<Option<Snapshot>> {
+        let snapshots = self.snapshots.clone();
+        let newest = apart("quorate-check", move || check_newest(&snapshots))?;
+        let newest = newest.await.map_err(|_| gone())?.map_err(io::Error::other)?;
+        newest.map(into_snapshot).transpose()
     }
 
     /// Shelves what is left and ends the archivist.
@@ -192,7 +168,7 @@ impl Archivist {
             return;
         };
         let position = wire::encode(&save.position);
-        let pieces = (save.body.0)();
+        let pieces = save.body.pieces();
         let saved = self.doors.snapshots.save_chunks(save.index, &position, pieces).await;
         let standing = self.doors.log.standing();
         standing.saved(&saved);
@@ -207,7 +183,30 @@ impl Archivist {
     }
 }
 
-fn gone() -> io::Error {
+/// The newest snapshot, read to its end.
+pub(crate) fn check_newest(snapshots: &Snapshots) -> Result<Option<Saved>, StorageError> {
+    let newest = snapshots.open_newest()?;
+    newest.as_ref().map_or(Ok(()), Saved::check)?;
+    Ok(newest)
+}
+
+fn into_snapshot(saved: Saved) -> io::Result<Snapshot> {
+    let meta = wire::decode::<PositionBytes>(saved.meta())?.into_meta()?;
+    Ok(Snapshot { meta, snapshot: Body::Saved(Arc::new(saved)) })
+}
+
+/// Begins what takes long aside from the workers, and gives it when it is done.
+pub(crate) fn apart<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<oneshot::Receiver<T>> {
+    let (give, given) = oneshot::channel();
+    // Nobody has to wait for it.
+    let work = async move { drop(give.send(work())) };
+    quorate_env::aside(name, work).map(|_ended| given)
+}
+
+pub(crate) fn gone() -> io::Error {
     io::Error::other("the archivist has stopped")
 }
 
@@ -217,7 +216,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
+    use bytes::Bytes;
     use quorate_storage::{Disk, File, LogConfig, MemoryDisk, MemoryShelf, Row, Sync};
+
+    use quorate_registry::Machine;
 
     use super::*;
     use crate::apply::State;
@@ -298,10 +300,11 @@ mod tests {
         let (archive, archivist) = archive(doors.clone(), state);
         quorate_env::spawn(archivist.run());
         disk.1.store(true, Ordering::Relaxed);
-        let body = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
+        let body = vec![7; 700_000];
+        let pieces = body.chunks(256 << 10).map(Bytes::copy_from_slice).collect();
         let saving = {
-            let (archive, body) = (archive.clone(), body.clone());
-            quorate_env::spawn(async move { archive.save(position, 5, body).await })
+            let (archive, draft) = (archive.clone(), Draft::Pieces(Arc::new(pieces)));
+            quorate_env::spawn(async move { archive.save(position, 5, draft).await })
         };
         let told = timeout(PATIENCE, watch.changed(Standing::Healthy)).await.unwrap();
         assert_eq!(told, Standing::Full);
@@ -325,7 +328,7 @@ mod tests {
             // However often it is asked for meanwhile, little waits.
             archive.shelve();
         }
-        let saved = archive.save(position, 5, Bytes::from_static(b"body"));
+        let saved = archive.save(position, 5, Draft::State(Machine::new(0).freeze()));
         timeout(PATIENCE, saved).await.unwrap().unwrap();
         timeout(PATIENCE, doors.log.save_vote(Bytes::from_static(b"v"))).await.unwrap().unwrap();
         assert_eq!(shelf.get(POSITION_KEY).unwrap(), None);

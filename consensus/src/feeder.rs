@@ -9,14 +9,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use quorate_storage::Log;
 use quorate_vocab::{Index, NodeId, Time};
 use serde_bytes::ByteBuf;
-use tokio::sync::oneshot;
 
 use crate::apply::Replica;
+use crate::body::Body;
 use crate::types::{Raft, Snapshot};
 use crate::wire::{PositionBytes, Response};
 
@@ -26,7 +25,7 @@ pub(crate) const HELD: Duration = Duration::from_millis(500);
 const FED_BYTES_MAX: usize = 256 * 1024;
 /// How much of a snapshot one answer takes.
 const PIECE_BYTES: usize = 256 * 1024;
-/// How long a snapshot that nobody asks for stays in memory.
+/// How long a snapshot that nobody asks for stays on offer.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The feeder's end. Clones are the same.
@@ -36,20 +35,20 @@ pub(crate) struct Feeder {
     raft: Raft,
     replica: Replica,
     log: Log,
-    /// The snapshot that followers are taking.
-    copy: Arc<Mutex<Option<Copy>>>,
+    /// The snapshot that followers are taking: the next one must not take its place meanwhile.
+    offered: Arc<Mutex<Option<Offered>>>,
 }
 
-struct Copy {
+struct Offered {
     index: u64,
     position: PositionBytes,
-    body: Bytes,
+    body: Body,
     used: Time,
 }
 
 impl Feeder {
     pub(crate) fn new(me: NodeId, raft: Raft, replica: Replica, log: Log) -> Self {
-        Self { me, raft, replica, log, copy: Arc::default() }
+        Self { me, raft, replica, log, offered: Arc::default() }
     }
 
     /// What comes from an index on. `silence` says how old what is applied here may be.
@@ -80,15 +79,21 @@ impl Feeder {
 
     /// A piece of the snapshot that was offered.
     pub(crate) fn piece(&self, index: u64, offset: u64) -> Response {
-        let mut copy = self.copy();
-        let Some(copy) = copy.as_mut().filter(|copy| copy.index == index) else {
-            return Response::Refused;
+        let body = {
+            let mut offered = self.offered();
+            let Some(offered) = offered.as_mut().filter(|offered| offered.index == index) else {
+                return Response::Refused;
+            };
+            offered.used = quorate_env::now();
+            offered.body.clone()
         };
-        let len = copy.body.len();
-        let begin = usize::try_from(offset).map_or(len, |offset| offset.min(len));
-        copy.used = quorate_env::now();
-        let piece = &copy.body[begin..len.min(begin + PIECE_BYTES)];
-        Response::Piece { piece: ByteBuf::from(piece) }
+        match body.read(offset, PIECE_BYTES) {
+            Ok(piece) => Response::Piece { piece: ByteBuf::from(Vec::from(piece)) },
+            Err(error) => {
+                tracing::warn!(%error, index, "a snapshot that was offered cannot be read");
+                Response::Refused
+            }
+        }
     }
 
     fn votes(&self) -> bool {
@@ -99,47 +104,38 @@ impl Feeder {
 
     async fn offer_snapshot(&self) -> io::Result<Response> {
         let first = self.log.state().first;
-        let is_enough = |copy: &Copy| copy.index + 1 >= first;
-        let offer = |copy: &mut Copy| {
-            copy.used = quorate_env::now();
-            let (position, total) = (copy.position.clone(), copy.body.len() as u64);
+        let offer = |offered: &mut Offered| {
+            offered.used = quorate_env::now();
+            let (position, total) = (offered.position.clone(), offered.body.bytes());
             Response::Anew { position, total }
         };
-        if let Some(copy) = self.copy().as_mut().filter(|copy| is_enough(copy)) {
-            return Ok(offer(copy));
+        let is_enough = |offered: &&mut Offered| offered.index + 1 >= first;
+        if let Some(offered) = self.offered().as_mut().filter(is_enough) {
+            return Ok(offer(offered));
         }
-        let Some(Snapshot { meta, snapshot: body }) = self.newest().await? else {
+        let Some(Snapshot { meta, snapshot: body }) =
+            self.replica.archive().newest_checked().await?
+        else {
             return Ok(Response::Refused);
         };
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let position = PositionBytes::from_meta(&meta);
-        let mut copy = Copy { index, position, body, used: quorate_env::now() };
-        let answer = offer(&mut copy);
-        *self.copy() = Some(copy);
+        let mut offered = Offered { index, position, body, used: quorate_env::now() };
+        let answer = offer(&mut offered);
+        *self.offered() = Some(offered);
         let feeder = self.clone();
         quorate_env::spawn(async move { feeder.forget(index).await });
         Ok(answer)
     }
 
-    /// Reads the newest snapshot aside, as that takes long.
-    async fn newest(&self) -> io::Result<Option<Snapshot>> {
-        let archive = self.replica.archive().clone();
-        let (found, finds) = oneshot::channel();
-        let _ended = quorate_env::aside("quorate-feeder", async move {
-            // Whoever asked may have stopped waiting.
-            let _ = found.send(archive.newest());
-        })?;
-        finds.await.map_err(io::Error::other)?
-    }
-
     async fn forget(&self, index: u64) {
         loop {
             quorate_env::sleep(KEPT).await;
-            let mut copy = self.copy();
-            match &*copy {
+            let mut offered = self.offered();
+            match &*offered {
                 Some(kept) if kept.index == index => {
                     if quorate_env::now().since(kept.used) >= KEPT {
-                        *copy = None;
+                        *offered = None;
                         return;
                     }
                 }
@@ -148,7 +144,7 @@ impl Feeder {
         }
     }
 
-    fn copy(&self) -> MutexGuard<'_, Option<Copy>> {
-        self.copy.lock().expect("nothing panics while it holds the copy")
+    fn offered(&self) -> MutexGuard<'_, Option<Offered>> {
+        self.offered.lock().expect("nothing panics while it holds what is offered")
     }
 }

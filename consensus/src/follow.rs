@@ -17,11 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use quorate_registry::snapshot;
 use quorate_vocab::{NodeId, Time};
 use tokio::sync::watch;
 
 use crate::apply::Replica;
+use crate::archive::{apart, gone};
+use crate::body;
 use crate::feeder::HELD;
 use crate::peers::{PeerError, Peers};
 use crate::serve::{SNAPSHOT_BYTES_MAX, Voter};
@@ -65,6 +66,8 @@ struct Known {
     told: BTreeSet<NodeId>,
     /// How old what is applied here is at most: the feeder was up to date then.
     fresh: Option<Time>,
+    /// Whether this node may stand for election, where it has a vote.
+    may_stand: bool,
 }
 
 /// Whom a node follows.
@@ -105,7 +108,7 @@ impl Follower {
         peers: Arc<dyn Peers>,
         patience: Duration,
     ) -> Self {
-        let known = Mutex::new(Known { told: BTreeSet::new(), fresh: None });
+        let known = Mutex::new(Known { told: BTreeSet::new(), fresh: None, may_stand: true });
         let tidings = watch::Sender::new(Tidings::default());
         Self { me, raft, voter, replica, peers, patience, tidings, known }
     }
@@ -113,6 +116,11 @@ impl Follower {
     /// Says to a node that knows nothing yet who may feed it.
     pub(crate) fn tell(&self, voters: &BTreeSet<NodeId>) {
         self.known().told.clone_from(voters);
+    }
+
+    /// Says whether this node may stand for election; the next look at its bearing sees to it.
+    pub(crate) fn stand(&self, may_stand: bool) {
+        self.known().may_stand = may_stand;
     }
 
     pub(crate) fn tidings(&self) -> Tidings {
@@ -188,7 +196,8 @@ impl Follower {
         }
         let votes = |members: &Membership| members.voter_ids().any(|node| node == self.me.0);
         let voted_out = votes(by_raft.membership()) && !votes(members.membership());
-        self.raft.runtime_config().elect(!voted_out);
+        let stands = !voted_out && self.known().may_stand;
+        self.raft.runtime_config().elect(stands);
         let is_ahead = {
             let state = self.replica.state().read();
             state.by_raft < state.applied
@@ -269,20 +278,22 @@ impl Follower {
         if total > SNAPSHOT_BYTES_MAX || meta.last_log_id <= self.replica.state().read().applied {
             return Err(Miss::Declined);
         }
-        // What is promised is not allocated; the body grows with what arrives.
-        let mut body = Vec::new();
-        while (body.len() as u64) < total {
-            let request = Request::Piece { index, offset: body.len() as u64 };
+        // What is promised is not allocated; pieces are kept as they arrive.
+        let (mut pieces, mut offset) = (Vec::new(), 0);
+        while offset < total {
+            let request = Request::Piece { index, offset };
             match self.ask(feeder, &request, ANSWERED_WITHIN).await? {
                 Response::Piece { piece }
-                    if !piece.is_empty() && (body.len() + piece.len()) as u64 <= total =>
+                    if !piece.is_empty() && offset + piece.len() as u64 <= total =>
                 {
-                    body.extend_from_slice(&piece);
+                    offset += piece.len() as u64;
+                    pieces.push(Bytes::from(piece.into_vec()));
                 }
                 _ => return Err(Miss::Declined),
             }
         }
-        let machine = snapshot::decode(&body).map_err(io::Error::other)?;
+        let decode = move || body::decode(pieces.into_iter().map(Ok::<_, io::Error>));
+        let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         self.replica.replace(&meta, machine);
         tracing::info!(%feeder, index, "took a snapshot from a voter");
         Ok(())

@@ -12,7 +12,7 @@ use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
 use quorate_registry::{Command, Machine, Verdict};
-use quorate_storage::StorageError;
+use quorate_storage::{Log, StandingWatch, StorageError};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -50,6 +50,7 @@ pub struct Group {
     /// How many more bytes of proposals may wait.
     room: Arc<Semaphore>,
     reads: Rounds<Result<Index, ReadError>>,
+    disk: StandingWatch,
 }
 
 /// What this node is to the group at the moment. For people: nothing may be decided by it.
@@ -133,13 +134,13 @@ impl Group {
         peers: Arc<dyn Peers>,
     ) -> Result<(Self, Recovery), GroupError> {
         let raft_config = config.checked()?;
-        let (state, recovery) = recover(&doors)?;
+        let (state, recovery) = recover(&doors).await?;
         // openraft will purge its log up to such a state at once, and nothing may be purged that only the
         // shelf remembers.
         let needs_safe_copy = recovery.source == Source::Shelf && outruns(&state, &doors);
         let feed = Arc::new(Feed::new(state.index(), config.changes_kept));
         let state = Shared::new(state);
-        let log = LogStore(doors.log.clone());
+        let (log, disk) = (doors.log.clone(), doors.log.standing());
         let (archive, archivist) = archive(doors, state.clone());
         // Nobody has to wait for the archivist's end: `close` asks it for its last work.
         let _ended = quorate_env::aside("quorate-archivist", archivist.run())
@@ -157,27 +158,34 @@ impl Group {
         let replica =
             Replica::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);
         let (network, applier) = (Network(peers.clone()), Applier(replica.clone()));
-        let raft = Raft::new(id.0, raft_config, network, log.clone(), applier)
+        let raft = Raft::new(id.0, raft_config, network, LogStore(log.clone()), applier)
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
         quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel(PROPOSALS_BYTES_MAX / PROPOSAL_BYTES_MIN);
-        quorate_env::spawn(propose_in_batches(raft.clone(), tray));
+        let feeds = log.clone();
+        quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
         let room = Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX));
-        let feeder = Feeder::new(id, raft.clone(), replica.clone(), log.0);
+        let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
         let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
         let (heard, patience) = (voter.clone(), config.election_max);
         let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);
         let follower = Arc::new(follower);
         quorate_env::spawn(follower.clone().run());
-        Ok((Self { raft, voter, follower, state, feed, archive, proposals, room, reads }, recovery))
+        let group =
+            Self { raft, voter, follower, state, feed, archive, proposals, room, reads, disk };
+        Ok((group, recovery))
     }
 
     /// Proposes a command. Many that are proposed at the same time share one append and one sync.
     ///
     /// It may wait as long as no majority answers; whoever calls bounds it, and a bound that runs out
-    /// means [`ProposeError::Unknown`]. When too much waits already, it is refused at once.
+    /// means [`ProposeError::Unknown`]. When too much waits already, or the journal waits for the disk, it is
+    /// refused at once: others may be able to commit it, but this node could only pile it up.
     pub async fn propose(&self, command: Command) -> Result<(Index, Verdict), ProposeError> {
+        if self.disk.is_stuck() {
+            return Err(ProposeError::Disk);
+        }
         let weight = command.weight().clamp(PROPOSAL_BYTES_MIN, PROPOSALS_BYTES_MAX);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
@@ -275,6 +283,16 @@ impl Group {
     pub async fn hand_over(&self, to: NodeId) -> Result<(), GroupError> {
         let asked = self.raft.trigger().transfer_leader(to.0).await;
         asked.map_err(|e| GroupError::Stopped(e.to_string()))
+    }
+
+    /// How the disk stands to this node, to be watched.
+    pub fn disk(&self) -> &StandingWatch {
+        &self.disk
+    }
+
+    /// Whether this node stands for election when no leader is heard. It may still be made to.
+    pub fn stand(&self, stands: bool) {
+        self.follower.stand(stands);
     }
 
     /// Builds a snapshot now, and purges what it covers as the settings say.
@@ -418,10 +436,17 @@ async fn confirm(raft: Raft) -> Result<Index, ReadError> {
     }
 }
 
-/// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers.
-async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
+/// Takes up whatever waits and proposes it as one batch. While one batch is on its way the next gathers, and
+/// while much waits for the disk, so does all that comes.
+async fn propose_in_batches(raft: Raft, log: Log, mut tray: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
     while tray.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        if !has_room(&log).await {
+            for proposal in waiting.drain(..) {
+                proposal.answer.give(Err(ProposeError::Disk));
+            }
+            continue;
+        }
         let (commands, answers): (Vec<_>, Vec<_>) =
             waiting.drain(..).map(|proposal| (Asked(proposal.command), proposal.answer)).unzip();
         match raft.client_write_many(commands).await {
@@ -435,6 +460,16 @@ async fn propose_in_batches(raft: Raft, mut tray: mpsc::Receiver<Proposal>) {
                 }
             }
         }
+    }
+}
+
+/// Waits until the log welcomes more; says so, or that the disk takes nothing.
+async fn has_room(log: &Log) -> bool {
+    let disk = log.standing();
+    tokio::select! {
+        biased;
+        () = log.room() => true,
+        () = disk.stuck() => false,
     }
 }
 

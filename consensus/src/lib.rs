@@ -23,6 +23,8 @@
 
 mod apply;
 mod archive;
+pub mod backup;
+mod body;
 mod config;
 mod error;
 mod feed;
@@ -34,6 +36,7 @@ mod peers;
 mod recover;
 mod rounds;
 mod runtime;
+pub mod salvage;
 mod serve;
 mod shelver;
 #[cfg(test)]

@@ -18,7 +18,8 @@ use quorate_env::BoxFuture;
 use quorate_vocab::NodeId;
 use serde_bytes::ByteBuf;
 
-use crate::types::{LogId, Snapshot, SnapshotBody, Types, Vote};
+use crate::body::Body;
+use crate::types::{LogId, Snapshot, Types, Vote};
 use crate::wire::{self, PositionBytes, Request, Response};
 
 /// How many requests to one follower may be under way at once.
@@ -154,21 +155,20 @@ impl Peer {
     ) -> Result<SnapshotResponse<Types>, RPCError<Types>> {
         let position = PositionBytes::from_meta(&snapshot.meta);
         let body = snapshot.snapshot;
+        let total = body.bytes();
         let mut offset = 0;
         loop {
-            let end = body.len().min(offset + CHUNK_BYTES);
+            let chunk = body.read(offset, CHUNK_BYTES).map_err(|error| network(&error))?;
             let request = Request::Snapshot {
                 vote: vote.into(),
                 position: position.clone(),
-                offset: offset as u64,
-                total: body.len() as u64,
-                chunk: ByteBuf::from(&body[offset..end]),
+                offset,
+                total,
+                chunk: ByteBuf::from(Vec::from(chunk)),
             };
             match self.ask(&request, within).await? {
                 Response::Installed { vote } => return Ok(SnapshotResponse::new(vote.into())),
-                Response::Chunk { offset: next } if next as usize <= body.len() => {
-                    offset = next as usize;
-                }
+                Response::Chunk { offset: next } if next <= total => offset = next,
                 other => return Err(unfit(&other)),
             }
         }
@@ -176,7 +176,7 @@ impl Peer {
 }
 
 impl RaftNetworkV2<Types> for Peer {
-    type SnapshotData = SnapshotBody;
+    type SnapshotData = Body;
 
     async fn append_entries(
         &mut self,

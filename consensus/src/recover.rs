@@ -1,12 +1,15 @@
 //! How the state comes back at a start: from the shelf if it can be believed, else from the newest snapshot;
 //! the tail of the log then does the rest.
 
-use quorate_registry::{Machine, snapshot};
-use quorate_storage::StorageError;
+use std::io;
+
+use quorate_registry::Loader;
+use quorate_storage::{Saved, StorageError};
 use quorate_vocab::Index;
 
 use crate::apply::State;
-use crate::archive::{Doors, POSITION_KEY};
+use crate::archive::{Doors, POSITION_KEY, apart, check_newest, gone};
+use crate::body;
 use crate::error::GroupError;
 use crate::wire::{self, PositionBytes};
 
@@ -33,9 +36,14 @@ pub enum Source {
 }
 
 /// Finds the newest state that can be believed.
-pub(crate) fn recover(doors: &Doors) -> Result<(State, Recovery), GroupError> {
+pub(crate) async fn recover(doors: &Doors) -> Result<(State, Recovery), GroupError> {
     let log = doors.log.state();
     let purged = log.purged.as_ref().map(|(index, _)| *index);
+    // Shelf and snapshot are read at the same time. A snapshot that is damaged must not be found out when
+    // others need it, so it is read even where the shelf has all that is needed.
+    let snapshots = doors.snapshots.clone();
+    let stopped = |error: io::Error| GroupError::Stopped(error.to_string());
+    let checking = apart("quorate-recover", move || check_newest(&snapshots)).map_err(stopped)?;
     let (shelved, fault) = match from_shelf(doors) {
         Ok(state) if state.index().0 >= log.shelved => (Some(state), None),
         Ok(state) => (
@@ -48,14 +56,15 @@ pub(crate) fn recover(doors: &Doors) -> Result<(State, Recovery), GroupError> {
         ),
         Err(why) => (None, Some(why)),
     };
-    let saved = from_snapshot(doors, shelved.as_ref())?;
-    let (state, source) = match (shelved, saved) {
-        (Some(shelved), Some(saved)) if saved.index() > shelved.index() => {
-            (saved, Source::Snapshot)
-        }
-        (Some(shelved), _) if shelved.applied.is_some() => (shelved, Source::Shelf),
-        (_, Some(saved)) => (saved, Source::Snapshot),
-        _ => (State::empty(), Source::Nothing),
+    let saved = checking.await.map_err(|_| stopped(gone()))??;
+    let shelved = shelved.filter(|shelved| shelved.applied.is_some());
+    let is_newer =
+        |saved: &Saved| shelved.as_ref().is_none_or(|shelved| saved.index() > shelved.index().0);
+    let saved = saved.filter(is_newer).map(|saved| from_snapshot(&saved)).transpose()?;
+    let (state, source) = match (saved, shelved) {
+        (Some(saved), _) => (saved, Source::Snapshot),
+        (None, Some(shelved)) => (shelved, Source::Shelf),
+        (None, None) => (State::empty(), Source::Nothing),
     };
     match purged {
         Some(purged) if state.applied.is_none_or(|applied| applied.index < purged) => {
@@ -75,53 +84,36 @@ pub(crate) fn outruns(state: &State, doors: &Doors) -> bool {
 }
 
 fn from_shelf(doors: &Doors) -> Result<State, String> {
-    let read = |error: std::io::Error| format!("the shelf cannot be read: {error}");
+    let read = |error: io::Error| format!("the shelf cannot be read: {error}");
     let Some(position) = doors.shelf.get(POSITION_KEY).map_err(read)? else {
         return Ok(State::empty());
     };
-    let mut rows = Vec::new();
-    let keep = &mut |key: &[u8], value: &[u8]| {
-        if key != POSITION_KEY {
-            rows.push((key.to_vec(), value.to_vec()));
+    let (mut loader, mut loaded) = (Loader::default(), Ok(()));
+    let load = &mut |key: &[u8], value: &[u8]| {
+        if key != POSITION_KEY && loaded.is_ok() {
+            loaded = loader.take(key, value);
         }
     };
-    doors.shelf.scan(keep).map_err(read)?;
+    doors.shelf.scan(load).map_err(read)?;
     let (applied, membership) =
         wire::decode::<PositionBytes>(&position).and_then(PositionBytes::open).map_err(read)?;
-    let machine = Machine::from_rows(rows)
+    let machine = loaded
+        .and_then(|()| loader.finish())
         .map_err(|error| format!("the shelf's rows do not fit: {error}"))?;
     Ok(State::new(machine, applied, membership))
 }
 
-/// The newest snapshot's state, unless the shelf's is as new. Then the snapshot is checked and not decoded,
-/// which takes longer than all else: a damaged one must not be found out when others need it.
-fn from_snapshot(doors: &Doors, shelved: Option<&State>) -> Result<Option<State>, GroupError> {
-    let Some(saved) = doors.snapshots.open_newest()? else {
-        return Ok(None);
-    };
-    let is_as_new = |state: &State| state.applied.is_some() && state.index().0 >= saved.index();
-    let is_needed = !shelved.is_some_and(is_as_new);
-    let mut body = Vec::with_capacity(if is_needed { saved.body_bytes() as usize } else { 0 });
-    for chunk in saved.chunks() {
-        let chunk = chunk?;
-        if is_needed {
-            body.extend_from_slice(&chunk);
-        }
-    }
-    if !is_needed {
-        return Ok(None);
-    }
-    let position = saved.meta();
-    let broken = |why: String| {
+fn from_snapshot(saved: &Saved) -> Result<State, GroupError> {
+    let broken = |source: io::Error| {
         GroupError::Storage(StorageError::Io {
             doing: "the newest snapshot is whole but cannot be understood; nothing was changed"
                 .to_owned(),
-            source: wire::invalid(why),
+            source,
         })
     };
-    let (applied, membership) = wire::decode::<PositionBytes>(position)
+    let (applied, membership) = wire::decode::<PositionBytes>(saved.meta())
         .and_then(PositionBytes::open)
-        .map_err(|e| broken(e.to_string()))?;
-    let machine = snapshot::decode(&body).map_err(|e| broken(e.to_string()))?;
-    Ok(Some(State::new(machine, applied, membership)))
+        .map_err(broken)?;
+    let machine = body::decode(saved.chunks()).map_err(broken)?;
+    Ok(State::new(machine, applied, membership))
 }

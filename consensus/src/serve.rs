@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
@@ -13,6 +14,7 @@ use openraft::raft::{
 use quorate_env::BoxFuture;
 use quorate_vocab::{NodeId, Time};
 
+use crate::body::Body;
 use crate::feeder::Feeder;
 use crate::types::{Raft, Snapshot, Vote};
 use crate::wire::{self, PositionBytes, Request, Response, VoteBytes};
@@ -36,7 +38,9 @@ struct Arriving {
     vote: VoteBytes,
     position: PositionBytes,
     total: u64,
-    body: Vec<u8>,
+    pieces: Vec<Bytes>,
+    /// How many bytes they are.
+    have: u64,
 }
 
 impl Voter {
@@ -52,7 +56,16 @@ impl Voter {
     /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
     /// had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
-        let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
+        let (acked, is_alone) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let votes = metrics.membership_config.membership().voter_ids().count();
+            (metrics.last_quorum_acked, metrics.state == ServerState::Leader && votes == 1)
+        };
+        if is_alone {
+            // Nobody else could have agreed on anything.
+            return Duration::ZERO;
+        }
         let heard = || quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)));
         acked.map_or_else(heard, |at| openraft_rt::Instant::elapsed(&*at))
     }
@@ -100,7 +113,8 @@ impl Voter {
                 self.vote(pre, rpc).await
             }
             Request::Snapshot { vote, position, offset, total, chunk } => {
-                self.snapshot(vote, position, offset, total, &chunk).await
+                let chunk = Bytes::from(chunk.into_vec());
+                self.snapshot(vote, position, offset, total, chunk).await
             }
             Request::Transfer { vote, to, last } => {
                 let rpc = TransferLeaderRequest::new(vote.into(), to, last.map(Into::into));
@@ -148,17 +162,17 @@ impl Voter {
         position: PositionBytes,
         offset: u64,
         total: u64,
-        chunk: &[u8],
+        chunk: Bytes,
     ) -> Option<Response> {
         let arrived = match self.take_chunk(vote, &position, offset, total, chunk) {
             Taken::Wants(offset) => return Some(Response::Chunk { offset }),
             Taken::Refused => return Some(Response::Refused),
-            Taken::Whole(body) => body,
+            Taken::Whole(pieces) => Body::Pieces(Arc::new(pieces)),
         };
         let Ok(meta) = position.into_meta() else {
             return Some(Response::Refused);
         };
-        let snapshot = Snapshot { meta, snapshot: arrived.into() };
+        let snapshot = Snapshot { meta, snapshot: arrived };
         let answer = self.raft.install_full_snapshot(Vote::from(vote), snapshot).await.ok()?;
         Some(Response::Installed { vote: answer.vote.into() })
     }
@@ -169,7 +183,7 @@ impl Voter {
         position: &PositionBytes,
         offset: u64,
         total: u64,
-        chunk: &[u8],
+        chunk: Bytes,
     ) -> Taken {
         let mut slot = self.arriving.lock().expect("nothing panics while it holds the chunks");
         let same = slot.as_ref().is_some_and(|arriving| {
@@ -177,13 +191,21 @@ impl Voter {
         });
         if !same {
             // What is promised is not allocated; the body grows with what arrives.
-            let body = Vec::new();
-            *slot = Some(Arriving { vote, position: position.clone(), total, body });
+            let (position, pieces) = (position.clone(), Vec::new());
+            *slot = Some(Arriving { vote, position, total, pieces, have: 0 });
         }
         let Some(arriving) = slot.as_mut() else {
             return Taken::Refused;
         };
-        let have = arriving.body.len() as u64;
+        let have = arriving.have;
+        if total > SNAPSHOT_BYTES_MAX {
+            let max = SNAPSHOT_BYTES_MAX;
+            tracing::error!(
+                total,
+                max,
+                "the leader's snapshot is too long; this node cannot follow"
+            );
+        }
         if total > SNAPSHOT_BYTES_MAX || have + chunk.len() as u64 > total {
             *slot = None;
             return Taken::Refused;
@@ -191,17 +213,18 @@ impl Voter {
         if offset != have {
             return Taken::Wants(have);
         }
-        arriving.body.extend_from_slice(chunk);
-        if (arriving.body.len() as u64) < total {
-            return Taken::Wants(arriving.body.len() as u64);
+        arriving.have += chunk.len() as u64;
+        arriving.pieces.push(chunk);
+        if arriving.have < total {
+            return Taken::Wants(arriving.have);
         }
-        slot.take().map_or(Taken::Refused, |arriving| Taken::Whole(arriving.body))
+        slot.take().map_or(Taken::Refused, |arriving| Taken::Whole(arriving.pieces))
     }
 }
 
 enum Taken {
     Wants(u64),
-    Whole(Vec<u8>),
+    Whole(Vec<Bytes>),
     Refused,
 }
 

@@ -118,16 +118,18 @@ impl Shelver {
 
     /// Puts what changed on the shelf, and says up to where it reaches now.
     fn shelve(&self) -> io::Result<u64> {
-        let (index, mut rows, position) = {
+        let (index, frozen, changed, position) = {
             let mut state = self.state.write();
             // Ordered while the state was replaced: these changes are not of what is on the shelf.
             if std::mem::take(&mut self.orders.wanted().all) {
                 drop(state);
                 return self.restock();
             }
-            let changes = state.machine.take_changes();
-            (state.index().0, changes, state.position())
+            let changed = state.machine.take_changed();
+            (state.index().0, state.machine.freeze(), changed, state.position())
         };
+        // Whoever applies goes on meanwhile.
+        let mut rows: Vec<Row> = frozen.rows_of(changed).collect();
         rows.push(position_row(&position));
         self.doors.shelf.commit(rows)?;
         self.doors.shelf.flush()?;
@@ -137,15 +139,16 @@ impl Shelver {
     /// Fills the shelf anew. Its position comes last, so that a half-filled shelf is an empty one.
     fn restock(&self) -> io::Result<u64> {
         // What changes between these two is on the shelf twice, in the same words.
-        drop(self.state.write().machine.take_changes());
-        let (index, rows, position) = {
+        let changed = self.state.write().machine.take_changed();
+        drop(changed);
+        let (index, frozen, position) = {
             let state = self.state.read();
-            let rows: Vec<(Vec<u8>, Vec<u8>)> = state.machine.rows().collect();
-            (state.index().0, rows, state.position())
+            (state.index().0, state.machine.freeze(), state.position())
         };
         let shelf = &*self.doors.shelf;
         shelf.clear()?;
-        let mut rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
+        // Whoever applies goes on meanwhile.
+        let mut rows = frozen.rows().map(|(key, value)| (key, Some(value)));
         loop {
             let some: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
             if some.is_empty() {

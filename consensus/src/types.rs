@@ -4,6 +4,7 @@ use openraft::EmptyNode;
 use quorate_registry::{Command, Verdict};
 
 use crate::apply::Applier;
+use crate::body::Body;
 use crate::runtime::Runtime;
 
 openraft::declare_raft_types!(
@@ -25,9 +26,7 @@ pub(crate) type Payload = openraft::alias::PayloadOf<Types>;
 pub(crate) type Membership = openraft::Membership<u64, EmptyNode>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
-/// A whole snapshot in memory; how it travels is `peers.rs`' business.
-pub(crate) type SnapshotBody = bytes::Bytes;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, SnapshotBody>;
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, Body>;
 
 /// A command, as an entry carries it.
 #[derive(Clone, Debug)]

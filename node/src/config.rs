@@ -54,6 +54,9 @@ pub struct Config {
     /// Acknowledge before the sync: a deliberate bug that the simulation must catch.
     #[cfg(feature = "mutants")]
     pub ack_before_sync: bool,
+    /// Another such bug.
+    #[cfg(feature = "mutants")]
+    pub bug: Option<crate::bugs::Bug>,
 }
 
 /// Why a config cannot be.
@@ -105,6 +108,8 @@ impl Config {
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]
             ack_before_sync: false,
+            #[cfg(feature = "mutants")]
+            bug: None,
         }
     }
 

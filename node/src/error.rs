@@ -46,6 +46,10 @@ pub enum NotDone {
     /// No voter that lives could lead instead, or not the one that was named.
     #[error("no living voter of that name could lead instead")]
     NoSuccessor,
+    /// The disk of this node, which leads or did until its disk failed, is full, takes no writes or does not
+    /// answer. Another node is about to lead; ask it, or try again in a moment.
+    #[error("this node's disk takes nothing; another node is to lead")]
+    Disk,
     /// The leader has more to do than it takes on. Try again after a moment; each time, wait for longer.
     #[error("the leader has too much to do")]
     Overloaded,

@@ -19,6 +19,7 @@ use quorate_vocab::{Index, Lane, NodeId, NodeName};
 use tokio::sync::watch;
 
 use crate::abroad::Company;
+use crate::available::desk::Desk;
 use crate::config::Config;
 use crate::error::{Error, NotDone};
 use crate::ground::Identity;
@@ -59,6 +60,7 @@ pub(crate) struct Hall {
     health: Health,
     company: Company,
     views: Views,
+    available: Desk,
     closing: watch::Sender<bool>,
 }
 
@@ -91,6 +93,7 @@ impl Hall {
         actors: Actors,
     ) -> Self {
         let tenancy = Tenancy::new(config.lease);
+        let available = Desk::new(identity.node(), identity.boot());
         Self {
             config,
             identity,
@@ -106,6 +109,7 @@ impl Hall {
             health: Health::default(),
             company: Company::default(),
             views: Views::default(),
+            available,
             closing: watch::Sender::new(false),
         }
     }
@@ -160,6 +164,10 @@ impl Hall {
 
     pub(crate) fn views(&self) -> &Views {
         &self.views
+    }
+
+    pub(crate) fn available(&self) -> &Desk {
+        &self.available
     }
 
     /// Which node that takes part is called so.
@@ -312,10 +320,13 @@ impl Hall {
     }
 
     async fn try_propose(&self, command: &Command) -> Result<(Index, Verdict), Miss> {
+        #[cfg(feature = "mutants")]
+        let command = &self.config.bug.map_or(command.clone(), |bug| bug.send(command.clone()));
         let Some(leader) = self.other_leader() else {
             return self.group.propose(command.clone()).await.map_err(|error| match error {
                 ProposeError::NotDone { .. } => Miss::NotDone(NotDone::NoLeader),
                 ProposeError::Overloaded => Miss::NotDone(NotDone::Overloaded),
+                ProposeError::Disk => Miss::NotDone(NotDone::Disk),
                 _ => Miss::Unknown,
             });
         };

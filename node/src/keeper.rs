@@ -147,18 +147,29 @@ fn raise(hall: &Hall, status: &GroupStatus) {
 /// Starts every wait anew.
 fn begin(hall: &Hall, term: u64) -> Watch {
     let (sessions, index): (Vec<_>, Index) = hall.group().read(|machine, index| {
-        let ttl = |ms| Duration::from_millis(ms);
-        (machine.sessions().map(|s| (s.id, ttl(s.ttl_ms))).collect(), index)
+        (machine.sessions().map(|s| (s.id, patience(hall, s.ttl_ms))).collect(), index)
     });
     hall.keeper().step(hall, grantor::Input::Elected { term, sessions });
     hall.group().watch(index)
+}
+
+/// How long a session may be silent.
+#[cfg(not(feature = "mutants"))]
+fn patience(_hall: &Hall, ttl_ms: u64) -> Duration {
+    Duration::from_millis(ttl_ms)
+}
+
+#[cfg(feature = "mutants")]
+fn patience(hall: &Hall, ttl_ms: u64) -> Duration {
+    let ttl = Duration::from_millis(ttl_ms);
+    hall.config().bug.map_or(ttl, |bug| bug.patience(ttl))
 }
 
 fn follow(hall: &Hall, effects: &[Effect]) {
     for effect in effects {
         match *effect {
             Effect::SessionOpened { session, ttl_ms, .. } => {
-                let ttl = Duration::from_millis(ttl_ms);
+                let ttl = patience(hall, ttl_ms);
                 hall.keeper().step(hall, grantor::Input::Opened { session, ttl });
             }
             Effect::SessionEnded { session, .. } => {

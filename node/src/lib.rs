@@ -14,14 +14,20 @@
 //! ```
 //!
 //! Read `node.rs` for the assembly, `hall.rs` for how a proposal finds the leader, `router.rs` for what other
-//! nodes may ask, `tenancy.rs` for a node's own session and `keeper.rs` for what a leader does.
+//! nodes may ask, `tenancy.rs` for a node's own session `keeper.rs` for what a leader
+//! does and `disk.rs` for what follows from a disk in trouble.
 //!
 //! Deliberately not here: JSON and HTTP (`quorate-http`), and any type of openraft, sled, bincode or
 //! hashring in a public signature.
 
 mod abroad;
+mod available;
+mod backup;
+#[cfg(feature = "mutants")]
+mod bugs;
 mod config;
 mod counters;
+mod disk;
 mod error;
 mod formation;
 mod ground;
@@ -35,6 +41,7 @@ mod names;
 mod node;
 mod nodes;
 mod post;
+mod progress;
 mod properties;
 mod reads;
 mod router;
@@ -42,6 +49,7 @@ mod seeds;
 mod sessions;
 mod status;
 mod steward;
+mod survivor;
 mod tenancy;
 mod verified;
 mod via;
@@ -49,6 +57,13 @@ mod views;
 mod voters;
 
 pub use abroad::ReachError;
+pub use available::{
+    Available, AvailableError, AvailableFound, AvailableHolder, AvailableNews, AvailableWatch,
+    Claimed, Clash, Lost, Resolve,
+};
+pub use backup::{Anew, AnewError, Backup, Contents};
+#[cfg(feature = "mutants")]
+pub use bugs::Bug;
 pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};
@@ -58,10 +73,12 @@ pub use locks::{Guard, Locks};
 pub use names::{Amendment, Claiming, Found, Held, Listing, NameWatch, Names};
 pub use node::Node;
 pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
+pub use progress::Progress;
 pub use properties::{Properties, Said};
 pub use reads::TooStale;
 pub use sessions::{Renewed, Sessions};
-pub use status::{Member, MemberState, Status};
+pub use status::{Disk, Member, MemberState, Status};
+pub use survivor::{FormerVoter, Survivor};
 pub use verified::VerifiedError;
 pub use via::{ByName, Located};
 pub use views::{Page, PageGone, PageToken, PageTokenError, PropertyPage, PropertyToken};
@@ -70,6 +87,7 @@ pub use quorate_actor::{
     Addr, CallError, Capacity, Down, Exit, Incoming, Mailbox, Message, ReplyTo, SendError, Spawn,
     Wire, receive,
 };
+pub use quorate_consensus::backup::{BackupError, Head as BackupHead};
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
 pub use quorate_mesh::clocks::{Clock, Clocks, Opinion};
 pub use quorate_mesh::{
@@ -77,6 +95,7 @@ pub use quorate_mesh::{
     Traffic, Weather,
 };
 pub use quorate_otp::Groups;
+pub use quorate_registry::available::Ordinal;
 pub use quorate_registry::{
     Bearer, Bond, Effect, Explanation, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
     Level, NodeRole, Passed, Property, Query, Rate, Refusal, Registration, ReleaseCause, RoleError,
@@ -85,6 +104,7 @@ pub use quorate_registry::{
 pub use quorate_rpc::{
     Function, Functions, Pending, Process, Rpc, RpcConfig, RpcError, Rules as RpcRules,
 };
+pub use quorate_storage::Standing as DiskStanding;
 pub use quorate_vocab::{
     Boot, ClusterId, Epoch, Index, Lane, Name, NameError, NodeId, NodeName, Pid, SessionId, Time,
 };

@@ -15,6 +15,8 @@ use quorate_storage::{Log, LogConfig, Snapshots};
 use quorate_vocab::{Index, NodeId, NodeName};
 
 use crate::abroad::{self, ReachError};
+use crate::available::{Available, exchange};
+use crate::backup::Backup;
 use crate::config::Config;
 use crate::counters::Tallies;
 use crate::error::{Error, NotDone, StartError};
@@ -24,11 +26,12 @@ use crate::links::{self, Links};
 use crate::locks::Locks;
 use crate::names::{Names, draw_key};
 use crate::nodes::{self, NodeInfo, NodeMonitor, Which};
+use crate::progress::{self, Progress};
 use crate::properties::Properties;
 use crate::router::Router;
 use crate::sessions::Sessions;
-use crate::status::{Member, MemberState, Status};
-use crate::{formation, keeper, seeds, steward, tenancy, voters};
+use crate::status::{Disk, Member, MemberState, Status};
+use crate::{disk, formation, keeper, seeds, steward, tenancy, voters};
 
 /// One node of a cluster. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -98,8 +101,10 @@ impl Node {
         hall.run(steward::attend(hall.clone()));
         hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));
+        hall.run(disk::follow(hall.clone()));
         hall.run(links::follow(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
+        hall.run(exchange::attend(hall.clone()));
         Ok(Self { hall, recovery: Arc::new(recovery) })
     }
 
@@ -126,6 +131,11 @@ impl Node {
     /// The cluster's names.
     pub fn names(&self) -> Names {
         Names::new(self.hall.clone())
+    }
+
+    /// Names that are taken without asking a majority, on both sides of a cut.
+    pub fn available(&self) -> Available {
+        Available::new(self.hall.clone())
     }
 
     /// What many say under one key.
@@ -254,9 +264,26 @@ impl Node {
             stale: hall.group().silence(),
             names,
             sessions,
+            disk: Disk::of(hall.group().disk()),
             members,
             group,
         }
+    }
+
+    /// How far the others are behind the leader, which is asked.
+    pub async fn progress(&self) -> Result<Progress, Error> {
+        progress::ask(&self.hall).await
+    }
+
+    /// Takes a backup that has everything which was acknowledged before the call.
+    pub async fn backup(&self) -> Result<Backup, Error> {
+        self.hall.confirm(self.hall.config().patience()).await?;
+        self.backup_local()
+    }
+
+    /// Takes a backup of what this node knows, quorate or not.
+    pub fn backup_local(&self) -> Result<Backup, Error> {
+        Backup::take(&self.hall)
     }
 
     /// The applied state as it is here and now, with its index: for tools and tests, which know the registry.

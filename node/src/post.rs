@@ -11,6 +11,8 @@ use quorate_vocab::{ClusterId, Epoch, Index, Name, NodeId, NodeName, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::available::exchange::Word;
+
 const RAFT: u8 = 0;
 const ASK: u8 = 1;
 const VERSION: u8 = 1;
@@ -37,6 +39,10 @@ pub(crate) enum Ask {
     Hand { name: Name, epoch: Epoch, letter: Vec<u8> },
     /// Would you begin this cluster with me? The answer promises nothing.
     WouldFound(Founding),
+    /// How far are the others behind you, if you lead?
+    Progress,
+    /// This is what I know of available names; tell me what you know.
+    Available(Word),
 }
 
 /// Whose session is to be renewed. A client cannot keep a node's session alive, nor a node a client's.
@@ -87,6 +93,13 @@ pub(crate) enum Told {
         /// What it is held under, as far as I know.
         present: Option<Epoch>,
     },
+    /// The last entry of my log, and of the logs of those who follow me.
+    Progress {
+        last: Index,
+        matched: BTreeMap<NodeId, Index>,
+    },
+    /// This is what I know of available names.
+    Available(Word),
 }
 
 /// Who would like to take part.

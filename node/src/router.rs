@@ -12,7 +12,7 @@ use quorate_vocab::NodeId;
 
 use crate::hall::{Hall, not_sent};
 use crate::post::{self, Ask, Newcomer, Post, Told};
-use crate::{abroad, formation, health, verified, voters};
+use crate::{abroad, available, formation, health, progress, verified, voters};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -61,8 +61,9 @@ impl Inbound for Router {
         if let Some(hall) = self.0.upgrade() {
             tracing::info!(peer = %peer.name, %road, "linked");
             health::up(&hall, peer.id);
-            if road == Road::Data {
-                abroad::met(&hall, peer.id);
+            match road {
+                Road::Data => abroad::met(&hall, peer.id),
+                Road::Control => available::exchange::linked(&hall),
             }
         }
     }
@@ -99,6 +100,8 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
             Ok((index, verdict)) => Told::Decided(index, verdict),
             Err(ProposeError::NotDone { leader }) => Told::NotLeader { leader },
             Err(ProposeError::Overloaded) => Told::Overloaded,
+            // As good as none that leads: whoever asks finds the one that does next.
+            Err(ProposeError::Disk) => Told::NotLeader { leader: None },
             Err(_) => Told::Unknown,
         },
         Ask::Confirm => match hall.group().confirm().await {
@@ -114,8 +117,10 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Admit(_) => Told::Declined,
         Ask::Hear(node) => Told::Heard(health::hears(hall, node)),
         Ask::HandOver(to) => voters::hand_over(hall, to).await,
+        Ask::Progress => progress::tell(hall),
         Ask::Found(founding) => formation::agree(hall, from, &founding),
         Ask::WouldFound(founding) => formation::would_agree(hall, from, &founding),
+        Ask::Available(word) => available::exchange::answer(hall, from, word),
         Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate_consensus::GroupStatus;
 use quorate_registry::NodeRole;
+use quorate_storage::{Standing, StandingWatch};
 use quorate_vocab::{ClusterId, Index, NodeId, NodeName, SessionId};
 
 /// One node's view.
@@ -31,10 +32,30 @@ pub struct Status {
     pub names: u64,
     /// How many sessions live here.
     pub sessions: u64,
+    /// How its disk is.
+    pub disk: Disk,
     /// Everybody who takes part.
     pub members: Vec<Member>,
     /// The group in detail.
     pub group: GroupStatus,
+}
+
+/// How a node's disk is.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// How it stands to the node.
+    pub standing: Standing,
+    /// Whether nothing can be made durable: then the node leads no more, takes no proposals, and lets its own
+    /// lease end. What only costs the node later leaves this false.
+    pub stuck: bool,
+    /// What it said when it refused, if it does.
+    pub why: Option<String>,
+}
+
+impl Disk {
+    pub(crate) fn of(watch: &StandingWatch) -> Self {
+        Self { standing: watch.current(), stuck: watch.is_stuck(), why: watch.why() }
+    }
 }
 
 /// One member.

@@ -108,6 +108,8 @@ impl Tenancy {
 /// Takes part for as long as the node lives.
 pub(crate) async fn reside(hall: Arc<Hall>) {
     loop {
+        // A session that is not to be renewed is not worth an opening.
+        hall.group().disk().unstuck().await;
         take_part(&hall).await;
         let session = open(&hall).await;
         tracing::info!(%session, "this node takes part");
@@ -244,6 +246,13 @@ async fn stay(hall: &Arc<Hall>, session: SessionId) -> &'static str {
         };
         let left = deadline.since(quorate_env::now());
         quorate_env::sleep(every.min(left)).await;
+        // Who can make nothing durable must not keep others waiting for it by a lease.
+        if hall.group().disk().is_stuck() {
+            if hall.tenancy().step(|_| holder::Input::Tick).is_none() {
+                return "its disk takes nothing, and its lease ran out";
+            }
+            continue;
+        }
         let send = |seat: &mut Seat| {
             seat.renew += 1;
             holder::Input::Sent { seq: seat.renew }

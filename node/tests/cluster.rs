@@ -13,6 +13,8 @@ mod levels;
 mod links;
 #[path = "cluster/names.rs"]
 mod names;
+#[path = "cluster/operating.rs"]
+mod operating;
 #[path = "cluster/settled.rs"]
 mod settled;
 

@@ -52,9 +52,9 @@ impl Changes {
         &self.touched
     }
 
-    /// The keys of all rows that differ, each at most once, in their order.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Key> + use<> {
-        std::mem::take(&mut self.since_taken).into_keys()
+    /// All rows that differ, by their keys.
+    pub(crate) fn take(&mut self) -> BTreeMap<Key, bool> {
+        std::mem::take(&mut self.since_taken)
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let (seen, unseen) = (Key::Kept(Index(1)), Key::Kept(Index(2)));
         let mut changes = Changes::default();
         changes.born(seen.clone());
-        assert_eq!(changes.take().collect::<Vec<_>>(), vec![seen.clone()]);
+        assert_eq!(changes.take().into_keys().collect::<Vec<_>>(), vec![seen.clone()]);
 
         changes.born(unseen.clone());
         changes.altered(unseen.clone());
@@ -85,7 +85,7 @@ mod tests {
         changes.died(seen.clone());
         changes.born(seen.clone());
         changes.died(seen.clone());
-        assert_eq!(changes.take().collect::<Vec<_>>(), vec![seen]);
-        assert_eq!(changes.take().count(), 0);
+        assert_eq!(changes.take().into_keys().collect::<Vec<_>>(), vec![seen]);
+        assert!(changes.take().is_empty());
     }
 }

@@ -52,6 +52,17 @@ pub enum RowError {
     Broken(#[from] Broken),
 }
 
+/// No epoch is left for a cluster that begins anew from this state. Nothing was changed, and trying again
+/// gives the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no epoch is left above generation {generation} and index {index}")]
+pub struct Outgrown {
+    /// The generation that would have to be risen above.
+    pub generation: u16,
+    /// The index that would have to be risen above.
+    pub index: u64,
+}
+
 /// Bytes that are not a snapshot. Nothing was built of them. Reading the same bytes again gives the same
 /// error: take another snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,8 +9,8 @@
 //!
 //! A command comes out of the log, is applied, and is answered; the state is a function of the log alone
 //! (I11), so all replicas agree without talking. A refusal is a verdict. Beside the machine stand the pure
-//! cores that surround it: the ring, which says to which node a name falls, and the lease, whose two sides
-//! decide when silence is death.
+//! cores that surround it: the ring, which says to which node a name falls, the lease, whose two sides
+//! decide when silence is death, and the available names, which are no state of the machine.
 //!
 //! Not here: threads, tasks, sockets, files, clocks, dice. Time never enters the log; where a core needs it,
 //! it is a parameter.
@@ -39,11 +39,13 @@ mod topology;
 
 mod once;
 
+mod anew;
 mod changes;
 mod frozen;
 mod rows;
 pub mod snapshot;
 
+pub mod available;
 pub mod lease;
 mod ring;
 
@@ -51,7 +53,7 @@ mod error;
 
 pub use command::{Bond, Claim, Command, Evidence, Once, Op, SessionOwner};
 pub use effect::{Effect, ReleaseCause};
-pub use error::{Broken, RowError, SnapshotError, TermsError};
+pub use error::{Broken, Outgrown, RowError, SnapshotError, TermsError};
 pub use frozen::Frozen;
 pub use lease::{Grantor, Holder, Terms};
 pub use level::Level;
@@ -61,7 +63,7 @@ pub use nodes::Node;
 pub use properties::{Bearer, Property};
 pub use query::{Keys, LabelTest, LabelTestError, Query};
 pub use ring::Ring;
-pub use rows::{Loader, Row};
+pub use rows::{Changed, Loader, Row};
 pub use rules::{
     Explanation, Judgement, Lanes, NodeFacts, NodeRole, Passed, Rate, RoleError, Rule, Rules,
     RulesError, Selector, Stance, TextError, check_labels,

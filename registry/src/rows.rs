@@ -8,6 +8,7 @@
 //! Rows that were written by other hands are judged, not trusted: what does not satisfy I1, I2 and I11 is no
 //! machine.
 
+use std::collections::BTreeMap;
 use std::iter;
 
 use quorate_vocab::{Index, Name, NodeId, SessionId};
@@ -22,6 +23,10 @@ use record::{Record, Stored};
 
 /// One row that changed: its key, and its value or `None` when it is to be removed.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// Which rows changed.
+#[derive(Debug)]
+pub struct Changed(BTreeMap<Key, bool>);
 
 /// Which row. The variants stand in the order of their kinds, so that keys order as their bytes do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +46,20 @@ impl Machine {
     /// The rows that changed since this was last called, in the order of their keys. The first call after
     /// [`Machine::new`] gives all rows; the first after [`Machine::from_rows`] what changed since then.
     pub fn take_changes(&mut self) -> Vec<Row> {
-        self.changes.take().map(|key| (key.encode(), self.value(&key))).collect()
+        let changed = self.take_changed();
+        self.rows_of(changed).collect()
+    }
+
+    /// Which rows changed since this, or [`Machine::take_changes`], was last called. Costs the same however
+    /// many they are.
+    pub fn take_changed(&mut self) -> Changed {
+        Changed(self.changes.take())
+    }
+
+    /// The rows that changed, as they are here: in the state that they were taken from, or one that was
+    /// [frozen](crate::Frozen) with it and can be asked at leisure.
+    pub fn rows_of(&self, changed: Changed) -> impl Iterator<Item = Row> {
+        changed.0.into_keys().map(|key| (key.encode(), self.value(&key)))
     }
 
     /// All rows, in the order of their keys.

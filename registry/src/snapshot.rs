@@ -53,38 +53,109 @@ pub fn chunks(machine: &Machine) -> impl Iterator<Item = Vec<u8>> {
 
 /// Reads a machine back. Nothing that these bytes could be makes it panic.
 pub fn decode(bytes: &[u8]) -> Result<Machine, SnapshotError> {
-    let mut rest = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::Magic)?;
-    let format = u32::from_le_bytes(array(&mut rest)?);
+    let mut decoder = Decoder::default();
+    decoder.take(bytes)?;
+    decoder.finish()
+}
+
+/// Reads a machine back from pieces, cut anywhere; holds no more of them than one row. Of no use after an
+/// error.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// What came and is not a whole row yet.
+    rest: Vec<u8>,
+    /// How many rows are still to come; none before the head came.
+    rows: Option<u64>,
+    loader: Loader,
+}
+
+impl Decoder {
+    /// Takes the next piece.
+    pub fn take(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
+        if self.rest.is_empty() {
+            let left = self.read(piece)?;
+            self.rest.extend_from_slice(left);
+        } else {
+            let mut rest = std::mem::take(&mut self.rest);
+            rest.extend_from_slice(piece);
+            let left = self.read(&rest)?.len();
+            rest.drain(..rest.len() - left);
+            self.rest = rest;
+        }
+        match self.rows {
+            Some(0) if !self.rest.is_empty() => {
+                Err(SnapshotError::Trailing { bytes: self.rest.len() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges all of them together.
+    pub fn finish(self) -> Result<Machine, SnapshotError> {
+        match self.rows {
+            Some(0) => Ok(self.loader.finish()?),
+            None if !self.rest.starts_with(MAGIC) => Err(SnapshotError::Magic),
+            _ => Err(SnapshotError::Short),
+        }
+    }
+
+    /// Reads all that is whole, and gives what is not.
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], SnapshotError> {
+        let mut rest = bytes;
+        let mut left = match self.rows {
+            Some(rows) => rows,
+            None => match head(&mut rest)? {
+                Some(rows) => rows,
+                None => return Ok(bytes),
+            },
+        };
+        while left > 0
+            && let Some((key, value)) = row(&mut rest)
+        {
+            self.loader.take(key, value)?;
+            left -= 1;
+        }
+        self.rows = Some(left);
+        Ok(rest)
+    }
+}
+
+/// How many rows follow; none while the head is not whole.
+fn head(rest: &mut &[u8]) -> Result<Option<u64>, SnapshotError> {
+    let Some(magic) = array::<8>(rest) else { return Ok(None) };
+    if magic != *MAGIC {
+        return Err(SnapshotError::Magic);
+    }
+    let Some(format) = array(rest).map(u32::from_le_bytes) else { return Ok(None) };
     if format != FORMAT {
         return Err(SnapshotError::Format { format });
     }
-    let mut loader = Loader::default();
-    for _ in 0..u64::from_le_bytes(array(&mut rest)?) {
-        let key = u32::from_le_bytes(array(&mut rest)?);
-        let value = u32::from_le_bytes(array(&mut rest)?);
-        let key = slice(&mut rest, key)?;
-        let value = slice(&mut rest, value)?;
-        loader.take(key, value)?;
-    }
-    if !rest.is_empty() {
-        return Err(SnapshotError::Trailing { bytes: rest.len() });
-    }
-    Ok(loader.finish()?)
+    Ok(array(rest).map(u64::from_le_bytes))
+}
+
+/// The next row, if it is whole; else nothing is taken.
+fn row<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut ahead = *rest;
+    let key = u32::from_le_bytes(array(&mut ahead)?);
+    let value = u32::from_le_bytes(array(&mut ahead)?);
+    let key = slice(&mut ahead, key)?;
+    let value = slice(&mut ahead, value)?;
+    *rest = ahead;
+    Some((key, value))
 }
 
 fn length(part: &[u8]) -> u32 {
     u32::try_from(part.len()).expect("no key and no value of a row comes near 4 GiB")
 }
 
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], SnapshotError> {
-    let (taken, after) = rest.split_first_chunk().ok_or(SnapshotError::Short)?;
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk()?;
     *rest = after;
-    Ok(*taken)
+    Some(*taken)
 }
 
-fn slice<'a>(rest: &mut &'a [u8], len: u32) -> Result<&'a [u8], SnapshotError> {
-    let len = usize::try_from(len).map_err(|_| SnapshotError::Short)?;
-    let (taken, after) = rest.split_at_checked(len).ok_or(SnapshotError::Short)?;
+fn slice<'a>(rest: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     *rest = after;
-    Ok(taken)
+    Some(taken)
 }

@@ -1,6 +1,8 @@
 //! The tests of this crate in one binary, so that it is linked once.
 //! Apart stay those that need the process for themselves.
 
+mod anew;
+mod available;
 mod claims;
 mod common;
 mod laws;

@@ -91,6 +91,21 @@ pub enum StorageError {
         /// Which directory.
         dir: PathBuf,
     },
+    /// The directory is a node's already. Nothing was changed. Name an empty one.
+    #[error(
+        "{dir} is the data directory of a node. Nothing was changed. Name an empty directory, or move this \
+         one away"
+    )]
+    Inhabited {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// There is no node's data directory. Nothing was changed. Name one.
+    #[error("{dir} is not the data directory of a node. Nothing was changed. Name one")]
+    NoHome {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// Another agent has the directory. Nothing was changed. Try again when it has ended.
     #[error(
         "another agent is using {dir}. Nothing was changed. Stop it, or name another directory"

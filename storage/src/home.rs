@@ -12,6 +12,11 @@
 //!
 //! A directory is made under the word `making`, journal included, and named `format` as the last step. So a
 //! directory with a format and without a journal has lost it, and is never taken for a fresh node (I9).
+//!
+//! What else can be made than a fresh node, and how a node gives way to a new one in the same directory, says
+//! `nursery`.
+
+mod nursery;
 
 use std::fs;
 use std::io;
@@ -26,6 +31,8 @@ use crate::journal;
 use crate::log::LogConfig;
 use crate::real_disk::{RealDisk, make_private_dir, sync_dir, write_whole};
 use crate::thread::{block_on, take_lock};
+
+pub use nursery::Nursery;
 
 const LOCK: &str = "lock";
 const FORMAT: &str = "format";
@@ -62,7 +69,28 @@ impl Home {
         if !has(dir, FORMAT)? {
             make(dir)?;
         }
+        let mut home = Self::enter(dir, lock)?;
+        home.boot = next_boot(dir)?;
+        Ok(home)
+    }
+
+    /// Opens a data directory to look at what is in it: no life of its node is counted, and no directory is
+    /// made.
+    pub fn visit(dir: &Path) -> Result<Self, StorageError> {
+        let is_there = dir.try_exists();
+        let is_there =
+            is_there.map_err(StorageError::io(format!("looking for {}", dir.display())))?;
+        if !is_there || !has(dir, FORMAT)? {
+            return Err(StorageError::NoHome { dir: dir.to_owned() });
+        }
+        let lock = take_lock(|| lock(dir))?;
+        Self::enter(dir, lock)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the lock is a file of the system")]
+    fn enter(dir: &Path, lock: fs::File) -> Result<Self, StorageError> {
         check_format(dir)?;
+        nursery::finish(dir)?;
         let node = NodeId(read_hex(dir, NODE)?);
         let disk = RealDisk::open(&dir.join(RAFT)).map_err(StorageError::io("opening raft/"))?;
         if !journal::is_present(&disk).map_err(StorageError::io("listing raft/"))? {
@@ -72,7 +100,7 @@ impl Home {
             true => Some(ClusterId(read_hex(dir, CLUSTER)?)),
             false => None,
         };
-        let boot = next_boot(dir)?;
+        let boot = Boot(lives(dir)?);
         Ok(Self { dir: dir.to_owned(), node, boot, cluster: Mutex::new(cluster), _lock: lock })
     }
 
@@ -81,7 +109,7 @@ impl Home {
         self.node
     }
 
-    /// Which of its lives this is.
+    /// Which of its lives this is, or was the last.
     pub fn boot(&self) -> Boot {
         self.boot
     }
@@ -145,37 +173,51 @@ fn lock(dir: &Path) -> Result<fs::File, StorageError> {
     }
 }
 
-/// Makes a directory to its end. What an earlier attempt left is thrown away: it had no format yet, so
-/// nobody ever lived in it.
+/// Makes a directory for a fresh node, to its end.
 fn make(dir: &Path) -> Result<(), StorageError> {
     let io = |doing: &str| StorageError::io(format!("{doing} in {}", dir.display()));
-    write(dir, MAKING, &format!("quorate {FORMAT_KNOWN}\n"))?;
-    let raft = dir.join(RAFT);
-    match fs::remove_dir_all(&raft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io("removing an unfinished journal")(error));
-        }
-        _ => {}
-    }
-    let node = draw().map_err(io("drawing a node's id"))?;
-    write(dir, NODE, &format!("{node}\n"))?;
-    write(dir, BOOT, "0\n")?;
-    let disk = RealDisk::open(&raft).map_err(io("making the journal"))?;
+    let node = begin(dir)?;
+    let disk = RealDisk::open(&dir.join(RAFT)).map_err(io("making the journal"))?;
     let config = LogConfig { journal: node.0, ..LogConfig::default() };
     block_on(journal::open(&disk, &config))?;
-    sync_dir(dir).map_err(io("making the journal"))?;
-    fs::rename(dir.join(MAKING), dir.join(FORMAT)).map_err(io("naming the format"))?;
-    sync_dir(dir).map_err(io("naming the format"))?;
+    end(dir)?;
     tracing::info!(%node, dir = %dir.display(), "made a data directory for a new node");
     Ok(())
 }
 
-/// A number that no other node has.
-fn draw() -> io::Result<NodeId> {
+/// Begins to make a directory, for a node that is drawn. What an earlier attempt left is thrown away: it had
+/// no format yet, so nobody ever lived in it.
+fn begin(dir: &Path) -> Result<NodeId, StorageError> {
+    let io = |doing: &str| StorageError::io(format!("{doing} in {}", dir.display()));
+    write(dir, MAKING, &format!("quorate {FORMAT_KNOWN}\n"))?;
+    remove_all(&dir.join(RAFT)).map_err(io("removing an unfinished journal"))?;
+    let node = NodeId(draw().map_err(io("drawing a node's id"))?);
+    write(dir, NODE, &format!("{node}\n"))?;
+    write(dir, BOOT, "0\n")?;
+    Ok(node)
+}
+
+/// Ends the making of a directory: from here on it is somebody's.
+fn end(dir: &Path) -> Result<(), StorageError> {
+    let io = |doing: &str| StorageError::io(format!("{doing} in {}", dir.display()));
+    sync_dir(dir).map_err(io("making the journal"))?;
+    fs::rename(dir.join(MAKING), dir.join(FORMAT)).map_err(io("naming the format"))?;
+    sync_dir(dir).map_err(io("naming the format"))
+}
+
+fn remove_all(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A number that no other node, and no other cluster, has.
+fn draw() -> io::Result<u64> {
     loop {
         let number = rand::rngs::SysRng.try_next_u64().map_err(io::Error::other)?;
         if number != 0 {
-            return Ok(NodeId(number));
+            return Ok(number);
         }
     }
 }
@@ -194,11 +236,16 @@ fn check_format(dir: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// How many lives the directory has seen.
+fn lives(dir: &Path) -> Result<u64, StorageError> {
+    let missing = |_| StorageError::Identity { file: dir.join(BOOT) };
+    read(dir, BOOT)?.trim_end().parse().map_err(missing)
+}
+
 /// Counts this life, durably: two lives never share a number.
 fn next_boot(dir: &Path) -> Result<Boot, StorageError> {
     let missing = || StorageError::Identity { file: dir.join(BOOT) };
-    let lived: u64 = read(dir, BOOT)?.trim_end().parse().map_err(|_| missing())?;
-    let boot = lived.checked_add(1).ok_or_else(missing)?;
+    let boot = lives(dir)?.checked_add(1).ok_or_else(missing)?;
     write(dir, BOOT, &format!("{boot}\n"))?;
     Ok(Boot(boot))
 }

@@ -121,9 +121,18 @@ impl File for RealFile {
 }
 
 /// Fills a new file with zeros. They are written, not just promised: a later sync then has no metadata to
-/// write. And they are synced bit by bit, so that the syncs of other files never wait long behind them.
+/// write. And they are synced bit by bit, so that the syncs of other files never wait long behind them. A
+/// file that cannot be filled gives back what room it took: on a full disk others need it.
 #[expect(clippy::disallowed_types, reason = "this is the door")]
-fn fill(mut file: &fs::File, len: u64) -> io::Result<()> {
+fn fill(file: &fs::File, len: u64) -> io::Result<()> {
+    write_zeros(file, len).inspect_err(|_| {
+        // If that fails too, whoever removes the file does it.
+        let _ = file.set_len(0);
+    })
+}
+
+#[expect(clippy::disallowed_types, reason = "this is the door")]
+fn write_zeros(mut file: &fs::File, len: u64) -> io::Result<()> {
     let zeros = vec![0; FILL_BYTES.min(usize::try_from(len).unwrap_or(FILL_BYTES))];
     let mut left = len;
     while left > 0 {

@@ -6,18 +6,22 @@
 //! then unknown, so it is neither acknowledged nor tried again, and nothing later is taken (fail-stop).
 //!
 //! The next segment is prepared while the present one fills, since writing its zeros takes as long as many
-//! syncs.
+//! syncs. So a disk without room for it is known, and told, while there is still room for what matters then:
+//! the vote for another leader.
 //!
 //! Not here: what may be written (`log`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use quorate_env::sleep;
+use quorate_env::{now, sleep, timeout};
+use quorate_vocab::Time;
 
-use crate::disk::{Disk, Prepared};
+use crate::disk::{Disk, File, Prepared};
 use crate::journal::{Segment, Tail};
 use crate::log::{LogConfig, Shared, stopped};
 use crate::queue::{Done, Job};
@@ -48,12 +52,15 @@ enum Ahead {
     /// The tail is still young.
     Unasked,
     Asked(u64, Prepared),
-    /// It was asked for and did not come. The turn itself will tell why.
-    Refused,
+    Ready(u64, Box<dyn File>),
+    /// It was asked for then and did not come. If it does not come before the turn, that will tell why.
+    Refused(Time),
 }
 
 /// How long to wait before a step that was refused is taken again.
 const REST: Duration = Duration::from_millis(250);
+/// How long to wait before the next segment is asked for again.
+const AHEAD_AGAIN: Duration = Duration::from_secs(2);
 
 /// A buffer that grew beyond this for one large batch is given back.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -88,7 +95,7 @@ impl Scribe {
             self.shared.standing.answered();
             self.look_ahead();
         }
-        if matches!(self.ahead, Ahead::Asked(..)) {
+        if !matches!(self.ahead, Ahead::Unasked) {
             // Whoever opens the journal next would remove it as well.
             let _ = segment::remove_unnamed(&*self.disk);
         }
@@ -106,7 +113,14 @@ impl Scribe {
                     None => {}
                 }
             }
-            self.shared.work.notified().await;
+            let work = self.shared.work.notified();
+            match self.ahead {
+                Ahead::Unasked | Ahead::Ready(..) => work.await,
+                Ahead::Asked(..) | Ahead::Refused(_) => {
+                    let _ = timeout(AHEAD_AGAIN, work).await;
+                    self.look_ahead();
+                }
+            }
         }
     }
 
@@ -200,6 +214,10 @@ impl Scribe {
                 header.capacity = capacity;
                 Some(prepared)
             }
+            Ahead::Ready(capacity, file) if capacity >= needed => {
+                header.capacity = capacity;
+                Some(Box::pin(ready(Ok(file))) as Prepared)
+            }
             _ => {
                 header.capacity = self.config.capacity_for(needed);
                 None
@@ -208,11 +226,16 @@ impl Scribe {
         let file = loop {
             match header.make(&*self.disk, prepared.take()).await {
                 Ok(file) => break file,
-                // Nothing rests on a file without a name, whatever of it was refused: another comes.
-                Err(error) => self.rest(error).await?,
+                // Nothing rests on a file without a name, whatever of it was refused: another comes. What is
+                // written by now may make old segments needless, and their room is wanted.
+                Err(error) => {
+                    self.delete_purged().await?;
+                    self.rest(error).await?;
+                }
             }
         };
         self.disk.sync().await?;
+        self.shared.standing.looked_ahead(Ok(()));
         self.shared.lock().files.insert(header.segment, Arc::clone(&file));
         let segment = Segment { file: Arc::clone(&file), greatest: None };
         self.segments.insert(header.segment, segment);
@@ -239,18 +262,47 @@ impl Scribe {
         Ok(())
     }
 
-    /// Has the next segment prepared once half of the tail is full. Nothing is lost if that fails.
+    /// Has the next segment prepared once half of the tail is full, and looks what comes of it. Nothing is
+    /// lost if that fails.
     fn look_ahead(&mut self) {
-        if matches!(self.ahead, Ahead::Unasked) && self.tail.at > self.tail.capacity / 2 {
-            let capacity = self.config.capacity_for(0);
-            self.ahead = match self.disk.prepare(segment::UNNAMED, capacity) {
-                Ok(prepared) => Ahead::Asked(capacity, prepared),
-                Err(error) => {
-                    tracing::warn!(%error, "the next segment of the journal cannot be prepared");
-                    Ahead::Refused
+        self.ahead = match std::mem::replace(&mut self.ahead, Ahead::Unasked) {
+            Ahead::Unasked if self.tail.at > self.tail.capacity / 2 => self.prepare(),
+            Ahead::Asked(capacity, prepared) => self.prepared(capacity, prepared),
+            Ahead::Refused(since) if now().since(since) >= AHEAD_AGAIN => {
+                match segment::remove_unnamed(&*self.disk) {
+                    Ok(()) => self.prepare(),
+                    Err(error) => self.unprepared(&error),
                 }
-            };
+            }
+            ahead => ahead,
+        };
+    }
+
+    fn prepare(&self) -> Ahead {
+        let capacity = self.config.capacity_for(0);
+        match self.disk.prepare(segment::UNNAMED, capacity) {
+            Ok(prepared) => self.prepared(capacity, prepared),
+            Err(error) => self.unprepared(&error),
         }
+    }
+
+    fn prepared(&self, capacity: u64, mut prepared: Prepared) -> Ahead {
+        match prepared.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Ahead::Asked(capacity, prepared),
+            Poll::Ready(Ok(file)) => {
+                self.shared.standing.looked_ahead(Ok(()));
+                Ahead::Ready(capacity, file)
+            }
+            Poll::Ready(Err(error)) => self.unprepared(&error),
+        }
+    }
+
+    fn unprepared(&self, error: &io::Error) -> Ahead {
+        if self.shared.standing.current().is_healthy() {
+            tracing::warn!(%error, "the next segment of the journal cannot be prepared");
+        }
+        self.shared.standing.looked_ahead(Err(error));
+        Ahead::Refused(now())
     }
 
     /// Waits a while, if the disk refused a step in a way that left everything as it was. Any other error is

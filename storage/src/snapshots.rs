@@ -28,8 +28,9 @@ const FRONT_BYTES: usize = 16;
 const LENGTHS_BYTES: usize = 24;
 const HEAD_BYTES: usize = FRONT_BYTES + LENGTHS_BYTES;
 const UNNAMED: &str = "snapshot-next.tmp";
-/// No snapshot is longer.
-const BYTES_MAX: u64 = 1 << 30;
+/// What is noted about a snapshot is no longer. Its body may be as long as the disk bears, since nobody has
+/// to hold it as a whole.
+const META_BYTES_MAX: u64 = 16 << 20;
 /// How much is read at once.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How much is written between two syncs.
@@ -76,6 +77,9 @@ impl Snapshots {
         meta: &[u8],
         body: impl IntoIterator<Item = C>,
     ) -> io::Result<()> {
+        if meta.len() as u64 > META_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too much is noted about it"));
+        }
         let _one = self.saving.lock().await;
         remove_unnamed(&*self.disk)?;
         let written = match self.disk.create(UNNAMED, 0) {
@@ -118,9 +122,6 @@ impl Snapshots {
         let doing = || StorageError::io(format!("reading {name}"));
         let file = self.disk.open(&name).map_err(doing())?;
         let length = file.len().map_err(doing())?;
-        if length > BYTES_MAX {
-            return Err(StorageError::ForeignFile { file: name });
-        }
         let mut head = vec![0; HEAD_BYTES.min(length as usize)];
         file.read_at(0, &mut head).map_err(doing())?;
         let head = Head::read(&name, index, length, &head)?;
@@ -153,6 +154,16 @@ impl Saved {
     /// How many bytes its body has.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes
+    }
+
+    /// A part of the body, as the file has it; see [`Saved::check`].
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_at((HEAD_BYTES + self.meta.len()) as u64 + offset, bytes)
+    }
+
+    /// Reads all of it, to see whether it is what was saved.
+    pub fn check(&self) -> Result<(), StorageError> {
+        self.chunks().try_for_each(|chunk| chunk.map(drop))
     }
 
     /// The body in pieces. Nothing of it is to be used before the end was reached without an error: only
@@ -220,10 +231,6 @@ async fn write<C: AsRef<[u8]>>(
     let (mut end, mut synced) = (body_at, 0);
     for chunk in body {
         let chunk = chunk.as_ref();
-        if end + chunk.len() as u64 > BYTES_MAX {
-            let why = format!("a snapshot has more than {BYTES_MAX} bytes, which is the most");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
         file.write_at(end, chunk)?;
         covered.update(chunk);
         end += chunk.len() as u64;
@@ -297,6 +304,9 @@ impl Head {
         hasher.update(front.0);
         let mut number = || front.u64().ok_or_else(cut);
         let (index, meta_bytes, body_bytes) = (number()?, number()?, number()?);
+        if meta_bytes > META_BYTES_MAX {
+            return Err(corrupt(FRONT_BYTES as u64, "more is noted about it than ever is"));
+        }
         let whole = (HEAD_BYTES as u64).checked_add(meta_bytes);
         if index != at || whole.and_then(|whole| whole.checked_add(body_bytes)) != Some(length) {
             let why = "the snapshot is not what its name and its length say";

@@ -26,6 +26,12 @@ pub enum Standing {
         /// When it was asked.
         since: Time,
     },
+    /// It has not answered for so long that nobody should wait for this node. What waits is not lost, and is
+    /// acknowledged should it answer.
+    Hung {
+        /// When it was asked.
+        since: Time,
+    },
     /// It has no room. What waits goes on by itself once there is some.
     Full,
     /// It takes no writes at all. What waits goes on by itself once it does.
@@ -51,6 +57,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Parts {
     journal: Report,
+    /// The journal's next segment, without which it goes on for a while.
+    ahead: Report,
     snapshots: Report,
     /// When the scribe asked something of the disk that it has not answered.
     asked: Option<Time>,
@@ -80,6 +88,9 @@ impl Standing {
     }
 }
 
+/// How many times longer than a slow disk a hung one does not answer.
+const HUNG: u32 = 3;
+
 impl StandingWatch {
     pub(crate) fn new(slow_after: Duration) -> Self {
         let inner = Inner { parts: Mutex::default(), changed: Notify::new(), slow_after };
@@ -89,23 +100,52 @@ impl StandingWatch {
     /// How the disk stands now.
     pub fn current(&self) -> Standing {
         let parts = self.parts();
-        let worst = parts.worst().standing;
-        match parts.asked {
-            Some(since) if worst.is_healthy() && now().since(since) >= self.inner.slow_after => {
-                Standing::Slow { since }
-            }
-            _ => worst,
+        match self.journal(&parts) {
+            Standing::Healthy => parts.worst().standing,
+            standing => standing,
+        }
+    }
+
+    /// Whether the journal itself waits for the disk, and for too long or in vain: nothing that is given to
+    /// it becomes durable before that ends. A disk that only refuses what will be needed later leaves it
+    /// running.
+    pub fn is_stuck(&self) -> bool {
+        !matches!(self.journal(&self.parts()), Standing::Healthy | Standing::Slow { .. })
+    }
+
+    /// Returns once the journal is stuck.
+    pub async fn stuck(&self) {
+        self.look_for(|| self.is_stuck().then_some(())).await;
+    }
+
+    /// Returns once the journal is not stuck.
+    pub async fn unstuck(&self) {
+        self.look_for(|| (!self.is_stuck()).then_some(())).await;
+    }
+
+    fn journal(&self, parts: &Parts) -> Standing {
+        let standing = parts.journal.standing;
+        let Some(since) = parts.asked.filter(|_| standing.is_healthy()) else {
+            return standing;
+        };
+        match now().since(since) {
+            silence if silence >= self.inner.slow_after * HUNG => Standing::Hung { since },
+            silence if silence >= self.inner.slow_after => Standing::Slow { since },
+            _ => Standing::Healthy,
         }
     }
 
     /// Returns how the disk stands as soon as that is something else than `seen`.
     pub async fn changed(&self, seen: Standing) -> Standing {
+        self.look_for(|| Some(self.current()).filter(|current| *current != seen)).await
+    }
+
+    async fn look_for<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             let mut changed = pin!(self.inner.changed.notified());
             changed.as_mut().enable();
-            let current = self.current();
-            if current != seen {
-                return current;
+            if let Some(found) = look() {
+                return found;
             }
             // Nobody reports that time goes by: a disk that does not answer is found by looking.
             let _ = timeout(self.inner.slow_after / 2, changed).await;
@@ -119,11 +159,13 @@ impl StandingWatch {
 
     /// Reports what came of saving a snapshot.
     pub fn saved(&self, outcome: &io::Result<()>) {
-        let refusal = outcome.as_ref().err().and_then(|error| {
-            let standing = Standing::of_refusal(error)?;
-            Some(Report { standing, why: Some(error.to_string()) })
-        });
-        self.report(|parts| &mut parts.snapshots, refusal.unwrap_or_default());
+        let outcome = outcome.as_ref().copied();
+        self.report(|parts| &mut parts.snapshots, Report::of(outcome));
+    }
+
+    /// Reports what came of preparing the journal's next segment.
+    pub(crate) fn looked_ahead(&self, outcome: Result<(), &io::Error>) {
+        self.report(|parts| &mut parts.ahead, Report::of(outcome));
     }
 
     /// The scribe asks something of the disk.
@@ -164,12 +206,23 @@ impl StandingWatch {
     }
 }
 
+impl Report {
+    /// What a refusal says of the disk; anything else says nothing against it.
+    fn of(outcome: Result<(), &io::Error>) -> Self {
+        let refusal = outcome.err().and_then(|error| {
+            let standing = Standing::of_refusal(error)?;
+            Some(Self { standing, why: Some(error.to_string()) })
+        });
+        refusal.unwrap_or_default()
+    }
+}
+
 impl Parts {
-    /// Without the journal there is no node; without snapshots there is one whose log grows.
+    /// Without the journal there is no node; without its next segment there is one until the present one is
+    /// full; without snapshots there is one whose log grows.
     fn worst(&self) -> &Report {
-        match self.journal.standing {
-            Standing::Healthy => &self.snapshots,
-            _ => &self.journal,
-        }
+        let reports = [&self.journal, &self.ahead, &self.snapshots];
+        let ill = reports.into_iter().find(|report| !report.standing.is_healthy());
+        ill.unwrap_or(&self.journal)
     }
 }

@@ -224,3 +224,58 @@ async fn no_flipped_bit_of_a_snapshot_is_ever_believed_and_the_error_names_it() 
         }
     }
 }
+
+#[tokio::test]
+async fn no_flipped_bit_of_any_piece_of_a_long_snapshot_is_ever_believed() {
+    let disk = MemoryDisk::new();
+    let snapshots = Snapshots::open(Arc::new(disk.clone())).unwrap();
+    let pieces = (0..4_u8).map(|piece| vec![piece; 200_000]);
+    snapshots.save_chunks(9, b"what was noted", pieces).await.unwrap();
+    let name = disk.list().unwrap().remove(0);
+    let contents = disk.contents(&name).unwrap();
+    // A prime apart, so that every piece, as written and as read, is hit in many places.
+    for at in (0..contents.len()).step_by(9_973) {
+        let mut flipped = contents.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let broken = disk.copy();
+        broken.place(&name, flipped);
+        let opened = Snapshots::open(Arc::new(broken)).unwrap();
+        // A start looks at it like this, and so does who sends it to another node.
+        let checked = opened.open_newest().and_then(|saved| saved.expect("it is there").check());
+        let error = checked.expect_err("it is not what was saved").to_string();
+        assert!(error.contains(&name), "byte {at}: {error}");
+    }
+    for length in (0..contents.len()).step_by(9_973) {
+        let broken = disk.copy();
+        broken.place(&name, contents[..length].to_vec());
+        let opened = Snapshots::open(Arc::new(broken)).unwrap();
+        let error = opened.newest().expect_err("a part is missing").to_string();
+        assert!(error.contains(&name), "{length} bytes: {error}");
+    }
+}
+
+#[tokio::test]
+async fn damage_of_a_segment_s_header_names_it_as_such() {
+    let (disk, _) = journal().await;
+    let contents = disk.contents(FIRST).unwrap();
+    let end = framed(&contents, 0);
+    let mut named = 0;
+    for at in 0..end {
+        let broken = disk.copy();
+        let mut flipped = contents.clone();
+        flipped[at] ^= 1 << (at % 8);
+        broken.place(FIRST, flipped);
+        match open(broken).await.expect_err("it was synced whole") {
+            StorageError::Corrupt { file, kind, offset, .. } => {
+                assert_eq!((file.as_str(), kind, offset), (FIRST, "the segment's header", 0));
+                named += 1;
+            }
+            // The magic and the format say what the file is before anything else is believed.
+            StorageError::ForeignFile { file } | StorageError::NewerFormat { file, .. } => {
+                assert_eq!(file, FIRST);
+            }
+            other => panic!("byte {at}: {other}"),
+        }
+    }
+    assert!(named > end - 16, "{named} of {end}");
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::common::{SMALL, done, seen};
 
 use quorate_env::{aside, timeout};
-use quorate_storage::{Log, LogConfig, RealDisk, Snapshots, Standing};
+use quorate_storage::{Disk, Log, LogConfig, RealDisk, Snapshots, Standing};
 
 /// Long enough for any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +51,19 @@ fn fill(dir: &Path) -> PathBuf {
     // As much as fits is written before the error.
     fs::write(&file, vec![1; 2 << 20]).expect_err("a megabyte has no room for two");
     file
+}
+
+#[test]
+fn a_file_that_finds_no_room_takes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = match Small::mount(dir.path().join("small")) {
+        Ok(small) => small,
+        Err(why) => return eprintln!("no mounts here ({why}): this test says nothing"),
+    };
+    let disk = RealDisk::open(&small.0.join("raft")).unwrap();
+    let refused = disk.create("large", 2 << 20).map(drop).expect_err("there is a megabyte");
+    assert_eq!(Standing::of_refusal(&refused), Some(Standing::Full));
+    fs::write(small.0.join("other"), vec![1; 800 << 10]).expect("others find the room as it was");
 }
 
 #[tokio::test]

@@ -92,6 +92,44 @@ fn a_directory_without_its_identity_is_refused() {
     Home::open(dir.path()).unwrap();
 }
 
+#[tokio::test]
+async fn a_flipped_bit_in_a_node_s_id_makes_it_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let (node, path) = (home.node(), dir.path().join("node.id"));
+    drop(home);
+    let text = fs::read(&path).unwrap();
+    let (mut unreadable, mut foreign) = (0, 0);
+    for at in 0..text.len() {
+        for bit in 0..8 {
+            let mut flipped = text.clone();
+            flipped[at] ^= 1 << bit;
+            fs::write(&path, flipped).unwrap();
+            let home = match Home::open(dir.path()) {
+                Ok(home) => home,
+                Err(StorageError::Identity { file }) => {
+                    assert_eq!(file, path);
+                    unreadable += 1;
+                    continue;
+                }
+                Err(error) => panic!("byte {at}, bit {bit}: {error}"),
+            };
+            // Another number, or the same one in other letters. The journal knows whose it is.
+            let disk = Arc::new(RealDisk::open(&home.raft_dir()).unwrap());
+            let config = LogConfig { journal: home.node().0, ..LogConfig::default() };
+            match Log::open(disk, config).await {
+                Ok(_) => assert_eq!(home.node(), node, "byte {at}, bit {bit}"),
+                Err(StorageError::ForeignJournal { expected, found, .. }) => {
+                    assert_eq!((expected, found), (home.node().0, node.0));
+                    foreign += 1;
+                }
+                Err(error) => panic!("byte {at}, bit {bit}: {error}"),
+            }
+        }
+    }
+    assert!(unreadable > 16 && foreign > 16, "{unreadable} unreadable, {foreign} foreign");
+}
+
 #[test]
 fn what_is_not_ours_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -214,6 +214,10 @@ async fn told(moody: &Moody) -> Told {
             told = story(&log) => told,
             () = look_on(&watch, &standings) => unreachable!("it looks on for ever"),
         };
+        // Nothing waits for the next segment yet, which is asked for again in a while.
+        while !watch.current().is_healthy() && !watch.is_stuck() {
+            watch.changed(watch.current()).await;
+        }
         (told, watch.current(), watch.why())
     });
     let ((entry, vote), last, why) = lived.await.unwrap();
@@ -310,15 +314,96 @@ async fn a_disk_that_does_not_answer_is_called_slow_until_it_does() {
         log.append(vec![(2, vec![2; 100].into())], done);
         let watch = log.standing();
         let slow = timeout(PATIENCE, watch.changed(Standing::Healthy)).await.unwrap();
-        assert!(matches!(slow, Standing::Slow { .. }), "{slow:?}");
+        assert!(matches!(slow, Standing::Slow { .. } | Standing::Hung { .. }), "{slow:?}");
+        timeout(PATIENCE, watch.stuck()).await.unwrap();
+        let hung = watch.current();
+        assert!(matches!(hung, Standing::Hung { .. }), "{hung:?}");
         moody.holds.store(false, Ordering::Relaxed);
         moody.released.notify_waiters();
         timeout(PATIENCE, outcome).await.unwrap().unwrap().unwrap();
-        let healthy = timeout(PATIENCE, watch.changed(slow)).await.unwrap();
+        let healthy = timeout(PATIENCE, watch.changed(hung)).await.unwrap();
         assert_eq!(healthy, Standing::Healthy);
+        timeout(PATIENCE, watch.unstuck()).await.unwrap();
     })
     .await
     .unwrap();
+}
+
+/// A disk that has room for so many bytes.
+#[derive(Clone)]
+struct Bounded(MemoryDisk, u64);
+
+impl Disk for Bounded {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
+        let names = self.0.list()?.into_iter();
+        let taken: usize = names.filter_map(|name| Some(self.0.contents(&name)?.len())).sum();
+        match taken as u64 + len > self.1 {
+            true => Err(ErrorKind::StorageFull.into()),
+            false => self.0.create(name, len),
+        }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        self.0.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync(&self) -> Sync<'_> {
+        self.0.sync()
+    }
+}
+
+/// A log whose third segment is its last for want of room, and half full.
+async fn with_little_room(test: impl AsyncFnOnce(Log, StandingWatch)) {
+    let disk: Arc<dyn Disk> = Arc::new(Bounded(MemoryDisk::new(), 3 * 4096 + 512));
+    let story = live(&disk, SMALL, async |log| {
+        let watch = log.standing();
+        let mut index = 0;
+        while watch.current().is_healthy() {
+            index += 1;
+            timeout(PATIENCE, append(&log, index)).await.unwrap().unwrap();
+        }
+        assert_eq!(disk.list().unwrap().len(), 3);
+        test(log, watch).await;
+    });
+    story.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_told_while_a_vote_still_has_room() {
+    with_little_room(async |log, watch| {
+        assert_eq!(watch.current(), Standing::Full);
+        assert!(!watch.is_stuck(), "what is written by now has room");
+        let saved = log.save_vote(Bytes::from_static(b"for another"));
+        timeout(PATIENCE, saved).await.unwrap().unwrap();
+        assert_eq!(watch.current(), Standing::Full, "it is as full as before");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_disk_needs_no_more_makes_room_for_what_comes_with_it() {
+    with_little_room(async |log, watch| {
+        let last = log.state().last.unwrap();
+        // Both are written together, and the entry needs the room that the purge gives.
+        log.purge(last, Bytes::from_static(b"marker"));
+        let (done, outcome) = done();
+        log.append(vec![(last + 1, vec![1; 3000].into())], done);
+        timeout(PATIENCE, outcome).await.expect("it waits for room for ever").unwrap().unwrap();
+        assert!(!watch.is_stuck());
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,36 +1,17 @@
 //! Daemons that are killed.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::host::{Agent, eventually, get, lookup, register};
-
-fn start_all(agents: &mut [Agent], cookie: &std::path::Path) {
-    let expect = agents.len();
-    let mut join = Vec::new();
-    for agent in agents.iter_mut() {
-        agent.start(cookie, expect, &join);
-        join.push(agent.mesh());
-    }
-    for agent in agents.iter() {
-        let status = format!("{}/v1/status", agent.http());
-        eventually("every agent is quorate", || {
-            get(&status).is_some_and(|status| status["quorate"] == true)
-        });
-    }
-}
+use crate::host::{self, Agent, eventually, lookup, register, start_all};
 
 #[test]
 fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
     let dir = tempfile::tempdir().unwrap();
-    let cookie = dir.path().join("cookie");
-    std::fs::write(&cookie, "a secret for this test only").unwrap();
-    std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let mut agents: Vec<Agent> =
-        (1..=5).map(|n| Agent::new(&format!("n{n}"), dir.path())).collect();
+    let cookie = host::cookie(dir.path());
+    let mut agents = host::agents(5, dir.path());
     let acknowledged = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
     // Twice, so that the second round also kills what a recovery left behind.
     for round in 0..2 {
@@ -60,7 +41,7 @@ fn five_agents_killed_at_once_under_load_remember_every_acknowledged_name() {
         std::thread::sleep(Duration::from_millis(1_500));
         eventually("there is a load", || acknowledged.lock().unwrap().len() > known.len() + 100);
         let pids: Vec<u32> = agents.iter().map(Agent::pid).collect();
-        crate::host::kill_at_once(&pids);
+        host::kill_at_once(&pids);
         stop.store(true, Ordering::Relaxed);
         for writer in writers {
             writer.join().unwrap();

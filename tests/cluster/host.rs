@@ -1,5 +1,7 @@
 //! Processes that a test starts, speaks to, and certainly ends.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +11,9 @@ use serde_json::Value;
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The command under test.
-pub(crate) fn quorate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+/// A build of the command.
+fn build(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for key in ["QUORATE_AGENT", "QUORATE_API_TOKEN_FILE", "QUORATE_CONFIG"] {
         command.env_remove(key);
     }
@@ -22,18 +24,39 @@ pub(crate) fn quorate() -> Command {
 pub(crate) struct Agent {
     pub(crate) name: String,
     data: PathBuf,
+    binary: PathBuf,
     child: Option<Child>,
+}
+
+/// So many daemons n1, n2 and so on, none of which has started.
+pub(crate) fn agents(count: usize, dir: &Path) -> Vec<Agent> {
+    (1..=count).map(|n| Agent::new(&format!("n{n}"), dir)).collect()
+}
+
+/// A file with the secret that all daemons of a test share.
+pub(crate) fn cookie(dir: &Path) -> PathBuf {
+    let cookie = dir.join("cookie");
+    std::fs::write(&cookie, "a secret for this test only").expect("the directory is ours");
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&cookie, own).expect("the file is ours");
+    cookie
 }
 
 impl Agent {
     pub(crate) fn new(name: &str, dir: &Path) -> Self {
-        Self { name: name.to_owned(), data: dir.join(name), child: None }
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_quorate"));
+        Self { name: name.to_owned(), data: dir.join(name), binary, child: None }
+    }
+
+    /// Lets another build run in it from its next start on.
+    pub(crate) fn install(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
     }
 
     /// Starts it, and waits until it says where it listens.
     pub(crate) fn start(&mut self, cookie: &Path, expect: usize, join: &[String]) {
         let _ = std::fs::remove_file(self.announcement());
-        let mut command = quorate();
+        let mut command = build(&self.binary);
         command
             .args(["agent", "--name", &self.name, "--listen", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0", "--data"])
@@ -74,6 +97,15 @@ impl Agent {
         self.child.as_ref().expect("the agent has started").id()
     }
 
+    /// SIGTERM, and waits until it has shut itself down.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal("-TERM", &[child.id()]);
+            let mut ended = || child.try_wait().expect("our own child can be asked").is_some();
+            eventually("a stopped daemon ends", &mut ended);
+        }
+    }
+
     /// SIGKILL, without a word before.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -101,9 +133,87 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// SIGKILL to many with one command.
 pub(crate) fn kill_at_once(pids: &[u32]) {
+    signal("-KILL", pids);
+}
+
+fn signal(which: &str, pids: &[u32]) {
     let pids = pids.iter().map(ToString::to_string);
-    let sent = Command::new("kill").arg("-KILL").args(pids).status();
+    let sent = Command::new("kill").arg(which).args(pids).status();
     assert!(sent.expect("kill runs").success());
+}
+
+/// Starts daemons that are to begin a cluster, and waits until each of them is quorate.
+pub(crate) fn start_all(agents: &mut [Agent], cookie: &Path) {
+    let expect = agents.len();
+    let mut join = Vec::new();
+    for agent in agents.iter_mut() {
+        agent.start(cookie, expect, &join);
+        join.push(agent.mesh());
+    }
+    for agent in agents.iter() {
+        becomes_quorate(agent);
+    }
+}
+
+/// Starts one daemon again beside the others, which run.
+pub(crate) fn start_again(agents: &mut [Agent], nth: usize, cookie: &Path) {
+    let others = agents.iter().enumerate().filter(|(other, _)| *other != nth);
+    let join: Vec<String> = others.map(|(_, other)| other.mesh()).collect();
+    let expect = agents.len();
+    agents[nth].start(cookie, expect, &join);
+    becomes_quorate(&agents[nth]);
+}
+
+fn becomes_quorate(agent: &Agent) {
+    let status = format!("{}/v1/status", agent.http());
+    eventually("every agent is quorate", || {
+        get(&status).is_some_and(|status| status["quorate"] == true)
+    });
+}
+
+/// Who leads, as soon as somebody who is asked knows.
+pub(crate) fn leader(agents: &[Agent]) -> usize {
+    let mut found = None;
+    eventually("somebody leads", || {
+        let named = agents.iter().find_map(|agent| {
+            let status = get(&format!("{}/v1/status", agent.http()))?;
+            Some(status["leader"].as_str()?.to_owned())
+        });
+        found = agents.iter().position(|agent| Some(&agent.name) == named.as_ref());
+        found.is_some()
+    });
+    found.expect("it was found")
+}
+
+/// Has another daemon lead; whether it came to pass.
+pub(crate) fn step_down(http: &str, to: &str) -> bool {
+    let body = serde_json::json!({ "to": to }).to_string();
+    let post = client().post(format!("{http}/v1/leader/step-down"));
+    post.header("content-type", "application/json").send(body).is_ok()
+}
+
+/// All names under a prefix with their epochs, by all that was acknowledged.
+pub(crate) fn held_under(http: &str, prefix: &str) -> BTreeMap<String, u64> {
+    let mut held = BTreeMap::new();
+    let mut page = String::new();
+    loop {
+        let url =
+            format!("{http}/v1/names?prefix={prefix}&limit=1000&consistency=linearizable{page}");
+        let mut listing = None;
+        eventually("a linearizable listing", || {
+            listing = get(&url);
+            listing.is_some()
+        });
+        let listing = listing.expect("it was listed");
+        for name in listing["names"].as_array().expect("names are a list") {
+            let (name, epoch) = (name["name"].as_str(), name["epoch"].as_u64());
+            held.insert(name.expect("a name").to_owned(), epoch.expect("an epoch"));
+        }
+        match listing["next"].as_str() {
+            Some(next) => page = format!("&page={next}"),
+            None => return held,
+        }
+    }
 }
 
 /// Asks an agent.

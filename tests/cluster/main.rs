@@ -6,3 +6,6 @@
 
 mod agents;
 mod host;
+mod kills;
+mod load;
+mod rolling;

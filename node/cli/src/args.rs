@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::span;
-use crate::{agent, bench, ca, claims, counters, dev, doctor};
+use crate::{
+    agent, backup, bench, ca, claims, counters, dev, doctor, elect, lock, property, recover,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +64,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: counters::CounterCommand,
     },
+    /// Say something under a key that others use, too: set, get, list, delete
+    Property {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: property::PropertyCommand,
+    },
+    /// Run a command while its name is held, here and nowhere else
+    Lock(lock::Lock),
+    /// Run a command wherever its name is held, one place at a time
+    Elect(elect::Elect),
     /// List what this agent is linked to; explain and set who may send to whom
     Links {
         #[command(flatten)]
@@ -69,6 +82,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<LinksCommand>,
     },
+    /// Take backups, look at them, and begin a new cluster with one
+    Backup {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: backup::BackupCommand,
+    },
+    /// Go on with what one node has, when a majority of the voters is lost for good
+    Recover(recover::Args),
     /// Say by exit code how the cluster is: 0 healthy, 1 degraded, 2 no quorum, 3 cannot tell
     Check(View),
     /// Test what this machine finds, and say what to mend

@@ -72,6 +72,7 @@ pub(crate) fn judge(status: &Value) -> Judgement {
             "mend the cause and start its agent again".to_owned(),
         ));
     }
+    problems.extend(disk(status));
     if status["cluster"].is_null() {
         let remedy = "start the others, or look at --join and --expect".to_owned();
         problems.push((format!("{node} belongs to no cluster yet"), remedy));
@@ -90,6 +91,22 @@ pub(crate) fn judge(status: &Value) -> Judgement {
     };
     let majority = voters / 2 + 1;
     Judgement { health, problems, spare: present.saturating_sub(majority) }
+}
+
+/// What is wrong with the disk of the node that was asked, and what to do about it.
+fn disk(status: &Value) -> Option<(String, String)> {
+    let (disk, node) = (&status["disk"], shown(&status["node"]));
+    let remedy = match disk["standing"].as_str()? {
+        "healthy" => return None,
+        "full" => "make room on the file system of its data directory",
+        "read-only" => "mount the file system of its data directory so that it can be written",
+        "slow" | "hung" => "look at the device below its data directory",
+        _ => "mend the disk, and start its agent again",
+    };
+    let why = disk["why"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+    let stuck = if disk["stuck"] == true { ", and it leads no more" } else { "" };
+    let what = format!("the disk of {node} is {}{why}{stuck}", shown(&disk["standing"]));
+    Some((what, format!("{remedy}; the node then goes on by itself")))
 }
 
 /// `quorate check`
@@ -152,6 +169,11 @@ mod tests {
         assert_eq!((lame.health, lame.spare, lame.problems.len()), (Health::Degraded, 0, 1));
         let cut = judge(&status(true, &[up, up, ("up", false)]));
         assert_eq!((cut.health, cut.spare), (Health::Degraded, 0));
+        let mut full = status(true, &[up, up, up]);
+        full["disk"] = json!({ "standing": "full", "stuck": true, "why": "no space left" });
+        let full = judge(&full);
+        assert_eq!((full.health, full.problems.len()), (Health::Degraded, 1));
+        assert!(full.problems[0].0.contains("full (no space left)"), "{:?}", full.problems);
         let even = judge(&status(true, &[up, up]));
         assert_eq!(even.health, Health::Degraded);
         let lost = judge(&status(false, &[up, ("up", false), ("up", false)]));

@@ -3,7 +3,7 @@
 //! It knows several agents where several were named, and asks the next when one does not answer. A write
 //! carries a key, so that asking again, here or elsewhere, does it once.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,6 +27,9 @@ const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A watch without even a heartbeat for this long has lost its agent.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How much of a download is taken at once.
+const DOWNLOAD_BYTES: usize = 64 * 1024;
+
 /// What may stand in a name, and in a path, as it is.
 const AS_IS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
@@ -38,6 +41,7 @@ const AS_IS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 /// Talks to a cluster.
+#[derive(Clone)]
 pub(crate) struct Client {
     agents: Vec<String>,
     token: Option<String>,
@@ -165,6 +169,23 @@ impl Client {
         Err(last.unwrap_or_else(|| Fail::new(code::NO_AGENT, "no agent was asked")))
     }
 
+    /// Copies what lies under a path, as it comes.
+    pub(crate) fn download(&self, path: &str, to: &mut impl Write) -> Result<(), Fail> {
+        let mut from = self.stream(path, None)?;
+        let mut bytes = vec![0; DOWNLOAD_BYTES];
+        loop {
+            let count = match from.read(&mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(Fail::new(code::NO_AGENT, format!("it broke off: {error}")));
+                }
+            };
+            to.write_all(&bytes[..count]).map_err(Fail::io("writing what was sent"))?;
+        }
+    }
+
     fn ask_one(&self, agent: &str, ask: &Ask, within: Duration) -> Result<Answer, Fail> {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -236,6 +257,13 @@ fn elsewhere(fail: &Fail) -> bool {
     [code::NO_AGENT, code::NO_QUORUM, code::NO_SESSION_HERE, code::CLOSING, code::STOPPED]
         .into_iter()
         .any(|code| fail.is(code))
+}
+
+impl Fail {
+    /// Whether to ask again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        elsewhere(self) || self.is(code::OVERLOADED) || self.is_unknown()
+    }
 }
 
 fn read(agent: &str, mut answer: Response<ureq::Body>) -> Result<Answer, Fail> {

@@ -8,8 +8,10 @@
 
 mod agent;
 mod args;
+mod backup;
 mod bench;
 mod ca;
+mod charge;
 mod check;
 mod claims;
 mod client;
@@ -17,13 +19,18 @@ mod context;
 mod counters;
 mod dev;
 mod doctor;
+mod elect;
 mod explain;
 mod fail;
 mod group;
 mod links;
+mod lock;
 mod names;
 mod output;
+mod property;
+mod recover;
 mod secrets;
+mod session;
 mod span;
 mod status;
 mod wan;
@@ -65,7 +72,12 @@ fn run(cli: Cli) -> Done {
         },
         Command::Name { view, command } => names::run(&view, command),
         Command::Counter { view, command } => counters::run(&view, command),
+        Command::Property { view, command } => property::run(&view, command),
+        Command::Lock(wish) => lock::lock(&wish),
+        Command::Elect(wish) => elect::elect(&wish),
         Command::Links { view, command } => links::run(&view, command),
+        Command::Backup { view, command } => backup::run(&view, command),
+        Command::Recover(args) => recover::run(&args),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
         Command::Bench { command } => bench::run(&command),

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use crate::args::{NameCommand, Register, View};
-use crate::client::{Answer, Ask, Client, encoded, name_path};
-use crate::fail::{Done, Fail};
+use crate::client::{Ask, Client, encoded, name_path};
+use crate::fail::Done;
 use crate::output::{self, Column, Format, column, shown, wide};
+use crate::session::Session;
 use crate::{agent, claims, watch};
 
 /// How long a name that is held by this command outlives it, if it dies without a word.
@@ -100,40 +101,6 @@ fn register(client: &Client, format: Format, wish: &Register) -> Done {
     }
 }
 
-/// A session of this command's own.
-struct Session {
-    id: u64,
-    ttl: Duration,
-    /// When the renewal that was answered last had been sent.
-    sent: quorate::Time,
-}
-
-impl Session {
-    /// Opens a session and renews it once: it is the answer to a renewal that promises a time.
-    fn open(client: &Client, ttl: Duration) -> Result<Self, Fail> {
-        let body = json!({ "ttl_ms": ttl.as_millis() as u64 });
-        let opened = client.ask(&Ask::write(Method::POST, "/v1/sessions", Some(&body), None))?;
-        let id = opened.body["session"].as_u64();
-        let id = id.ok_or_else(|| Fail::new(code::FOREIGN_ANSWER, "a session without a number"))?;
-        let mut session = Self { id, ttl, sent: now() };
-        session.renew(client)?;
-        Ok(session)
-    }
-
-    fn renew(&mut self, client: &Client) -> Done {
-        let sent = now();
-        let path = format!("/v1/sessions/{}/renew", self.id);
-        let _: Answer = client.ask(&Ask::write(Method::POST, path, None, None))?;
-        self.sent = sent;
-        Ok(())
-    }
-
-    fn end(&self, client: &Client) -> Done {
-        let path = format!("/v1/sessions/{}", self.id);
-        client.ask(&Ask::write(Method::DELETE, path, None, None)).map(drop)
-    }
-}
-
 /// Renews until a signal comes or the session is lost.
 fn hold(client: &Client, mut session: Session, name: &str) -> Done {
     let runtime = agent::small_runtime()?;
@@ -151,7 +118,7 @@ fn hold(client: &Client, mut session: Session, name: &str) -> Done {
             match session.renew(client) {
                 Ok(()) => {}
                 Err(fail) if fail.is(code::SESSION_ENDED) => return Err(fail),
-                Err(fail) if now().since(session.sent) >= session.ttl => {
+                Err(fail) if now() >= session.deadline() => {
                     let why = format!(
                         "{name} is no longer held for certain: its session was not renewed in time"
                     );

@@ -16,6 +16,8 @@ const MEMBERS: &[Column] = &[
     column("LINKED", |member| shown(&member["linked"])),
     column("ADDRESS", |member| shown(&member["address"])),
     wide("ID", |member| shown(&member["id"])),
+    // The last, and not in the screen: only the leader knows it.
+    wide("LAG", |member| shown(&member["lag"])),
 ];
 
 /// `quorate status`
@@ -30,15 +32,9 @@ pub(crate) fn status(view: &View) -> Done {
 
 /// `quorate members`
 pub(crate) fn members(view: &View) -> Done {
-    let status = ask(view)?;
+    let document = Client::new(&view.reach)?.ask(&Ask::get("/v1/members"))?.body;
     let none = Vec::new();
-    let members = status["members"].as_array().unwrap_or(&none);
-    let document = json!({
-        "node": status["node"],
-        "index": status["index"],
-        "stale_ms": status["stale_ms"],
-        "members": members,
-    });
+    let members = document["members"].as_array().unwrap_or(&none);
     output::many(view.output.format, &document, members, MEMBERS)
 }
 
@@ -105,7 +101,7 @@ fn screen(status: &Value, all: bool) -> Done {
     }
     if let Some(members) = status["members"].as_array().filter(|members| !members.is_empty()) {
         text.push('\n');
-        text.push_str(&output::table(all, members, MEMBERS));
+        text.push_str(&output::table(all, members, &MEMBERS[..MEMBERS.len() - 1]));
     }
     if !judgement.problems.is_empty() {
         text.push_str("\nPROBLEMS\n");

@@ -9,10 +9,11 @@ use std::time::Duration;
 use common::{Place, eventually, failed, json, send, texts};
 use rustix::process::Signal;
 
-struct Agent(Child, String);
+/// A daemon, and where its face is.
+pub(crate) struct Agent(Child, pub(crate) String);
 
 impl Agent {
-    fn start(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let announce = place.path().join("where");
         let _ = std::fs::remove_file(&announce);
         let mut all = vec![
@@ -40,7 +41,7 @@ impl Agent {
         Self(child, http)
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         send(self.0.id() as i32, Signal::TERM);
         assert!(self.0.wait().unwrap().success(), "SIGTERM is a clean end");
     }

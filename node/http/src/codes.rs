@@ -128,6 +128,11 @@ codes! {
         "the leader has too much to do";
         "Nothing changed: it was refused before it was proposed.";
         "Try again after a moment, and wait for longer each time; `quorate status` shows who leads."
+    DISK 115 503 NotDone:
+        "this node's disk takes nothing";
+        "Nothing changed: it was refused before it was proposed. What was acknowledged is not lost.";
+        "Ask another node: one of them leads by now, if a majority has disks that work. `quorate status` \
+         says what is wrong with this one's; once there is room, or it answers, the node goes on by itself."
     BAD_NAME 201 400 Refused:
         "this is not a name";
         "Nothing changed.";
@@ -299,6 +304,19 @@ codes! {
         "Nothing was written.";
         "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's \
          certificate."
+    BAD_BACKUP 520 0 NotDone:
+        "the backup cannot be used";
+        "Nothing was written.";
+        "The detail says why. If it is damaged, take another copy of it or the backup before it; if it is of \
+         a later release, use that one."
+    NOT_BEGUN 521 0 NotDone:
+        "the cluster was not begun anew";
+        "What was in the data directory is as it was.";
+        "The detail says what is in the way."
+    NOT_ACCEPTED 522 0 NotDone:
+        "the loss was not accepted for this cluster";
+        "Nothing was changed.";
+        "Run it without --i-accept-loss to see which cluster the directory belongs to, and what may be lost."
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
 use crate::{
-    FaceError, counters, group, links, locks, metrics, names, properties, sessions, status,
-    watch as watches,
+    FaceError, available, backup, counters, group, links, locks, metrics, names, properties,
+    sessions, status, watch as watches,
 };
 
 /// How many listings may be put together at a time; each may be large.
@@ -122,6 +122,8 @@ fn routes(inside: Shared) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
+        .route("/v1/members", get(status::members))
+        .route("/v1/backup", get(backup::take))
         .route("/v1/leader/step-down", post(group::step_down))
         .route("/v1/nodes/{name}", delete(group::remove))
         .route("/v1/sessions", post(sessions::open))
@@ -132,6 +134,8 @@ fn routes(inside: Shared) -> Router {
             "/v1/names/{*name}",
             put(names::put).get(names::get).patch(names::patch).delete(names::delete),
         )
+        .route("/v1/available", get(available::list))
+        .route("/v1/available/{*name}", get(available::get))
         .route("/v1/locks/{*name}", post(locks::lock))
         .route("/v1/properties", get(properties::list))
         .route("/v1/properties/{*name}", put(properties::set).delete(properties::drop))

@@ -16,6 +16,8 @@
 //!
 //! No invariant is held here; I8 shows here, as 503.
 
+mod available;
+mod backup;
 mod codes;
 mod counters;
 mod door;

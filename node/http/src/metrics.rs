@@ -149,6 +149,16 @@ impl View {
             ("members", "Nodes that take part", status.members.len() as u64),
             ("members_up", "Nodes that have a session", up as u64),
             ("voters", "Nodes that vote", voters as u64),
+            (
+                "disk_healthy",
+                "Whether the disk takes what this node gives it",
+                u64::from(status.disk.standing.is_healthy()),
+            ),
+            (
+                "disk_stuck",
+                "Whether nothing can be made durable here",
+                u64::from(status.disk.stuck),
+            ),
             ("mesh_links", "Members that this node is linked to", linked as u64),
         ] {
             let gauge = ConstGauge::new(value as i64);

@@ -72,6 +72,7 @@ impl From<Error> for Problem {
             Error::NotDone(NotDone::NodeLives) => Self::new(named::NODE_LIVES, detail),
             Error::NotDone(NotDone::NoSuccessor) => Self::new(named::NO_SUCCESSOR, detail),
             Error::NotDone(NotDone::Overloaded) => Self::new(named::OVERLOADED, detail),
+            Error::NotDone(NotDone::Disk) => Self::new(named::DISK, detail),
             Error::Unknown => Self::new(named::OUTCOME_UNKNOWN, detail),
             Error::Refused(refusal) => refusal.into(),
             // `Error` may grow; whatever it grows by is not known to have done nothing.

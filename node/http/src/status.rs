@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use quorate::{MemberState, NodeRole, Opinion, Role, Status};
+use quorate::{DiskStanding, MemberState, NodeRole, Opinion, Role, Status};
 use serde_json::{Value, json};
 
 use crate::codes::named;
@@ -52,6 +52,11 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "clock": clock(inside.node.links().clocks().own()),
         "names": status.names,
         "sessions": status.sessions,
+        "disk": {
+            "standing": disk(status.disk.standing),
+            "stuck": status.disk.stuck,
+            "why": status.disk.why,
+        },
         "voters": voters,
         "members": members,
         "fault": status.group.fault,
@@ -62,6 +67,31 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         },
         "recovered_at": recovery.applied.0,
         "repaired": recovery.repaired,
+    });
+    (shape::age(status.index, status.stale), Json(body)).into_response()
+}
+
+/// `GET /v1/members`: the members, and how far each is behind, which the leader is asked.
+pub(crate) async fn members(State(inside): State<Shared>) -> Response {
+    let progress = inside.node.progress().await.ok();
+    let status = inside.node.status();
+    let mut known: Vec<&quorate::Member> = status.members.iter().collect();
+    known.sort_by(|one, other| one.name.cmp(&other.name));
+    let members: Vec<Value> = known
+        .iter()
+        .map(|one| {
+            let mut shown = member(one);
+            // Null where nobody leads, and where the leader does not send to it.
+            shown["lag"] = json!(progress.as_ref().and_then(|progress| progress.lag(one.id)));
+            shown
+        })
+        .collect();
+    let body = json!({
+        "node": status.name.as_str(),
+        "index": status.index.0,
+        "stale_ms": shape::millis(status.stale),
+        "leader_index": progress.map(|progress| progress.last.0),
+        "members": members,
     });
     (shape::age(status.index, status.stale), Json(body)).into_response()
 }
@@ -77,6 +107,17 @@ fn clock(own: &quorate::Clock) -> Value {
             Opinion::Off => "off",
         },
     })
+}
+
+fn disk(standing: DiskStanding) -> &'static str {
+    match standing {
+        DiskStanding::Healthy => "healthy",
+        DiskStanding::Slow { .. } => "slow",
+        DiskStanding::Hung { .. } => "hung",
+        DiskStanding::Full => "full",
+        DiskStanding::ReadOnly => "read-only",
+        DiskStanding::Failed => "failed",
+    }
 }
 
 fn member(member: &quorate::Member) -> Value {

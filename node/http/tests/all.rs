@@ -1,5 +1,6 @@
 //! The tests of this crate in one binary, so that it is linked once.
 
+mod available;
 mod claims;
 mod common;
 mod doors;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_env::now;
-use quorate_vocab::{Lane, Time};
+use quorate_vocab::{ClusterId, Lane, NodeName, Time};
 
 use crate::handshake::Failure;
 use crate::span::Span;
@@ -106,6 +106,17 @@ impl Tally {
             tracing::debug!(%reason, party, told, "a connection ended");
         } else {
             tracing::warn!(%reason, party, told, "a connection ended");
+        }
+    }
+
+    /// Logs that a node of another cluster was refused, unless that was logged a short while ago.
+    pub(crate) fn foreign(&self, name: &NodeName, ours: ClusterId, theirs: ClusterId) {
+        if self.is_news(Reason::OtherCluster, name.as_str()) {
+            tracing::warn!(
+                peer = %name, %ours, %theirs,
+                "a node of another cluster was refused; clusters never mix. If it is to be of this one, give \
+                 it an empty data directory"
+            );
         }
     }
 

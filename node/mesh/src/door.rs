@@ -157,6 +157,10 @@ async fn shake(
         // To admit a link may have ended others.
         shared.announce();
         let written = write_all(&mut *stream.writer, &out, stall).await;
+        if let (Some((name, theirs)), Some(ours)) = (handshake.foreign(), handshake.ours().cluster)
+        {
+            shared.tally.foreign(name, ours, *theirs);
+        }
         if let Some(accord) = stepped? {
             written?;
             return Ok((accord, handshake.into_decoder()));

@@ -29,7 +29,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use hmac::{Hmac, KeyInit, Mac};
 use quorate_env::Secured;
-use quorate_vocab::NodeId;
+use quorate_vocab::{ClusterId, NodeId, NodeName};
 use sha2::{Digest, Sha256};
 
 use crate::frame::{Decoder, Frame};
@@ -100,6 +100,8 @@ pub struct Handshake {
     expected: Option<NodeId>,
     decoder: Decoder,
     state: State,
+    /// Who was refused for being of another cluster, and of which.
+    foreign: Option<(NodeName, ClusterId)>,
 }
 
 enum State {
@@ -138,7 +140,13 @@ impl Handshake {
             expected: None,
             decoder: Decoder::new(hello::BYTES_MAX),
             state: State::Hello,
+            foreign: None,
         }
+    }
+
+    /// Who was refused for being of another cluster, and of which: what the reason alone does not say.
+    pub fn foreign(&self) -> Option<&(NodeName, ClusterId)> {
+        self.foreign.as_ref()
     }
 
     /// What this side claims.
@@ -216,7 +224,12 @@ impl Handshake {
             HelloError::Layout(_) => Reason::NoCommonVersion,
             HelloError::Malformed => Reason::Malformed,
         })?;
-        let accord = self.compare(peer)?;
+        let claimed = peer.cluster.map(|cluster| (peer.name.clone(), cluster));
+        let compared = self.compare(peer);
+        if matches!(compared, Err(Reason::OtherCluster)) {
+            self.foreign = claimed;
+        }
+        let accord = compared?;
         let transcript = match self.role {
             Role::Acceptor => {
                 (self.ours.road, self.ours.strand) = (accord.peer.road, accord.peer.strand);

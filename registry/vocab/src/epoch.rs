@@ -44,6 +44,11 @@ impl Epoch {
         Index(self.0 & ((1 << Self::INDEX_BITS) - 1))
     }
 
+    /// How often the cluster was restored before the grant.
+    pub fn generation(self) -> u16 {
+        (self.0 >> Self::INDEX_BITS) as u16
+    }
+
     /// The number as it is shown.
     pub fn get(self) -> u64 {
         self.0
@@ -85,6 +90,7 @@ mod tests {
         assert!(at(0, 1 << 40) < at(1, 1));
         assert!(at(4095, (1 << 41) - 1).get() < 1 << 53);
         assert_eq!(at(4095, (1 << 41) - 1).index(), Index((1 << 41) - 1));
+        assert_eq!(at(4095, (1 << 41) - 1).generation(), 4095);
         assert_eq!(Epoch::new(4096, Index(1)), None);
         assert_eq!(Epoch::new(0, Index(1 << 41)), None);
         assert_eq!(Epoch::from_shown(at(3, 9).get()), Some(at(3, 9)));

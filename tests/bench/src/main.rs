@@ -5,8 +5,10 @@
 //!
 //! `quorate-bench journal`: what it costs to make entries durable, beside a plain file and sled.
 //! `quorate-bench restart`: how long the start of a voter takes that has many names.
+//! `quorate-bench pause`: how long anybody waits for it while snapshots are written.
 
 mod journal;
+mod pause;
 mod restart;
 
 use std::error::Error;
@@ -31,6 +33,8 @@ enum Measure {
     Journal(journal::Args),
     /// The start of a voter that has many names
     Restart(restart::Args),
+    /// The longest waits while a voter comes to have many names
+    Pause(pause::Args),
 }
 
 #[derive(clap::Args)]
@@ -67,6 +71,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         Measure::Restart(args) => {
             restart::report(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Measure::Pause(args) => {
+            pause::report(&args)?;
             return Ok(ExitCode::SUCCESS);
         }
     };

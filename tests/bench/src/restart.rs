@@ -21,7 +21,7 @@ use serde_json::json;
 /// How many callers register names at the same time.
 const CALLERS: u64 = 512;
 /// Longer than any machine takes.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What is measured.
 #[derive(clap::Args)]
@@ -67,11 +67,11 @@ pub(crate) fn report(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn name(number: u64) -> Result<Name, quorate::NameError> {
+pub(crate) fn name(number: u64) -> Result<Name, quorate::NameError> {
     Name::new(format!("service/{number:012}"))
 }
 
-async fn start(data: &Path) -> Result<Node, Box<dyn Error>> {
+pub(crate) async fn start(data: &Path) -> Result<Node, Box<dyn Error>> {
     let mut config =
         Config::new("restarts".to_owned().try_into()?, Cookie::new("of no use to anybody")?);
     config.listen = "127.0.0.1:0".to_owned();

@@ -1,15 +1,17 @@
 //! The checkers: what must hold of a run, whatever happened in it.
 //!
 //! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, one for
-//! linearizability, and one for the rules of the topology. They read the client's history and what nodes
-//! applied; none of them shares code with what it judges. A checker answers with violations and never
-//! panics, so that one run shows all of them.
+//! linearizability, and one each for counters, properties and the rules of the topology. They read the
+//! client's history and what nodes applied; none of them shares code with what it judges. A checker answers
+//! with violations and never panics, so that one run shows all of them.
 
 use std::fmt;
 
 use quorate_registry::{Effect, Op};
 use quorate_vocab::Index;
 
+pub mod bearers;
+pub mod counts;
 pub mod i01_rising_epochs;
 pub mod i02_one_holder;
 pub mod i03_one_at_a_time;

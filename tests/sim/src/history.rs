@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_registry::{Refusal, Registration, Verdict};
-use quorate_vocab::{Epoch, Name, Pid, SessionId};
+use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -49,9 +49,20 @@ impl Mark {
         Self::of(holder.to_string().as_bytes())
     }
 
+    /// The mark of a reservation, which says nothing yet; whoever asks reserves a name once in a session.
+    pub fn of_reservation(session: SessionId) -> Self {
+        Self::of(format!("reserved in {session}").as_bytes())
+    }
+
     /// The mark of what is registered.
     pub fn of_registration(held: &Registration) -> Self {
-        held.holder.map_or_else(|| Self::of(&held.value), Self::of_process)
+        match (held.holder, held.session) {
+            (Some(holder), _) => Self::of_process(holder),
+            (None, Some(session)) if held.reserved && held.version == held.index => {
+                Self::of_reservation(session)
+            }
+            _ => Self::of(&held.value),
+        }
     }
 }
 
@@ -66,6 +77,29 @@ pub enum Ask {
         session: Option<SessionId>,
         /// The epoch that it is to replace.
         replace: Option<Epoch>,
+    },
+    /// Take the name for a life of its own, which begins with it.
+    Lease {
+        /// What is registered.
+        value: Mark,
+    },
+    /// Take the name as a lock, which whoever got it gives back. It says nothing that tells it from others.
+    Lock,
+    /// Say something else under the name.
+    Amend {
+        /// Only if it is held under this epoch.
+        epoch: Epoch,
+        /// Only if what is said has this version.
+        expected: Option<Index>,
+        /// What is said from then on.
+        value: Mark,
+    },
+    /// Make a reservation a registration, under the same epoch and for the same life.
+    Confirm {
+        /// The epoch of the reservation.
+        epoch: Epoch,
+        /// What is said from then on.
+        value: Mark,
     },
     /// Give the name back.
     Release {
@@ -112,8 +146,32 @@ pub enum Answer {
         /// But under this one, if it is held.
         present: Option<Epoch>,
     },
-    /// Who holds the name.
+    /// Who holds the name, and what was said when it was taken.
     Found(Option<(Epoch, Mark)>),
+    /// Who holds the name, and what was said later.
+    FoundAmended {
+        /// Under this epoch.
+        epoch: Epoch,
+        /// Since this entry of the log.
+        version: Index,
+        /// What is said.
+        value: Mark,
+    },
+    /// Something else is said, under the same epoch.
+    Amended {
+        /// Since this entry of the log.
+        version: Index,
+    },
+    /// The reservation is a registration now. A repetition is answered as the first was, so no version can be
+    /// told from when it was answered.
+    Confirmed,
+    /// What is said has another version than was expected.
+    Changed {
+        /// Which.
+        present: Index,
+    },
+    /// The name is held, and not only reserved.
+    NotReserved,
     /// Refused for a reason that is not the name's: its session has ended, or something is too large.
     Void,
 }
@@ -122,11 +180,16 @@ impl Answer {
     /// Reads a verdict; `None` if it answers no question about a name.
     pub fn from_verdict(verdict: &Verdict) -> Option<Self> {
         Some(match verdict {
-            Verdict::Registered { epoch } => Self::Registered { epoch: *epoch },
+            Verdict::Registered { epoch } | Verdict::Leased { epoch, .. } => {
+                Self::Registered { epoch: *epoch }
+            }
+            Verdict::Amended { version } => Self::Amended { version: *version },
             Verdict::Released { epoch } => Self::Released { epoch: *epoch },
             Verdict::Refused(Refusal::Taken(held)) => Self::Taken { epoch: held.epoch },
             Verdict::Refused(Refusal::Stale { present }) => Self::Stale { present: *present },
             Verdict::Refused(Refusal::Free) => Self::Free,
+            Verdict::Refused(Refusal::Changed { present }) => Self::Changed { present: *present },
+            Verdict::Refused(Refusal::NotReserved) => Self::NotReserved,
             Verdict::Refused(_) => Self::Void,
             _ => return None,
         })
@@ -134,7 +197,14 @@ impl Answer {
 
     /// Reads what a linearizable read found.
     pub fn from_found(found: Option<&Registration>) -> Self {
-        Self::Found(found.map(|held| (held.epoch, Mark::of_registration(held))))
+        match found {
+            Some(held) if held.version != held.index => Self::FoundAmended {
+                epoch: held.epoch,
+                version: held.version,
+                value: Mark::of_registration(held),
+            },
+            found => Self::Found(found.map(|held| (held.epoch, Mark::of_registration(held)))),
+        }
     }
 }
 

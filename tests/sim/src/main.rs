@@ -21,11 +21,12 @@ struct Arguments {
     /// Only this seed.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// How many nodes, all of them voters; else every third world has five and the others three.
+    /// How many nodes; else every third world has five and the others three. All vote, but where the trouble
+    /// is spares: there three do.
     #[arg(long, value_parser = ["1", "3", "5", "7"])]
     nodes: Option<String>,
-    /// Which trouble: everything or power-cuts; else every fifth world has power cuts and the others
-    /// everything.
+    /// Which trouble: everything, power-cuts or spares; else every fifth world has power cuts, every fifth
+    /// has spares, and the others everything.
     #[arg(long, value_parser = Plan::from_word)]
     plan: Option<Plan>,
     /// For how long there are faults, in simulated seconds.
@@ -37,7 +38,8 @@ struct Arguments {
     /// Print everything that happened; for one seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Build this bug in: ack-before-sync or leader-restore. Needs the feature `mutants`.
+    /// Build this bug in: ack-before-sync, leader-restore, forgets-marks, amends-blindly or expires-early.
+    /// Needs the feature `mutants`.
     #[arg(long, value_parser = Mutant::from_word)]
     mutant: Option<Mutant>,
 }

@@ -2,8 +2,8 @@
 //!
 //! It is a pure generator. It looks at the world and answers with a plan, a list of actions; somebody else
 //! performs them. Every plan names what it does, and leaves the world whole: no cut, no slow cable, no node
-//! down. What is not in it are faults that a node may answer by stopping for good (a failing or full disk,
-//! rotten bits, lying syncs); those belong to tests of their own, which then expect the stop.
+//! down. What is not in it are faults that a node may answer by stopping for good (a failing disk, rotten
+//! bits, lying syncs); those belong to tests of their own, which then expect the stop.
 //!
 //! The faults are those that found bugs elsewhere: Jepsen's grudges (halves, bridge, majorities ring, one-way
 //! cuts), FoundationDB's swizzle (links heal one by one, in any order), power cuts of all nodes at once.
@@ -97,6 +97,32 @@ pub enum Action {
         /// For how long.
         span: Duration,
     },
+    /// Let every sync of a node's disk take up to so long; zero ends it.
+    SlowDisk {
+        /// Whose.
+        host: String,
+        /// At most.
+        takes: Duration,
+    },
+    /// Leave a node's disk room for so many bytes more; `None` ends it.
+    FillDisk {
+        /// Whose.
+        host: String,
+        /// How many.
+        room: Option<u64>,
+    },
+    /// Have another voter lead.
+    HandOver {
+        /// Who, if it is not left to the leader.
+        to: Option<String>,
+    },
+    /// Take a node out that is down, as soon as its session is over.
+    Remove {
+        /// Which.
+        host: String,
+        /// Its machine is replaced, too: it will start as nobody that was known.
+        machine: bool,
+    },
 }
 
 /// What can go wrong.
@@ -130,11 +156,21 @@ pub enum Fault {
     Resets,
     /// A disk does not answer for a while.
     DiskStall,
+    /// A disk answers, and takes its time.
+    DiskSlow,
+    /// A disk has no room left.
+    DiskFull,
+    /// Somebody has another voter lead.
+    HandOver,
+    /// A process dies and is away for so long that others do its work.
+    Absence,
+    /// A process dies and is taken out; then somebody starts it after all, or another machine in its place.
+    Removal,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Halves,
         Self::LeaderAlone,
         Self::LeaderDeaf,
@@ -149,11 +185,23 @@ impl Fault {
         Self::SlowLinks,
         Self::Resets,
         Self::DiskStall,
+        Self::DiskSlow,
+        Self::DiskFull,
+        Self::HandOver,
+        Self::Absence,
+        Self::Removal,
     ];
 
     /// Whether it stops nodes; such a fault is never joined with another of its kind.
     fn stops_nodes(self) -> bool {
-        matches!(self, Self::Crash | Self::PowerLossOfOne | Self::PowerLossOfAll)
+        matches!(
+            self,
+            Self::Crash
+                | Self::PowerLossOfOne
+                | Self::PowerLossOfAll
+                | Self::Absence
+                | Self::Removal
+        )
     }
 
     /// Whether it cuts cables.
@@ -192,6 +240,9 @@ impl Default for Tempo {
         Self { fault: (millis(500), millis(6_000)), peace: (millis(300), millis(4_000)) }
     }
 }
+
+/// How long a node is away when others are to do its work: longer than a session may be silent.
+const AWAY: (Duration, Duration) = (Duration::from_millis(3_500), Duration::from_millis(8_000));
 
 /// The generator of plans.
 #[derive(Clone, Debug)]
@@ -314,7 +365,59 @@ fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
             let inject = vec![Action::StallDisk { host: host.to_owned(), span }];
             Blow { inject, heal: vec![] }
         }
+        Fault::DiskSlow => {
+            let takes = span(rng, (Duration::from_millis(20), Duration::from_millis(250)));
+            disk(rng, leader, shuffled[0], |host, is_hurt| {
+                let takes = if is_hurt { takes } else { Duration::ZERO };
+                Action::SlowDisk { host, takes }
+            })
+        }
+        Fault::DiskFull => {
+            let room = rng.random_range(0..=64 * 1024);
+            disk(rng, leader, shuffled[0], |host, is_hurt| {
+                let room = is_hurt.then_some(room);
+                Action::FillDisk { host, room }
+            })
+        }
+        Fault::HandOver => hand_over(rng, &hosts),
+        Fault::Absence => {
+            let mut blow = stop(view, rng, 1, |host, _| Action::Crash { host });
+            blow.inject.push(Action::Wait(span(rng, AWAY)));
+            blow
+        }
+        Fault::Removal => {
+            let mut blow = stop(view, rng, 1, |host, _| Action::Crash { host });
+            if let Some(Action::Crash { host }) = blow.inject.first().cloned() {
+                let machine = rng.random_bool(0.5);
+                blow.inject.push(Action::Remove { host, machine });
+                blow.inject.push(Action::Wait(span(rng, AWAY)));
+            }
+            blow
+        }
     }
+}
+
+/// Hurts one disk, half of the time the leader's.
+fn disk(
+    rng: &mut SmallRng,
+    leader: &str,
+    other: &str,
+    action: impl Fn(String, bool) -> Action,
+) -> Blow {
+    let host = if rng.random_bool(0.5) { leader } else { other };
+    let action = |is_hurt| vec![action(host.to_owned(), is_hurt)];
+    Blow { inject: action(true), heal: action(false) }
+}
+
+/// A few changes of leadership, to somebody or to nobody in particular.
+fn hand_over(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
+    let mut inject = Vec::new();
+    for _ in 0..rng.random_range(1..5) {
+        let to = hosts[rng.random_range(0..hosts.len())].to_owned();
+        inject.push(Action::HandOver { to: Some(to).filter(|_| rng.random_bool(0.5)) });
+        inject.push(Action::Wait(span(rng, (Duration::ZERO, Duration::from_millis(1_500)))));
+    }
+    Blow { inject, heal: vec![] }
 }
 
 fn between<'a>(one: &[&'a str], other: &[&'a str]) -> Vec<(&'a str, &'a str)> {

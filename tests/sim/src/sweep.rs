@@ -41,12 +41,17 @@ pub struct Total {
 }
 
 impl Case {
-    /// The case of a seed. Unless said otherwise every third world has five nodes and the others three, and
-    /// every fifth has power cuts and the others everything.
+    /// The case of a seed. Unless said otherwise every third world has five nodes and the others three; every
+    /// fifth has power cuts, every fifth has five nodes and only three voters, and the others everything.
     pub fn of_seed(seed: u64, nodes: Option<usize>, plan: Option<Plan>) -> Self {
-        let mixed = if seed.is_multiple_of(3) { 5 } else { 3 };
-        let trouble = if seed % 5 == 4 { Plan::PowerCuts } else { Plan::Everything };
-        Self { settings: Settings::new(seed, nodes.unwrap_or(mixed), plan.unwrap_or(trouble)) }
+        let trouble = match seed % 5 {
+            4 => Plan::PowerCuts,
+            2 => Plan::Spares,
+            _ => Plan::Everything,
+        };
+        let plan = plan.unwrap_or(trouble);
+        let mixed = if seed.is_multiple_of(3) || plan == Plan::Spares { 5 } else { 3 };
+        Self { settings: Settings::new(seed, nodes.unwrap_or(mixed), plan) }
     }
 
     /// The cases of the file of seeds that once failed: a seed, a number of nodes and a plan on each line,

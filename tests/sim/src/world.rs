@@ -33,16 +33,25 @@ use crate::nemesis::{Fault, Tempo};
 use crate::net::{SimNet, Weather};
 use crate::trace::{Keep, Trace, hash_of};
 
+mod available;
+mod bearing;
 mod client;
+mod counting;
 mod end;
 mod fate;
+mod lives;
+mod locking;
 mod panics;
 mod processes;
 mod seat;
+mod stage;
+mod tenant;
 mod topology;
 mod witness;
 
+pub use available::Clashes;
 use seat::{Alive, Seat, Start};
+pub use stage::{Claimed, Ended, Stage};
 use witness::Witness;
 
 /// How long a client waits for a node, in true time: longer than a node's own patience.
@@ -58,6 +67,12 @@ pub enum Mutant {
     AckBeforeSync,
     /// A restarted leader goes on without an election.
     LeaderRestore,
+    /// A command that is sent again carries another mark.
+    ForgetsMarks,
+    /// What is said under a name is changed whatever its version.
+    AmendsBlindly,
+    /// The leader waits for half as long as a session may be silent.
+    ExpiresEarly,
 }
 
 /// No deliberate bug is built in.
@@ -67,11 +82,19 @@ pub enum Mutant {}
 
 #[cfg(feature = "mutants")]
 impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::AckBeforeSync,
+        Self::LeaderRestore,
+        Self::ForgetsMarks,
+        Self::AmendsBlindly,
+        Self::ExpiresEarly,
+    ];
+
     /// Reads a word of the command line.
     pub fn from_word(word: &str) -> Result<Self, String> {
-        let all = [Self::AckBeforeSync, Self::LeaderRestore];
-        let found = all.into_iter().find(|mutant| mutant.word() == word);
-        found.ok_or_else(|| "it is ack-before-sync or leader-restore".to_owned())
+        let found = Self::ALL.into_iter().find(|mutant| mutant.word() == word);
+        found.ok_or_else(|| format!("it is one of {:?}", Self::ALL.map(Self::word)))
     }
 
     /// The word of the command line.
@@ -79,6 +102,9 @@ impl Mutant {
         match self {
             Self::AckBeforeSync => "ack-before-sync",
             Self::LeaderRestore => "leader-restore",
+            Self::ForgetsMarks => "forgets-marks",
+            Self::AmendsBlindly => "amends-blindly",
+            Self::ExpiresEarly => "expires-early",
         }
     }
 }
@@ -104,16 +130,19 @@ pub enum Plan {
     /// Power cuts of all machines in quick succession, stalled disks and slow cables: what a restart
     /// believes matters often.
     PowerCuts,
+    /// More nodes than voters, of which one is away for long or taken out again and again: who votes
+    /// changes often, and who leads.
+    Spares,
 }
 
 impl Plan {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Everything, Self::PowerCuts];
+    pub const ALL: [Self; 3] = [Self::Everything, Self::PowerCuts, Self::Spares];
 
     /// Reads a word of the command line.
     pub fn from_word(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|plan| plan.word() == word);
-        found.ok_or_else(|| "it is everything or power-cuts".to_owned())
+        found.ok_or_else(|| "it is everything, power-cuts or spares".to_owned())
     }
 
     /// The word of the command line.
@@ -121,6 +150,15 @@ impl Plan {
         match self {
             Self::Everything => "everything",
             Self::PowerCuts => "power-cuts",
+            Self::Spares => "spares",
+        }
+    }
+
+    /// How many of so many nodes shall vote.
+    fn voters(self, nodes: usize) -> usize {
+        match self {
+            Self::Spares => nodes.min(3),
+            _ => nodes,
         }
     }
 
@@ -128,13 +166,21 @@ impl Plan {
         match self {
             Self::Everything => Fault::ALL.to_vec(),
             Self::PowerCuts => vec![Fault::PowerLossOfAll, Fault::DiskStall, Fault::SlowLinks],
+            Self::Spares => vec![
+                Fault::Absence,
+                Fault::Removal,
+                Fault::HandOver,
+                Fault::LeaderAlone,
+                Fault::PowerLossOfAll,
+                Fault::SlowLinks,
+            ],
         }
     }
 
     fn tempo(self) -> Tempo {
         let millis = Duration::from_millis;
         match self {
-            Self::Everything => Tempo::default(),
+            Self::Everything | Self::Spares => Tempo::default(),
             Self::PowerCuts => {
                 Tempo { fault: (millis(100), millis(600)), peace: (millis(1_000), millis(3_000)) }
             }
@@ -149,8 +195,12 @@ pub struct Settings {
     pub seed: u64,
     /// What kind of trouble there is; from it come the faults and the tempo.
     pub plan: Plan,
-    /// How many nodes, all of them voters: 1, 3 or 5.
+    /// How many nodes.
     pub nodes: usize,
+    /// How many of them vote: 1, 3 or 5.
+    pub voters: usize,
+    /// How long a voter may be without a session before another votes in its place.
+    pub replace_after: Duration,
     /// For how long there are faults.
     pub seconds: u64,
     /// How many clients.
@@ -177,6 +227,8 @@ impl Settings {
             seed,
             plan,
             nodes,
+            voters: plan.voters(nodes),
+            replace_after: Duration::from_secs(3),
             seconds: 60,
             clients: rng.random_range(3..=6),
             faults: plan.faults(),
@@ -202,6 +254,8 @@ pub struct Outcome {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// What became of available names.
+    pub clashes: Clashes,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
     /// How many lives the nodes had together.
@@ -231,6 +285,23 @@ pub struct Operations {
 
 /// Runs one world from its beginning to its judgement.
 pub fn run(settings: Settings) -> Outcome {
+    within(settings, async |world: &Arc<World>| fate::rule(world).await)
+}
+
+/// Runs one world whose trouble is not drawn, but told: `story` does what it does, and then everything is
+/// healed and judged as ever.
+pub fn tell(settings: Settings, story: impl AsyncFnOnce(Stage)) -> Outcome {
+    within(settings, async |world: &Arc<World>| {
+        story(Stage::new(world.clone())).await;
+        fate::heal(world);
+        BTreeMap::new()
+    })
+}
+
+fn within(
+    settings: Settings,
+    trouble: impl AsyncFnOnce(&Arc<World>) -> BTreeMap<Fault, u64>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -238,7 +309,7 @@ pub fn run(settings: Settings) -> Outcome {
         .build()
         .expect("a runtime without drivers needs nothing from the system");
     let panics = panics::watch();
-    let mut outcome = runtime.block_on(World::live(settings));
+    let mut outcome = runtime.block_on(World::live(settings, trouble));
     // What is left of the nodes goes with the runtime, and must not panic either.
     drop(runtime);
     for what in panics.seen() {
@@ -257,6 +328,7 @@ struct World {
     net: SimNet,
     seats: Vec<Arc<Seat>>,
     witness: Witness,
+    clashes: available::Tally,
     /// Clients and processes come to an end.
     closing: AtomicBool,
     lives: AtomicU64,
@@ -271,7 +343,7 @@ impl World {
         let seats: Vec<_> =
             (1..=settings.nodes).map(|nth| Arc::new(Seat::new(nth, &settings, &trace))).collect();
         let hosts: BTreeSet<String> = seats.iter().map(|seat| seat.host.clone()).collect();
-        let witness = Witness::new(trace.clone(), history.clone(), hosts);
+        let witness = Witness::new(trace.clone(), history.clone(), hosts, settings.voters);
         let origin = clock::now();
         Arc::new(Self {
             settings,
@@ -281,29 +353,40 @@ impl World {
             net,
             seats,
             witness,
+            clashes: available::Tally::default(),
             closing: AtomicBool::new(false),
             lives: AtomicU64::new(0),
         })
     }
 
-    async fn live(settings: Settings) -> Outcome {
+    async fn live(
+        settings: Settings,
+        trouble: impl AsyncFnOnce(&Arc<Self>) -> BTreeMap<Fault, u64>,
+    ) -> Outcome {
         let world = Self::new(settings);
         for nth in 0..world.seats.len() {
             world.start(nth);
         }
         let mut outcome = Outcome::default();
         if world.serves_within(BEGINNING).await {
-            let clients = client::begin(&world);
-            let processes = processes::begin(&world);
-            let rules = topology::begin(&world);
-            outcome.faults = fate::rule(&world).await;
+            let begun = [
+                client::begin(&world),
+                tenant::begin(&world),
+                counting::begin(&world),
+                locking::begin(&world),
+                processes::begin(&world),
+                available::begin(&world),
+                vec![bearing::begin(&world), topology::begin(&world)],
+            ];
+            outcome.faults = trouble(&world).await;
             world.closing.store(true, Ordering::Relaxed);
-            for task in clients.into_iter().chain(processes).chain([rules]) {
+            for task in begun.into_iter().flatten() {
                 if let Err(error) = task.await {
                     world.witness.violate("world", format_args!("a client ended with {error}"));
                 }
             }
             end::settle(&world).await;
+            available::settle(&world).await;
             topology::settle(&world).await;
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));

@@ -414,6 +414,7 @@ fn perform(ask: &Ask, index: u64, held: &mut Option<Held>) -> Answer {
             }
         },
         Ask::Find => Answer::Found(held.as_ref().map(|held| (held.epoch, held.value))),
+        other => unreachable!("nobody asks {other:?} in this world"),
     }
 }
 

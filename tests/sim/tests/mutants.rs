@@ -8,6 +8,43 @@ use quorate_sim::world::{Mutant, Plan};
 
 const JOBS: usize = 2;
 
+/// Which of some seeds find a bug, and that they do by the invariant that it breaks.
+fn caught_by(invariant: &str, mutant: Mutant, seeds: std::ops::Range<u64>) -> Vec<u64> {
+    let cases = seeds.map(|seed| {
+        let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
+        case.settings.mutant = Some(mutant);
+        case
+    });
+    let total = sweep(cases, JOBS, |_, _| ());
+    let mut found = Vec::new();
+    for (case, outcome) in &total.failed {
+        let mut violations = outcome.violations.iter();
+        if let Some(violation) = violations.find(|violation| violation.invariant == invariant) {
+            println!("{mutant:?}, seed {}: {violation}", case.settings.seed);
+            found.push(case.settings.seed);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_command_that_is_counted_twice_is_found_within_eight_seeds() {
+    let found = caught_by("counts", Mutant::ForgetsMarks, 0..8);
+    assert!(!found.is_empty(), "nobody noticed that something was counted twice");
+}
+
+#[test]
+fn a_change_of_what_its_author_never_saw_is_found_within_three_seeds() {
+    let found = caught_by("versions", Mutant::AmendsBlindly, 0..3);
+    assert!(!found.is_empty(), "nobody noticed a change of another version than was expected");
+}
+
+#[test]
+fn a_session_that_expires_early_is_found_within_eight_seeds() {
+    let found = caught_by("I4", Mutant::ExpiresEarly, 0..8);
+    assert!(!found.is_empty(), "nobody noticed that a promise of time was broken");
+}
+
 /// Which of some seeds find a bug.
 fn caught(mutant: Option<Mutant>, seeds: std::ops::Range<u64>) -> Vec<u64> {
     let cases = seeds.map(|seed| {

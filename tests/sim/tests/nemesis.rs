@@ -17,6 +17,7 @@ fn view(count: usize, leader: Option<usize>) -> WorldView {
 struct Damage {
     cuts: BTreeSet<(String, String)>,
     slow: BTreeSet<(String, String)>,
+    disks: BTreeSet<String>,
     down: BTreeSet<String>,
     said: Vec<String>,
     /// The cuts when the first wait began.
@@ -55,7 +56,16 @@ impl Damage {
             Action::Start { host } => assert!(self.down.remove(&host), "started alive"),
             Action::Reset { a, b } => assert_ne!(a, b),
             Action::StallDisk { span, .. } => assert!(!span.is_zero()),
+            Action::SlowDisk { host, takes } => self.hurt(host, !takes.is_zero()),
+            Action::FillDisk { host, room } => self.hurt(host, room.is_some()),
+            Action::HandOver { .. } => {}
+            Action::Remove { host, .. } => assert!(self.down.contains(&host), "it lives"),
         }
+    }
+
+    fn hurt(&mut self, disk: String, is_hurt: bool) {
+        let changes = if is_hurt { self.disks.insert(disk) } else { self.disks.remove(&disk) };
+        assert!(changes || self.said.len() > 1, "hurt twice, or healed unhurt");
     }
 
     /// Whether `a` hears `b` while the first fault lasts.
@@ -83,6 +93,7 @@ fn every_plan_leaves_the_world_whole_and_names_what_it_does() {
         let plan = nemesis.next(&mut SmallRng::seed_from_u64(seed), &view(count, leader));
         let damage = Damage::of(&plan);
         assert!(damage.cuts.is_empty() && damage.slow.is_empty() && damage.down.is_empty());
+        assert!(damage.disks.is_empty());
         assert!(damage.said.len() >= 2 && damage.said.last().unwrap() == "whole");
         assert!(damage.took >= Duration::from_millis(800) && damage.took < Duration::from_secs(30));
         joined += usize::from(damage.said.len() > 2);

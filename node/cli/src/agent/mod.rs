@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// How many voters the cluster keeps; odd [default: 3]
     #[arg(long, value_name = "N", env = "QUORATE_VOTERS")]
     voters: Option<usize>,
+    /// How long a voter may be gone before a member votes in its place for good [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = span::parse, env = "QUORATE_REPLACE_AFTER")]
+    replace_after: Option<Duration>,
     /// What placement knows of this node; repeatable
     #[arg(long, value_name = "K=V", value_parser = args::pair, value_delimiter = ',', env = "QUORATE_LABEL")]
     label: Option<Vec<(String, String)>>,

@@ -18,7 +18,7 @@ use crate::wan::{self, Wan};
 use crate::{args, secrets, span};
 
 /// What the config file may say; the same as the long flags.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "listen",
     "advertise",
@@ -27,6 +27,7 @@ const KEYS: [&str; 18] = [
     "join",
     "expect",
     "voters",
+    "replace-after",
     "label",
     "lease",
     "cookie-file",
@@ -109,6 +110,7 @@ impl Settings {
         config.join = addresses(&args.join.unwrap_or_default())?;
         config.expect = args.expect.unwrap_or(config.expect);
         config.voters = args.voters.unwrap_or(config.voters);
+        config.replace_after = args.replace_after.unwrap_or(config.replace_after);
         config.labels = args.label.unwrap_or_default().into_iter().collect();
         if args.wan.is_some() {
             (config.group, config.limits) = (GroupConfig::wan(), Limits::wan());
@@ -202,6 +204,7 @@ fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
         "join" => put(&mut args.join, || texts(value)),
         "expect" => put(&mut args.expect, || number(value)),
         "voters" => put(&mut args.voters, || number(value)),
+        "replace-after" => put(&mut args.replace_after, || span::parse(&text(value)?)),
         "label" => put(&mut args.label, || labels(value)),
         "lease" => put(&mut args.lease, || span::parse(&text(value)?)),
         "cookie-file" => put(&mut args.cookie_file, || text(value).map(Into::into)),
@@ -326,7 +329,8 @@ mod tests {
     fn the_file_gives_way_to_flags_and_knows_every_key() {
         let args = file(
             "name = \"file\"\nlisten = \"127.0.0.1:1\"\njoin = [\"a:1\", \"b:2\"]\nexpect = 3\nvoters = 5\n\
-             lease = \"3s\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
+             lease = \"3s\"\nreplace-after = \"1h\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\n\
+             http = \"127.0.0.1:2\"\n\
              log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
              tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
@@ -337,6 +341,7 @@ mod tests {
         assert_eq!(args.join, Some(vec!["a:1".to_owned(), "b:2".to_owned()]));
         assert_eq!((args.expect, args.voters), (Some(3), Some(5)));
         assert_eq!(args.lease, Some(Duration::from_secs(3)));
+        assert_eq!(args.replace_after, Some(Duration::from_secs(3600)));
         assert_eq!(args.congestion.as_deref(), Some("reno"));
         assert_eq!(args.data_connections, Some(3));
         assert_eq!(args.label, Some(vec![("zone".to_owned(), "a".to_owned())]));

@@ -93,6 +93,15 @@ impl State {
                     wrong.push(format!("{name} is held under {before} and under {epoch}"));
                 }
             }
+            Effect::Amended(new) => {
+                let before = self.held.insert(new.name.clone(), (new.epoch, new.session));
+                if before.map(|(epoch, _)| epoch) != Some(new.epoch) {
+                    let (name, epoch) = (&new.name, new.epoch);
+                    wrong.push(format!(
+                        "{name} was amended under {epoch}, and held under {before:?}"
+                    ));
+                }
+            }
             Effect::Released { name, epoch, .. } => {
                 let before = self.held.remove(name).map(|(epoch, _)| epoch);
                 if before != Some(*epoch) {

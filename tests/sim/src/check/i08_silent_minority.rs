@@ -14,15 +14,26 @@ const I8: &str = "I8";
 /// When which node was cut off from every majority.
 #[derive(Debug, Default)]
 pub struct SilentMinority {
+    /// Who votes, or may.
     voters: BTreeSet<String>,
+    /// How many of them it takes to decide, at the least.
+    majority: usize,
     cut_off: BTreeMap<String, Vec<(Moment, Moment)>>,
 }
 
 impl SilentMinority {
     /// All voters are connected until something else is said.
     pub fn new<H: Into<String>>(voters: impl IntoIterator<Item = H>) -> Self {
-        let voters = voters.into_iter().map(Into::into).collect();
-        Self { voters, cut_off: BTreeMap::new() }
+        let voters: BTreeSet<String> = voters.into_iter().map(Into::into).collect();
+        let count = voters.len();
+        Self::among(voters, count)
+    }
+
+    /// So many of these vote, and which may change: whoever reaches fewer of them than a majority of so many
+    /// reaches no majority, whoever votes. One of those that vote may have been taken out.
+    pub fn among<H: Into<String>>(nodes: impl IntoIterator<Item = H>, voters: usize) -> Self {
+        let voters_may_be = nodes.into_iter().map(Into::into).collect();
+        Self { voters: voters_may_be, majority: voters / 2 + 1, cut_off: BTreeMap::new() }
     }
 
     /// From now on these hosts are down and these directions are cut, and nothing else.
@@ -85,7 +96,7 @@ impl SilentMinority {
         let heard_by = reached(node, nodes, flows);
         let hears = reached(node, nodes, |from, to| flows(to, from));
         let both = heard_by.intersection(&hears).filter(|peer| self.voters.contains(**peer));
-        2 * both.count() > self.voters.len()
+        both.count() >= self.majority
     }
 }
 

@@ -113,6 +113,14 @@ impl NothingLost {
                         let before = held.insert(new.name.clone(), new.epoch);
                         (&new.name, before, End::Replaced)
                     }
+                    // A confirmation may bind a name to another life.
+                    Effect::Amended(new) => {
+                        let tenure = tenures.get_mut(&(new.name.clone(), new.epoch));
+                        if let Some(tenure) = tenure {
+                            tenure.session = new.session;
+                        }
+                        continue;
+                    }
                     Effect::Released { name, epoch, cause } => {
                         held.remove(name);
                         let end = match cause {
@@ -175,6 +183,8 @@ impl<'a> Asked<'a> {
                 (Ask::Release { epoch }, Outcome::Unknown) => {
                     asked.releases.entry(name).or_default().push(*epoch);
                 }
+                // Whoever gets a lock gives it back, and so does what was got by an answer that was lost.
+                (Ask::Lock, _) => asked.releases.entry(name).or_default().push(None),
                 (
                     Ask::Register { replace: Some(epoch), .. },
                     Outcome::Unknown | Outcome::Done(Answer::Registered { .. }),

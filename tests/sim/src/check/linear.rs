@@ -7,6 +7,8 @@
 //! O(n log n); it decides nearly all histories. [`search`] looks for a legal order in the manner of Wing,
 //! Gong and Lowe, with a memory; it needs no epochs, may need exponential time, and has a budget. What
 //! neither can decide is said, and counts neither for nor against.
+//!
+//! Both judge who holds a name. What is said under it changes under one epoch, and [`versions`] judges that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +19,7 @@ use crate::history::{Answer, Ask, Ending, Mark, Moment, Outcome, Record};
 
 pub mod order;
 pub mod search;
+pub mod versions;
 
 /// What a judge says about the history of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +85,11 @@ pub fn check(records: &[Record], endings: &[Ending], hints: &Hints, steps_max: u
     for record in records {
         by_name.entry(&record.name).or_default().push(record);
     }
-    for (name, records) in by_name {
-        let calls = calls(&records, endings);
+    // Whoever takes a lock says nothing that a reader could know it by; I3 judges locks.
+    let locks = records.iter().filter(|record| record.ask == Ask::Lock).map(|record| &record.name);
+    let locks: BTreeSet<&Name> = locks.collect();
+    for (name, records) in by_name.into_iter().filter(|(name, _)| !locks.contains(name)) {
+        let calls = calls(&records, endings, hints);
         let (judgement, judge) = match order::judge(&calls, hints) {
             Judgement::Undecided(_) => {
                 (search::judge(&calls, hints, steps_max), &mut report.by_search)
@@ -105,21 +111,26 @@ pub fn check(records: &[Record], endings: &[Ending], hints: &Hints, steps_max: u
 
 /// What may have happened to one name. Left out is what cannot matter: what did not happen, reads that were
 /// not answered, refusals for other reasons.
-fn calls(records: &[&Record], endings: &[Ending]) -> Vec<Call> {
+fn calls(records: &[&Record], endings: &[Ending], hints: &Hints) -> Vec<Call> {
     let mut sessions = BTreeSet::new();
     let mut calls = Vec::new();
     for record in records {
-        if let Ask::Register { session: Some(session), .. } = &record.ask {
+        let ask = match &record.ask {
+            Ask::Lease { value } => lease(*value, &record.outcome, hints),
+            ask => ask.clone(),
+        };
+        if let Ask::Register { session: Some(session), .. } = &ask {
             sessions.insert(*session);
         }
-        let answer = match (&record.outcome, &record.ask) {
+        let answer = match (&record.outcome, &ask) {
             (Outcome::NotDone | Outcome::Done(Answer::Void), _) => continue,
-            (Outcome::Unknown, Ask::Find) => continue,
+            // It changes nothing of who holds the name.
+            (Outcome::Unknown, Ask::Find | Ask::Amend { .. } | Ask::Confirm { .. }) => continue,
             (Outcome::Unknown, _) => None,
             (Outcome::Done(answer), _) => Some(answer.clone()),
         };
         let returned = if answer.is_some() { record.returned } else { Moment::NEVER };
-        let (invoked, deed) = (record.invoked, Deed::Ask(record.ask.clone()));
+        let (invoked, deed) = (record.invoked, Deed::Ask(ask));
         calls.push(Call { invoked, returned, deed, answer });
     }
     for ending in endings.iter().filter(|ending| sessions.contains(&ending.session)) {
@@ -131,4 +142,15 @@ fn calls(records: &[&Record], endings: &[Ending]) -> Vec<Call> {
         });
     }
     calls
+}
+
+/// A claim to a name with a life of its own, as a registration in the session of that life: the life is
+/// called by the entry that began it, as the epoch is.
+fn lease(value: Mark, outcome: &Outcome, hints: &Hints) -> Ask {
+    let epoch = match outcome {
+        Outcome::Done(Answer::Registered { epoch }) => Some(*epoch),
+        _ => hints.iter().find(|(_, seen)| **seen == value).map(|(epoch, _)| *epoch),
+    };
+    let session = epoch.map(|epoch| SessionId(epoch.index().0));
+    Ask::Register { value, session, replace: None }
 }

@@ -1,14 +1,13 @@
 //! Clients: each holds one node as long as it answers, and asks it for names.
 //!
 //! A client knows what it was told and nothing else. It registers values that nobody else registers, under
-//! no session or under one of its own, whose renewals are somebody else's task (`keep`), as a library's would
-//! be.
+//! no session or under one of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{Claiming, Error, Held, Renewed, Verdict};
+use quorate::{Claiming, Error, Held, Verdict};
 use quorate_vocab::{Epoch, Index, Name, SessionId};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::seat::Alive;
-use super::{PATIENCE, World, name};
+use super::{PATIENCE, World, lives, name};
 use crate::clock;
 use crate::history::{Answer, Ask, Mark, Outcome};
 
@@ -157,23 +156,9 @@ impl Client {
         if self.session.is_some() {
             return;
         }
-        let ttl = Duration::from_millis(self.dice.random_range(1_000..=4_000));
-        let world = &self.world;
-        let asked = world.history.moment();
-        let sessions = alive.node.sessions();
-        let key = Some(self.dice.random());
-        let Some(Ok((session, _))) = alive.ask(PATIENCE, sessions.open(ttl, key)).await else {
-            self.disappointed += 1;
-            return;
-        };
-        world.trace.note(format_args!("session {session} of {}", self.name));
-        world.history.session_opened(session, asked);
-        let until = clock::now() + Duration::from_millis(self.dice.random_range(500..=12_000));
-        self.session = Some((session, until));
-        let seed = format!("session {session} of {}", self.name);
-        let keeping = keep(world.clone(), session, ttl, until, world.dice(&seed));
-        // It ends by itself soon after `until`, or with the world.
-        drop(quorate_env::spawn(keeping));
+        let opened = lives::open(&self.world, alive, &self.name, &mut self.dice).await;
+        self.disappointed += u32::from(opened.is_none());
+        self.session = opened;
     }
 
     fn end(&mut self, ticket: crate::history::Ticket, outcome: Outcome) {
@@ -182,43 +167,6 @@ impl Client {
             _ => self.disappointed + 1,
         };
         self.world.history.end(ticket, outcome);
-    }
-}
-
-/// Renews a session through any node until a time, and then ends it or lets it expire.
-async fn keep(
-    world: Arc<World>,
-    session: SessionId,
-    ttl: Duration,
-    until: Instant,
-    mut dice: SmallRng,
-) {
-    while clock::now() < until {
-        clock::pause(ttl / 3).await;
-        let Some(alive) = world.alive(dice.random_range(0..world.seats.len())) else {
-            continue;
-        };
-        let sent = world.history.moment();
-        let sessions = alive.node.sessions();
-        match alive.ask(ttl, sessions.renew(session)).await {
-            Some(Ok(Renewed::For(span))) => {
-                world.witness.seen().renewals.promised(session, sent, span);
-            }
-            Some(Ok(Renewed::Ended)) => {
-                world.history.session_ended(session);
-                return;
-            }
-            _ => {}
-        }
-    }
-    let in_good_order = dice.random_bool(0.5);
-    if let Some(alive) = world.alive(dice.random_range(0..world.seats.len()))
-        && in_good_order
-    {
-        let sessions = alive.node.sessions();
-        if let Some(Ok(())) = alive.ask(PATIENCE, sessions.end(session)).await {
-            world.history.session_ended(session);
-        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::Claiming;
-use quorate_registry::snapshot;
-use quorate_vocab::Index;
+use quorate_registry::{Query, Session, SessionOwner, snapshot};
+use quorate_vocab::{Index, Name, SessionId};
 
 use super::client::outcome_of;
 use super::seat::Alive;
-use super::{Outcome, PATIENCE, World, name};
+use super::{Outcome, PATIENCE, World, counting, lives, name};
 use crate::check::linear;
 use crate::clock;
 use crate::history::{self, Answer, Ask, Mark};
@@ -88,11 +88,43 @@ pub(super) async fn settle(world: &Arc<World>) {
         if let Some(standings) = &standings
             && standings.iter().all(|standing| *standing == standings[0])
         {
+            expire(world).await;
             return;
         }
     }
     let what = format_args!("the nodes did not come to one state: {standings:?}");
     world.witness.violate("L1", what);
+}
+
+/// Nobody renews any more, and somebody leads: every life but the nodes' ends within its bound, and with it
+/// all that was bound to it.
+async fn expire(world: &Arc<World>) {
+    clock::pause(lives::over_within()).await;
+    for alive in (0..world.seats.len()).filter_map(|nth| world.alive(nth)) {
+        let is_node = |session: &&Session| matches!(session.owner, SessionOwner::Node { .. });
+        let everything = Query::under("");
+        let (late, orphans) = alive.node.inspect(|machine, _| {
+            let late = machine.sessions().filter(|session| !is_node(session));
+            let late: Vec<SessionId> = late.map(|session| session.id).collect();
+            (late, machine.properties(&everything, None).count())
+        });
+        if !late.is_empty() || orphans > 0 {
+            let host = &alive.host;
+            let what = format_args!(
+                "nobody renews {late:?}, and {host} has them still; it has {orphans} properties"
+            );
+            world.witness.violate("expiry", what);
+        }
+        let counters: Vec<(Name, i64)> = alive.node.inspect(|machine, _| {
+            let known = (0..counting::COUNTERS).map(counting::name_of);
+            known
+                .filter_map(|name| machine.counter(name.as_str()).map(|value| (name, value)))
+                .collect()
+        });
+        for (name, value) in counters {
+            world.witness.seen().counts.stands(&name, value);
+        }
+    }
 }
 
 /// Lets every checker speak.
@@ -108,6 +140,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     let seen = world.witness.take();
     let records = world.history.records();
     outcome.letters = seen.mail.counts();
+    outcome.clashes = world.clashes.read();
     let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
     outcome.undecided = linear.undecided.len();
     outcome.violations = seen.violations;
@@ -121,14 +154,23 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
         seen.same.finish(),
         seen.mail.finish(),
         seen.topology.finish(),
+        seen.counts.finish(),
+        seen.bearers.finish(&world.history.endings()),
         linear.violations,
+        linear::versions::check(&records, &seen.said),
     ] {
         outcome.violations.extend(found);
     }
     for record in &records {
         let count = match &record.outcome {
-            history::Outcome::Done(Answer::Registered { .. } | Answer::Released { .. })
-            | history::Outcome::Done(Answer::Found(_)) => &mut outcome.operations.answered,
+            history::Outcome::Done(
+                Answer::Registered { .. }
+                | Answer::Released { .. }
+                | Answer::Amended { .. }
+                | Answer::Confirmed
+                | Answer::Found(_)
+                | Answer::FoundAmended { .. },
+            ) => &mut outcome.operations.answered,
             history::Outcome::Done(_) => &mut outcome.operations.refused,
             history::Outcome::NotDone => &mut outcome.operations.not_done,
             history::Outcome::Unknown => &mut outcome.operations.unknown,

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::Role;
+use quorate::{NodeName, Role};
 
-use super::World;
+use super::{PATIENCE, World};
 use crate::clock;
 use crate::disk::Loss;
 use crate::nemesis::{Action, Fault, Nemesis, NodeView, WorldView};
+
+/// How often somebody tries to take a node out whose session is not over.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Lets the nemesis rule for as long as the settings say; then everything is whole again.
 pub(super) async fn rule(world: &Arc<World>) -> BTreeMap<Fault, u64> {
@@ -35,7 +38,7 @@ pub(super) async fn rule(world: &Arc<World>) -> BTreeMap<Fault, u64> {
     nemesis.told().clone()
 }
 
-async fn view(world: &Arc<World>) -> WorldView {
+pub(super) async fn view(world: &Arc<World>) -> WorldView {
     let mut nodes = Vec::new();
     let mut leader: Option<(u64, usize)> = None;
     for (nth, seat) in world.seats.iter().enumerate() {
@@ -75,15 +78,49 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::PowerLoss { host, loss } => world.stop(nth(&host), loss),
         Action::Start { host } => world.start(nth(&host)),
         Action::StallDisk { host, span } => world.seats[nth(&host)].disk.stall(span),
+        Action::SlowDisk { host, takes } => world.seats[nth(&host)].slow_disk(takes),
+        Action::FillDisk { host, room } => world.seats[nth(&host)].disk.set_room(room),
+        Action::HandOver { to } => {
+            let asked = world.seats.iter().find_map(|seat| seat.alive());
+            let to = to.map(|host| NodeName::try_from(host).expect("a host's name is a node's"));
+            if let Some(asked) = asked {
+                let asking = asked.clone();
+                // Whether it comes to anything, what nodes apply will tell.
+                asked.run(async move { drop(asking.node.step_down(to.as_ref()).await) });
+            }
+        }
+        Action::Remove { host, machine } => {
+            drop(quorate_env::spawn(remove(world.clone(), nth(&host), machine)));
+        }
+    }
+}
+
+/// Takes a node out that is down. It is tried for as long as it stays down, as its session has to end first.
+async fn remove(world: Arc<World>, nth: usize, machine: bool) {
+    let seat = world.seats[nth].clone();
+    let name = NodeName::try_from(seat.host.as_str()).expect("a host's name is a node's");
+    while !seat.is_up() {
+        for alive in world.seats.iter().filter_map(|seat| seat.alive()) {
+            if let Some(Ok(index)) = alive.ask(PATIENCE, alive.node.remove(&name)).await {
+                world.trace.note(format_args!("{name} is taken out at {index}"));
+                if machine && !seat.is_up() {
+                    seat.replace_machine();
+                }
+                return;
+            }
+        }
+        clock::pause(LOOK_AGAIN).await;
     }
 }
 
 /// Heals everything and starts whoever is down.
-fn heal(world: &Arc<World>) {
+pub(super) fn heal(world: &Arc<World>) {
     world.trace.note(format_args!("fate heals everything"));
     world.net.heal_all();
     world.look_at_cables();
     for (nth, seat) in world.seats.iter().enumerate() {
+        seat.disk.set_room(None);
+        seat.slow_disk(Duration::ZERO);
         if !seat.is_up() {
             world.start(nth);
         }

@@ -43,6 +43,12 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
+        // A story that was not as it should be ends here, and nobody else will tell of it.
+        if std::thread::panicking() {
+            for what in self.seen() {
+                eprintln!("{what}");
+            }
+        }
         SEEN.set(None);
     }
 }

@@ -28,17 +28,20 @@ const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_0
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
     pub(super) host: String,
-    pub(super) id: NodeId,
     pub(super) disk: SimDisk,
     pub(super) shelf: SimShelf,
     clock_rate: f64,
     wall_skew_nanos: i64,
-    cluster: Arc<Mutex<Option<ClusterId>>>,
+    /// How long its disk takes for a sync, at most, when nothing is wrong with it.
+    sync_takes: Duration,
     state: Mutex<State>,
 }
 
 struct State {
     rng: SmallRng,
+    /// What its data directory says about whose it is.
+    id: NodeId,
+    cluster: Arc<Mutex<Option<ClusterId>>>,
     boot: u64,
     present: Option<Present>,
     /// The last crash may have damaged the shelf.
@@ -78,11 +81,7 @@ impl Seat {
         let mut rng = SmallRng::seed_from_u64(seed("seat"));
         let disk = SimDisk::new(&host, seed("disk"), trace.clone());
         // Some machines sync in a moment, some take their time.
-        let slowest = [1, 4, 15][rng.random_range(0..3)];
-        disk.set_faults(DiskFaults {
-            sync_takes: Duration::ZERO..=Duration::from_millis(slowest),
-            ..DiskFaults::default()
-        });
+        let sync_takes = Duration::from_millis([1, 4, 15][rng.random_range(0..3)]);
         let clock_rate = match settings.drifts {
             true => 1.0 + rng.random_range(-0.0095..=0.0095),
             false => 1.0,
@@ -92,16 +91,42 @@ impl Seat {
             true => SmallRng::seed_from_u64(seed("wall")).random_range(WALL_SKEWS_NANOS),
             false => 0,
         };
-        Self {
-            id: NodeId(seed("id") | 1),
+        let id = NodeId(seed("id") | 1);
+        let state =
+            State { rng, id, cluster: Arc::default(), boot: 0, present: None, lost_power: false };
+        let seat = Self {
             shelf: SimShelf::new(&host, seed("shelf"), trace.clone()),
             disk,
             clock_rate,
             wall_skew_nanos,
-            cluster: Arc::default(),
-            state: Mutex::new(State { rng, boot: 0, present: None, lost_power: false }),
+            sync_takes,
+            state: Mutex::new(state),
             host,
-        }
+        };
+        seat.slow_disk(Duration::ZERO);
+        seat
+    }
+
+    /// Lets the disk take up to so long for a sync; zero for as long as it usually takes.
+    pub(super) fn slow_disk(&self, takes: Duration) {
+        let most = takes.max(self.sync_takes);
+        let sync_takes = Duration::ZERO..=most;
+        self.disk.set_faults(DiskFaults { sync_takes, ..DiskFaults::default() });
+    }
+
+    /// Another machine in the place of this one, which is down: its disk is empty, and nobody knows it.
+    pub(super) fn replace_machine(&self) {
+        self.disk.wipe();
+        self.shelf.forget_all();
+        let mut state = self.state();
+        state.id = NodeId(state.rng.random::<u64>() | 1);
+        state.cluster = Arc::default();
+        state.lost_power = false;
+    }
+
+    /// Whose data directory is on its disk.
+    pub(super) fn id(&self) -> NodeId {
+        self.state().id
     }
 
     /// Begins a life. Whoever calls lets the node start in it.
@@ -121,7 +146,7 @@ impl Seat {
         state.present =
             Some(Present { life: life.clone(), node: None, gone: watch::Sender::new(false) });
         let identity =
-            SimIdentity { node: self.id, boot: Boot(state.boot), cluster: self.cluster.clone() };
+            SimIdentity { node: state.id, boot: Boot(state.boot), cluster: state.cluster.clone() };
         let ground = Ground {
             identity: Arc::new(identity),
             disk: Arc::new(self.disk.mount()),
@@ -227,7 +252,8 @@ fn config(host: &str, settings: &Settings) -> Config {
         .filter(|address| *address != config.listen)
         .collect();
     config.expect = settings.nodes;
-    config.voters = settings.nodes;
+    config.voters = settings.voters;
+    config.replace_after = settings.replace_after;
     // Small, so that a minute sees many snapshots, purges and visits to the shelf.
     config.group.snapshot_every = 200;
     config.group.log_kept = 50;
@@ -243,6 +269,9 @@ fn apply(mutant: Option<Mutant>, config: &mut Config) {
         None => {}
         Some(Mutant::AckBeforeSync) => config.ack_before_sync = true,
         Some(Mutant::LeaderRestore) => config.group.leader_restore = true,
+        Some(Mutant::ForgetsMarks) => config.bug = Some(quorate::Bug::ForgetsMarks),
+        Some(Mutant::AmendsBlindly) => config.bug = Some(quorate::Bug::AmendsBlindly),
+        Some(Mutant::ExpiresEarly) => config.bug = Some(quorate::Bug::ExpiresEarly),
     }
 }
 

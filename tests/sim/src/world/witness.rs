@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_registry::{Effect, Machine, snapshot};
+use quorate_registry::{Effect, Machine, Registration, snapshot};
 use quorate_vocab::{Epoch, Index, Name};
 
 use super::World;
 use super::seat::Alive;
+use crate::check::bearers::Bearers;
+use crate::check::counts::Counts;
 use crate::check::i01_rising_epochs::RisingEpochs;
 use crate::check::i02_one_holder::OneHolder;
 use crate::check::i03_one_at_a_time::OneAtATime;
@@ -19,6 +21,7 @@ use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
 use crate::check::linear::Hints;
+use crate::check::linear::versions::Said;
 use crate::check::topology::Topology;
 use crate::check::{Applied, Violation};
 use crate::clock;
@@ -48,23 +51,45 @@ pub(super) struct Seen {
     pub(super) same: SameEverywhere,
     pub(super) mail: MailInOrder,
     pub(super) topology: Topology,
+    pub(super) counts: Counts,
+    pub(super) bearers: Bearers,
     pub(super) hints: Hints,
+    pub(super) said: Said,
     pub(super) violations: Vec<Violation>,
 }
 
+impl Seen {
+    /// Takes in what the log says under a name.
+    fn read(&mut self, held: &Registration) {
+        let mark = Mark::of_registration(held);
+        if held.version == held.index {
+            self.hints.insert(held.epoch, mark);
+        }
+        self.said.insert((held.name.clone(), held.version), mark);
+    }
+}
+
 impl Witness {
-    pub(super) fn new(trace: Trace, history: History, hosts: BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        trace: Trace,
+        history: History,
+        hosts: BTreeSet<String>,
+        voters: usize,
+    ) -> Self {
         let seen = Seen {
             epochs: RisingEpochs::default(),
             holders: OneHolder::default(),
             bodies: OneAtATime::default(),
             renewals: AnsweredRenewals::default(),
-            minority: SilentMinority::new(hosts.iter().cloned()),
+            minority: SilentMinority::among(hosts.iter().cloned(), voters),
             lost: NothingLost::default(),
             same: SameEverywhere::default(),
             mail: MailInOrder::default(),
             topology: Topology::default(),
+            counts: Counts::default(),
+            bearers: Bearers::default(),
             hints: Hints::new(),
+            said: Said::new(),
             violations: Vec::new(),
         };
         Self { trace, history, hosts, seen: Mutex::new(seen) }
@@ -76,7 +101,7 @@ impl Witness {
 
     /// Takes what was seen, to judge it.
     pub(super) fn take(&self) -> Seen {
-        let empty = Self::new(self.trace.clone(), self.history.clone(), BTreeSet::new());
+        let empty = Self::new(self.trace.clone(), self.history.clone(), BTreeSet::new(), 0);
         let empty = empty.seen.into_inner().expect("it is new");
         std::mem::replace(&mut *self.seen(), empty)
     }
@@ -99,6 +124,9 @@ impl Witness {
         let mut seen = self.seen();
         let held = machine.list("", None);
         seen.holders.restored(&alive.host, alive.number, index, held);
+        for held in machine.list("", None) {
+            seen.read(held);
+        }
         let held: BTreeMap<Name, Epoch> =
             machine.list("", None).map(|held| (held.name.clone(), held.epoch)).collect();
         self.trace.note(format_args!("state {} {index} {} names", alive.host, held.len()));
@@ -120,9 +148,10 @@ impl Witness {
         for effect in effects {
             match effect {
                 Effect::Registered(held) => {
-                    seen.hints.insert(held.epoch, Mark::of_registration(held));
+                    seen.read(held);
                     seen.bodies.registered(&held.name, held.epoch, now);
                 }
+                Effect::Amended(held) => seen.read(held),
                 Effect::SessionEnded { session, evidence } => {
                     self.history.session_ended(*session);
                     seen.renewals.ended(*session, *evidence, now);

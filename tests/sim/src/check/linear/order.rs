@@ -151,6 +151,23 @@ impl Reading {
                 self.seen(*epoch, span);
                 self.tenures.entry(*epoch).or_default().values_agree(*epoch, *value)
             }
+            (Ask::Find, Answer::FoundAmended { epoch, .. })
+            | (Ask::Amend { epoch, .. }, Answer::Amended { .. } | Answer::Changed { .. })
+            | (Ask::Confirm { epoch, .. }, Answer::Confirmed | Answer::NotReserved) => {
+                self.seen(*epoch, span);
+                Ok(())
+            }
+            (Ask::Amend { .. } | Ask::Confirm { .. }, Answer::Free) => {
+                self.free.push(span);
+                Ok(())
+            }
+            (
+                Ask::Amend { epoch, .. } | Ask::Confirm { epoch, .. },
+                Answer::Stale { present: Some(present) },
+            ) if present != epoch => {
+                self.seen(*present, span);
+                Ok(())
+            }
             _ => illegal(format!("{answer:?} is no answer to {ask:?}")),
         }
     }

@@ -232,6 +232,16 @@ impl<'a> Search<'a> {
                 let fits = state.held.as_ref().is_some_and(|held| held.value == *value);
                 if fits { self.held_under(state, *epoch) } else { None }
             }
+            (Ask::Find, Answer::FoundAmended { epoch, .. })
+            | (Ask::Amend { epoch, .. }, Answer::Amended { .. } | Answer::Changed { .. })
+            | (Ask::Confirm { epoch, .. }, Answer::Confirmed | Answer::NotReserved) => {
+                self.held_under(state, *epoch)
+            }
+            (Ask::Amend { .. } | Ask::Confirm { .. }, Answer::Free) => is_free.then(unchanged),
+            (
+                Ask::Amend { epoch, .. } | Ask::Confirm { epoch, .. },
+                Answer::Stale { present: Some(present) },
+            ) if present != epoch => self.held_under(state, *present),
             _ => None,
         }
     }
@@ -250,7 +260,10 @@ impl<'a> Search<'a> {
             Ask::Release { epoch: Some(expected) } => {
                 Some(State { held: None, ..self.held_under(state, *expected)? })
             }
-            Ask::Find => None,
+            // Who holds the name stays the same.
+            Ask::Find | Ask::Amend { .. } | Ask::Confirm { .. } => None,
+            // Neither comes here: the one is read as a registration, the other judged elsewhere.
+            Ask::Lease { .. } | Ask::Lock => None,
         }
     }
 
