@@ -1,5 +1,5 @@
-//! A node that is left of a cluster whose majority is lost for good, and the new cluster that begins with what
-//! it has.
+//! A node that is left of a cluster whose majority is lost for good, and the new cluster that begins with
+//! what it has.
 //!
 //! It works on a data directory alone, without a quorum and without a running node. The former cluster does
 //! not live on: the new one has another identity, so that whoever of the former comes back meets nobody who

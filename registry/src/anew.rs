@@ -1,5 +1,5 @@
-//! A cluster that begins anew from the state of one that is no more: restored from a backup, or recovered from
-//! what one node still had.
+//! A cluster that begins anew from the state of one that is no more: restored from a backup, or recovered
+//! from what one node still had.
 //!
 //! The state may be older than what the former cluster told its clients last, and nobody can say by how much.
 //! So no number that was ever told may be told again with another meaning. The generation rises, and with it
