@@ -2,8 +2,8 @@
 //!
 //! It is made in an empty directory, or in one whose node is to give way. The new node is then made to its
 //! end in a folder beside the former's files, and a note says that the two are changing over; whoever opens
-//! the directory next ends what a crash interrupted. Everything happens within the directory, which may be the
-//! root of a volume, and nothing of the former is deleted: it goes to a folder that bears its id.
+//! the directory next ends what a crash interrupted. Everything happens within the directory, which may be
+//! the root of a volume, and nothing of the former is deleted: it goes to a folder that bears its id.
 //!
 //! ```text
 //! DIR/next/          the new node, while it is made

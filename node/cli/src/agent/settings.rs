@@ -329,8 +329,8 @@ mod tests {
     fn the_file_gives_way_to_flags_and_knows_every_key() {
         let args = file(
             "name = \"file\"\nlisten = \"127.0.0.1:1\"\njoin = [\"a:1\", \"b:2\"]\nexpect = 3\nvoters = 5\n\
-             lease = \"3s\"\nreplace-after = \"1h\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\nhttp = \"127.0.0.1:2\"\n\
-             log = \"debug\"\n\
+             lease = \"3s\"\nreplace-after = \"1h\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\n\
+             http = \"127.0.0.1:2\"\nlog = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
              tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
              congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",
