@@ -40,8 +40,8 @@ pub enum ProposeError {
     /// Too much waits already. It was not written to any log; try again in a moment, or elsewhere.
     #[error("not proposed: too many proposals wait already")]
     Overloaded,
-    /// This node's disk is full, takes no writes or does not answer. It was not written to any log; propose it
-    /// where another node leads, which will soon be so if one can.
+    /// This node's disk is full, takes no writes or does not answer. It was not written to any log; propose
+    /// it where another node leads, which will soon be so if one can.
     #[error("not proposed: this node's disk takes nothing")]
     Disk,
     /// It was written to a log and may or may not be committed. Propose it again only under the same mark.

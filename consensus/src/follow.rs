@@ -66,6 +66,8 @@ struct Known {
     told: BTreeSet<NodeId>,
     /// How old what is applied here is at most: the feeder was up to date then.
     fresh: Option<Time>,
+    /// Whether this node may stand for election, where it has a vote.
+    may_stand: bool,
 }
 
 /// Whom a node follows.
@@ -106,7 +108,7 @@ impl Follower {
         peers: Arc<dyn Peers>,
         patience: Duration,
     ) -> Self {
-        let known = Mutex::new(Known { told: BTreeSet::new(), fresh: None });
+        let known = Mutex::new(Known { told: BTreeSet::new(), fresh: None, may_stand: true });
         let tidings = watch::Sender::new(Tidings::default());
         Self { me, raft, voter, replica, peers, patience, tidings, known }
     }
@@ -114,6 +116,11 @@ impl Follower {
     /// Says to a node that knows nothing yet who may feed it.
     pub(crate) fn tell(&self, voters: &BTreeSet<NodeId>) {
         self.known().told.clone_from(voters);
+    }
+
+    /// Says whether this node may stand for election; the next look at its bearing sees to it.
+    pub(crate) fn stand(&self, may_stand: bool) {
+        self.known().may_stand = may_stand;
     }
 
     pub(crate) fn tidings(&self) -> Tidings {
@@ -189,7 +196,8 @@ impl Follower {
         }
         let votes = |members: &Membership| members.voter_ids().any(|node| node == self.me.0);
         let voted_out = votes(by_raft.membership()) && !votes(members.membership());
-        self.raft.runtime_config().elect(!voted_out);
+        let stands = !voted_out && self.known().may_stand;
+        self.raft.runtime_config().elect(stands);
         let is_ahead = {
             let state = self.replica.state().read();
             state.by_raft < state.applied

@@ -292,7 +292,7 @@ impl Group {
 
     /// Whether this node stands for election when no leader is heard. It may still be made to.
     pub fn stand(&self, stands: bool) {
-        self.raft.runtime_config().elect(stands);
+        self.follower.stand(stands);
     }
 
     /// Builds a snapshot now, and purges what it covers as the settings say.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
@@ -55,7 +56,16 @@ impl Voter {
     /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
     /// had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
-        let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
+        let (acked, is_alone) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let votes = metrics.membership_config.membership().voter_ids().count();
+            (metrics.last_quorum_acked, metrics.state == ServerState::Leader && votes == 1)
+        };
+        if is_alone {
+            // Nobody else could have agreed on anything.
+            return Duration::ZERO;
+        }
         let heard = || quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)));
         acked.map_or_else(heard, |at| openraft_rt::Instant::elapsed(&*at))
     }

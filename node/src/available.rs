@@ -12,11 +12,11 @@
 //! ```
 //!
 //! They promise less than the names of [`Names`](crate::Names). Whoever registers asks nobody: two nodes that
-//! do it at the same moment, or on two sides of a cut, both succeed. As soon as word of both comes around, one
-//! of the two processes stays, the same one on every node, and the other is dealt with as its
-//! [`Resolve`] says. So during a cut, and for a moment at any time, two may hold a name; there is no fencing
-//! token; and when a process gives way just as the one that it gives way to ends, nobody holds the name until
-//! it is registered anew. Where one holder at a time is what matters, take a name of the other class.
+//! do it at the same moment, or on two sides of a cut, both succeed. As soon as word of both comes around,
+//! one of the two processes stays, the same one on every node, and the other is dealt with as its [`Resolve`]
+//! says. So during a cut, and for a moment at any time, two may hold a name; there is no fencing token; and
+//! when a process gives way just as the one that it gives way to ends, nobody holds the name until it is
+//! registered anew. Where one holder at a time is what matters, take a name of the other class.
 //!
 //! Which nodes are there the registry says, to a node that has a valid lease. One that has none goes by its
 //! links, and by what its neighbours say of theirs. What nodes know of names goes over the control links that

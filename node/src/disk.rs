@@ -1,10 +1,11 @@
 //! What a node does about a disk in trouble: it leads no more, and says so; once the disk is well again, it
 //! goes on as if nothing had been.
 //!
-//! [`Conduct`] is pure: of how the disk stands and whether this node leads it makes what is to be done. A disk
-//! that leaves the journal stuck can make nothing durable, so another must lead, and this node stands for no
-//! election. One that only refuses what will be needed later (a snapshot, the journal's next segment) is a
-//! reason to let another lead, once; where all disks are like that, leadership must not go round in circles.
+//! [`Conduct`] is pure: of how the disk stands and whether this node leads it makes what is to be done. A
+//! disk that leaves the journal stuck can make nothing durable, so another must lead, and this node stands
+//! for no election. One that only refuses what will be needed later (a snapshot, the journal's next segment)
+//! is a reason to let another lead, once; where all disks are like that, leadership must not go round in
+//! circles.
 //!
 //! Not here: proposals, which the group refuses while the journal is stuck; and this node's own lease, which
 //! `tenancy.rs` does not renew then. The leases of others need no disk of this node, and are left alone.
@@ -106,7 +107,7 @@ fn tell(standing: Standing, why: Option<String>) {
         Standing::Healthy => tracing::info!("the disk takes everything again"),
         Standing::Slow { .. } => tracing::warn!("the disk is slow to answer"),
         Standing::Failed => {
-            tracing::error!(why, "the disk failed; this node must be started again")
+            tracing::error!(why, "the disk failed; this node must be started again");
         }
         standing => tracing::error!(?standing, why, "the disk is in trouble"),
     }

@@ -121,8 +121,8 @@ impl File for RealFile {
 }
 
 /// Fills a new file with zeros. They are written, not just promised: a later sync then has no metadata to
-/// write. And they are synced bit by bit, so that the syncs of other files never wait long behind them. A file
-/// that cannot be filled gives back what room it took: on a full disk others need it.
+/// write. And they are synced bit by bit, so that the syncs of other files never wait long behind them. A
+/// file that cannot be filled gives back what room it took: on a full disk others need it.
 #[expect(clippy::disallowed_types, reason = "this is the door")]
 fn fill(file: &fs::File, len: u64) -> io::Result<()> {
     write_zeros(file, len).inspect_err(|_| {

@@ -106,8 +106,9 @@ impl StandingWatch {
         }
     }
 
-    /// Whether the journal itself waits for the disk, and for too long or in vain: nothing that is given to it
-    /// becomes durable before that ends. A disk that only refuses what will be needed later leaves it running.
+    /// Whether the journal itself waits for the disk, and for too long or in vain: nothing that is given to
+    /// it becomes durable before that ends. A disk that only refuses what will be needed later leaves it
+    /// running.
     pub fn is_stuck(&self) -> bool {
         !matches!(self.journal(&self.parts()), Standing::Healthy | Standing::Slow { .. })
     }
@@ -158,7 +159,7 @@ impl StandingWatch {
 
     /// Reports what came of saving a snapshot.
     pub fn saved(&self, outcome: &io::Result<()>) {
-        let outcome = outcome.as_ref().map(|()| ());
+        let outcome = outcome.as_ref().copied();
         self.report(|parts| &mut parts.snapshots, Report::of(outcome));
     }
 

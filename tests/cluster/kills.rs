@@ -14,6 +14,7 @@ const ROUNDS: usize = 3;
 /// How much is to be acknowledged after each change, so that its gap is seen whole.
 const AFTERWARDS: usize = 300;
 
+#[expect(clippy::disallowed_methods, reason = "whoever starts a drill by hand says how long")]
 fn rounds() -> usize {
     match std::env::var("QUORATE_DRILL_KILLS") {
         Ok(rounds) => rounds.parse().expect("QUORATE_DRILL_KILLS is a number"),

@@ -5,8 +5,8 @@
 //! one under test. Without an old one the same build is rolled onto itself, which shows that the roll itself
 //! loses nothing.
 //!
-//! Back is safe for as long as one daemon of the old build is left, since the level that the cluster has agreed
-//! on is one that it knows. So two go there and back, and then all three go there for good.
+//! Back is safe for as long as one daemon of the old build is left, since the level that the cluster has
+//! agreed on is one that it knows. So two go there and back, and then all three go there for good.
 
 use std::path::PathBuf;
 

@@ -131,6 +131,11 @@ async fn story() -> String {
     )
 }
 
+#[expect(clippy::disallowed_methods, reason = "what the clocks of a world count from")]
+fn origin() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 #[test]
 fn a_thousand_followers_spread_over_the_voters_and_are_no_concern_of_the_leader() {
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -140,7 +145,7 @@ fn a_thousand_followers_spread_over_the_voters_and_are_no_concern_of_the_leader(
             seed: FOLLOWERS,
             clock_rate: 1.0,
             deferrals_per_mille: 0,
-            origin: tokio::time::Instant::now(),
+            origin: origin(),
             wall_skew_nanos: 0,
         });
         life.scope(story()).await

@@ -1,8 +1,8 @@
 //! A command that runs in the charge of a name: it is ended before the name may be another's.
 //!
-//! It runs in a process group of its own, with the standard streams of this command. When it has ended, so has
-//! its group. What this cannot do: when this very command is stopped or killed, nobody ends the other one.
-//! Whoever acts outside of the cluster shows the epoch there.
+//! It runs in a process group of its own, with the standard streams of this command. When it has ended, so
+//! has its group. What this cannot do: when this very command is stopped or killed, nobody ends the other
+//! one. Whoever acts outside of the cluster shows the epoch there.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

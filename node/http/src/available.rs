@@ -1,7 +1,7 @@
 //! Available names over HTTP: who holds one, by what the asked node knows.
 //!
-//! Only processes hold them, so nothing is written here. An answer says whether the node has a valid lease; if
-//! not, it is cut off, and there may be another holder elsewhere.
+//! Only processes hold them, so nothing is written here. An answer says whether the node has a valid lease;
+//! if not, it is cut off, and there may be another holder elsewhere.
 
 use axum::Json;
 use axum::extract::State;

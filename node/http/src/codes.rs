@@ -130,9 +130,9 @@ codes! {
         "Try again after a moment, and wait for longer each time; `quorate status` shows who leads."
     DISK 115 503 NotDone:
         "this node's disk takes nothing";
-        "Nothing changed: it was refused before it was proposed. What was acknowledged before is not lost.";
-        "Ask another node: one of them leads by now, if a majority has disks that work. `quorate status` says \
-         what is wrong with this one's; once there is room, or it answers, the node goes on by itself."
+        "Nothing changed: it was refused before it was proposed. What was acknowledged is not lost.";
+        "Ask another node: one of them leads by now, if a majority has disks that work. `quorate status` \
+         says what is wrong with this one's; once there is room, or it answers, the node goes on by itself."
     BAD_NAME 201 400 Refused:
         "this is not a name";
         "Nothing changed.";

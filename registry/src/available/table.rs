@@ -296,7 +296,8 @@ impl Table {
         self.index(self.me, &BTreeSet::from([name.clone()]));
     }
 
-    /// Says who holds these names otherwise than before, and sees to what this node's processes claim of them.
+    /// Says who holds these names otherwise than before, and sees to what this node's processes claim of
+    /// them.
     fn judge(&mut self, before: BTreeMap<Name, Option<Stake>>) -> Vec<News> {
         let mut news = Vec::new();
         for (name, former) in before {

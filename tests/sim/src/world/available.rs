@@ -184,7 +184,7 @@ fn are_one(world: &World, holders: &[Option<(bool, Pid)>]) -> bool {
     let lives = world
         .seats
         .iter()
-        .filter(|seat| seat.id == pid.node)
+        .filter(|seat| seat.id() == pid.node)
         .any(|seat| seat.alive().is_some_and(|alive| alive.node.actors().is_alive(pid)));
     lives && holders.iter().all(|shown| *shown == Some((true, pid)))
 }
