@@ -181,12 +181,13 @@ fn a_leader_with_too_much_to_do_says_so_at_once_and_keeps_what_it_acknowledged()
         for nth in 0_u32..100 {
             let mut heavy = vec![7; 60 * 1024];
             heavy[..4].copy_from_slice(&nth.to_be_bytes());
-            flood.push(stage.claim_later(leader, &format!("heavy/{}", nth % 8), &heavy));
+            let wanted = format!("heavy/{}", nth % 8);
+            flood.push((wanted.clone(), stage.claim_later(leader, &wanted, &heavy)));
         }
-        let (mut decided, mut overloaded) = (0, 0);
-        for claim in flood {
+        let (mut acknowledged, mut overloaded) = (Vec::new(), 0);
+        for (wanted, claim) in flood {
             match claim.await.expect("a claim does not panic") {
-                (Ok(()) | Err(Error::Refused(_)), _) => decided += 1,
+                (Ok(()), _) => acknowledged.push(wanted),
                 (Err(Error::NotDone(NotDone::Overloaded)), took) => {
                     overloaded += 1;
                     assert!(took < Duration::from_secs(1), "refused after {took:?}");
@@ -194,7 +195,10 @@ fn a_leader_with_too_much_to_do_says_so_at_once_and_keeps_what_it_acknowledged()
                 _ => {}
             }
         }
-        assert!(overloaded > 0 && decided > 0, "{overloaded} overloaded, {decided} decided");
+        assert!(overloaded > 0 && !acknowledged.is_empty(), "{overloaded} {acknowledged:?}");
+        for wanted in acknowledged {
+            assert_eq!(stage.is_held(leader, &wanted).await, Some(true), "{wanted}");
+        }
     });
     assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
 }
