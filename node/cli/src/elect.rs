@@ -9,7 +9,7 @@ use crate::args::Reach;
 use crate::charge::{End, Seat};
 use crate::client::{Ask, Client, name_path};
 use crate::fail::{Done, Fail};
-use crate::lock::{Charge, failed};
+use crate::lock::{Charge, failed, patiently};
 use crate::output;
 
 #[derive(Args)]
@@ -36,7 +36,8 @@ pub(crate) fn elect(wish: &Elect) -> Done {
             if !wish.value.is_empty() {
                 let body = json!({ "epoch": seat.epoch, "value": wish.value });
                 let path = name_path(&wish.name);
-                client.ask(&Ask::write(Method::PATCH, path, Some(&body), None))?;
+                let ask = Ask::write(Method::PATCH, path, Some(&body), None);
+                patiently(&client, || client.ask(&ask)).await?;
             }
             output::talk(&format!("leading {} under epoch {}", wish.name, seat.epoch));
             match seat.work(&client, &wish.charge, &mut signals).await? {

@@ -88,7 +88,7 @@ impl Seat {
             let why = "--grace has to be less than half of --ttl";
             return Err(Fail::new(code::BAD_SETTING, why));
         }
-        let mut session = Session::open(client, charge.ttl)?;
+        let mut session = patiently(client, || Session::open(client, charge.ttl)).await?;
         match wait_for(client, name, &mut session, signals, until).await {
             Ok(epoch) => Ok(Self { name: name.to_owned(), epoch, session }),
             Err(fail) => {
@@ -122,6 +122,20 @@ impl Seat {
         // If this is not heard, the name is free when its time is over.
         let _ = self.session.end(client);
         end
+    }
+}
+
+/// Asks again while that may help, for as long as any command asks.
+pub(crate) async fn patiently<T>(
+    client: &Client,
+    mut ask: impl FnMut() -> Result<T, Fail>,
+) -> Result<T, Fail> {
+    let until = client.deadline();
+    loop {
+        match ask() {
+            Err(fail) if fail.is_passing() && now() < until => sleep(ASK_AGAIN).await,
+            told => return told,
+        }
     }
 }
 

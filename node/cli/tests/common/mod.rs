@@ -83,7 +83,7 @@ impl Place {
 
     /// Runs a command again, as its user would, until what it says is no passing trouble. A write bears a
     /// key, so that it is done once however often it is run.
-    fn settled(&self, args: &[&str]) -> Output {
+    pub(crate) fn settled(&self, args: &[&str]) -> Output {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         let key = format!("settled-{}", KEYS.fetch_add(1, Ordering::Relaxed));
         let mut args = args.to_vec();
