@@ -95,8 +95,8 @@ impl Row {
         for (at, Measure { name, unit, .. }) in self.measures.iter().enumerate() {
             let (median, least, most) = self.spread(at);
             line[*name] = match *unit {
-                "1/s" => format!("{median:.0} ({least:.0}..{most:.0})").into(),
-                _ => format!("{median:.2} ({least:.2}..{most:.2})").into(),
+                "1/s" | "1" => format!("{median:.0} ({least:.0}..{most:.0})").into(),
+                unit => format!("{median:.2} ({least:.2}..{most:.2}) {unit}").into(),
             };
         }
         line
@@ -125,9 +125,9 @@ pub(crate) fn show(format: Format, machine: &Value, rows: &[Row], measures: &[Co
 /// The columns of what was measured under load.
 pub(crate) const LOAD_COLUMNS: [Column; 4] = [
     column("PER SECOND (MIN..MAX)", |line| shown(&line["rate"])),
-    column("P50 MS", |line| shown(&line["p50"])),
-    column("P99 MS", |line| shown(&line["p99"])),
-    column("MAX MS", |line| shown(&line["max"])),
+    column("P50", |line| shown(&line["p50"])),
+    column("P99", |line| shown(&line["p99"])),
+    column("MAX", |line| shown(&line["max"])),
 ];
 
 /// The rows as the contract of `bench -o json` has them: ours, and the others beside it.

@@ -61,11 +61,11 @@ const MEASURES: [Measure; 7] = [
 const COLUMNS: [Column; 7] = [
     column("CHANGES/S", |line| shown(&line["changes"])),
     column("HEARD/S", |line| shown(&line["heard"])),
-    column("P50 MS", |line| shown(&line["p50"])),
-    column("P99 MS", |line| shown(&line["p99"])),
-    column("MAX MS", |line| shown(&line["max"])),
+    column("P50", |line| shown(&line["p50"])),
+    column("P99", |line| shown(&line["p99"])),
+    column("MAX", |line| shown(&line["max"])),
     column("GAPS", |line| shown(&line["gaps"])),
-    column("BYTES A WATCHER", |line| shown(&line["memory"])),
+    column("A WATCHER", |line| shown(&line["memory"])),
 ];
 
 /// One who watches, and what it has heard.
