@@ -131,6 +131,8 @@ impl Archivist {
         if let Err(error) = &shelver {
             tracing::warn!(%error, "nobody keeps the shelf; the next start is longer");
         }
+        // Not the shelver, which looks at the state while whoever applies waits.
+        quorate_env::yield_to_others();
         let stopped = loop {
             match self.next().await {
                 Some(Work::Save(save)) => self.saves.push_back(save),

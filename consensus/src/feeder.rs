@@ -71,9 +71,9 @@ impl Feeder {
             return Response::Refused;
         };
         let entries = entries.into_iter().map(|(_, bytes)| ByteBuf::from(bytes)).collect();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let (leader, term) = (metrics.current_leader, metrics.current_term);
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        let (leader, term) = (server.current_leader, server.vote.leader_id.term);
         Response::Fed { entries, stale_ms, leader, term }
     }
 
@@ -97,9 +97,9 @@ impl Feeder {
     }
 
     fn votes(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        metrics.membership_config.membership().voter_ids().any(|node| node == self.me.0)
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        server.membership_config.membership().voter_ids().any(|node| node == self.me.0)
     }
 
     async fn offer_snapshot(&self) -> io::Result<Response> {

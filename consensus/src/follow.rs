@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -58,14 +59,14 @@ pub(crate) struct Follower {
     /// The silence of a leader after which a feed is asked.
     patience: Duration,
     tidings: watch::Sender<Tidings>,
+    /// How old what is applied here is at most: the feeder was up to date then. 0: nothing was fed.
+    fresh: AtomicU64,
     known: Mutex<Known>,
 }
 
 struct Known {
     /// Who votes, as others told a node that knows nothing yet.
     told: BTreeSet<NodeId>,
-    /// How old what is applied here is at most: the feeder was up to date then.
-    fresh: Option<Time>,
     /// Whether this node may stand for election, where it has a vote.
     may_stand: bool,
 }
@@ -108,9 +109,10 @@ impl Follower {
         peers: Arc<dyn Peers>,
         patience: Duration,
     ) -> Self {
-        let known = Mutex::new(Known { told: BTreeSet::new(), fresh: None, may_stand: true });
+        let known = Mutex::new(Known { told: BTreeSet::new(), may_stand: true });
         let tidings = watch::Sender::new(Tidings::default());
-        Self { me, raft, voter, replica, peers, patience, tidings, known }
+        let fresh = AtomicU64::new(0);
+        Self { me, raft, voter, replica, peers, patience, tidings, fresh, known }
     }
 
     /// Says to a node that knows nothing yet who may feed it.
@@ -133,13 +135,15 @@ impl Follower {
 
     /// How old what is applied here may be, by what was fed.
     pub(crate) fn silence(&self) -> Option<Duration> {
-        let fresh = self.known().fresh?;
-        Some(quorate_env::now().since(fresh))
+        match self.fresh.load(Ordering::Relaxed) {
+            0 => None,
+            fresh => Some(quorate_env::now().since(Time(fresh))),
+        }
     }
 
     /// The members as of the newest entry that this node knows of.
     pub(crate) fn membership(&self) -> StoredMembership {
-        let by_raft = self.raft.metrics().borrow_watched().membership_config.clone();
+        let by_raft = self.raft.server_metrics().borrow_watched().membership_config.clone();
         let applied = self.replica.state().read().membership.clone();
         if applied.log_id() > by_raft.log_id() { applied } else { (*by_raft).clone() }
     }
@@ -185,6 +189,7 @@ impl Follower {
     fn bearing(&self) -> Bearing {
         let members = self.membership();
         let (role, by_raft) = {
+            // Only these tell that Raft has stopped.
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             (metrics.state, metrics.membership_config.clone())
@@ -247,11 +252,8 @@ impl Follower {
     }
 
     fn note(&self, asked: Time, stale: Duration, leader: Option<u64>, term: u64) {
-        {
-            let mut known = self.known();
-            let fresh = Time(asked.0.saturating_sub(stale.as_nanos() as u64));
-            known.fresh = known.fresh.max(Some(fresh));
-        }
+        let fresh = asked.0.saturating_sub(stale.as_nanos() as u64);
+        self.fresh.fetch_max(fresh, Ordering::Relaxed);
         let members_at = self.membership().log_id().map(|id| id.index);
         self.hear(|tidings| {
             *tidings = Tidings { follows: true, leader: leader.map(NodeId), term, members_at };

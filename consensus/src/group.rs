@@ -96,6 +96,18 @@ pub struct GroupStatus {
     pub fault: Option<String>,
 }
 
+impl From<ServerState> for Role {
+    fn from(state: ServerState) -> Self {
+        match state {
+            ServerState::Learner => Self::Learner,
+            ServerState::Follower => Self::Follower,
+            ServerState::Candidate => Self::Candidate,
+            ServerState::Leader => Self::Leader,
+            ServerState::Shutdown => Self::Stopped,
+        }
+    }
+}
+
 struct Proposal {
     command: Command,
     answer: Answerer,
@@ -162,13 +174,14 @@ impl Group {
         let raft = Raft::new(id.0, raft_config, network, LogStore(log.clone()), applier)
             .await
             .map_err(|e| GroupError::Stopped(e.to_string()))?;
-        quorate_env::spawn(snapshot_when_due(raft.clone(), state.clone(), config.snapshot_every));
         let (proposals, tray) = mpsc::channel((config.proposals_bytes / PROPOSAL_BYTES_MIN).max(1));
         let feeds = log.clone();
         quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
         let room = Arc::new(Semaphore::new(config.proposals_bytes));
         let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
         let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
+        let every = config.snapshot_every;
+        quorate_env::spawn(follow_metrics(raft.clone(), voter.clone(), state.clone(), every));
         let (heard, patience) = (voter.clone(), config.election_max);
         let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);
         let follower = Arc::new(follower);
@@ -330,7 +343,7 @@ impl Group {
         let fed = self.follower.tidings();
         match fed.follows {
             true => fed.leader,
-            false => self.raft.metrics().borrow_watched().current_leader.map(NodeId),
+            false => self.raft.server_metrics().borrow_watched().current_leader.map(NodeId),
         }
     }
 
@@ -346,18 +359,18 @@ impl Group {
         // Before the metrics are held: each of them looks there as well.
         let (members, leader) = (self.follower.membership(), self.leader());
         let (membership, fed) = (members.membership(), self.follower.tidings());
+        let (role, term) = {
+            let server = self.raft.server_metrics();
+            let server = server.borrow_watched();
+            (Role::from(server.state), server.vote.leader_id.term)
+        };
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let index = |id: Option<u64>| Index(id.unwrap_or(0));
         GroupStatus {
-            role: match metrics.state {
-                ServerState::Learner => Role::Learner,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Leader => Role::Leader,
-                ServerState::Shutdown => Role::Stopped,
-            },
-            term: metrics.current_term.max(fed.term),
+            // Those of the server do not tell that it has stopped.
+            role: if metrics.running_state.is_err() { Role::Stopped } else { role },
+            term: term.max(fed.term),
             leader,
             last_index: index(metrics.last_log_index),
             applied: self.feed.tip(),
@@ -377,7 +390,8 @@ impl Group {
 
     /// Returns when who leads, as far as this node sees, or the term, or who is a member has changed.
     pub async fn status_changed(&self, seen: &GroupStatus) {
-        let (mut metrics, mut fed) = (self.raft.metrics(), self.follower.watch());
+        // Not the metrics of the log, which change with each entry.
+        let (mut server, mut fed) = (self.raft.server_metrics(), self.follower.watch());
         loop {
             fed.borrow_and_update();
             let now = self.status();
@@ -391,7 +405,7 @@ impl Group {
             }
             tokio::select! {
                 biased;
-                raft = WatchReceiver::changed(&mut metrics) => if raft.is_err() {
+                raft = WatchReceiver::changed(&mut server) => if raft.is_err() {
                     return;
                 },
                 // The follower, and with it the sender, lives as long as `self`.
@@ -413,22 +427,27 @@ impl Group {
     }
 }
 
-/// Has a snapshot built whenever one is due.
-async fn snapshot_when_due(raft: Raft, state: Shared, every: u64) {
+/// Takes a leader's pulse, and has a snapshot built whenever one is due.
+async fn follow_metrics(raft: Raft, voter: Voter, state: Shared, every: u64) {
     let mut metrics = raft.metrics();
     let mut asked = 0;
     loop {
         let (applied, covered) = {
             let metrics = metrics.borrow_watched();
+            voter.feel(&metrics);
             let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
             (index(metrics.last_applied), index(metrics.snapshot))
         };
         let since = applied.saturating_sub(covered.max(asked));
-        let (names, fed) = {
+        // Only then is it worth to keep apply waiting for a look at the state.
+        let names_and_fed = || {
             let state = state.read();
             (state.machine.names_held() as u64, state.by_raft < state.applied)
         };
-        if !fed && is_due(since, every, names) {
+        if since >= every
+            && let (names, false) = names_and_fed()
+            && is_due(since, every, names)
+        {
             asked = applied;
             if raft.trigger().snapshot().await.is_err() {
                 return;

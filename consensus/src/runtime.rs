@@ -18,6 +18,12 @@ pub(crate) struct Runtime(tokio::runtime::Runtime);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(Time);
 
+impl Moment {
+    pub(crate) fn time(self) -> Time {
+        self.0
+    }
+}
+
 impl openraft_rt::Instant for Moment {
     fn now() -> Self {
         Self(quorate_env::now())

@@ -1,13 +1,12 @@
 //! What this voter answers to the others, and to nodes that follow it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::ServerState;
-use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
 };
@@ -16,7 +15,7 @@ use quorate_vocab::{NodeId, Time};
 
 use crate::body::Body;
 use crate::feeder::Feeder;
-use crate::types::{Raft, Snapshot, Vote};
+use crate::types::{Metrics, Raft, Snapshot, Vote};
 use crate::wire::{self, PositionBytes, Request, Response, VoteBytes};
 
 /// The largest snapshot that is taken from a peer. It is held in memory while it arrives.
@@ -27,9 +26,16 @@ pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub(crate) struct Voter {
     raft: Raft,
     feeder: Feeder,
-    /// When a leader was last heard and followed.
-    heard: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     arriving: Arc<Mutex<Option<Arriving>>>,
+}
+
+/// How old what is applied here may be, to be read without a look at Raft.
+struct Pulse {
+    /// When a leader was last heard and followed, or a majority last answered this one.
+    heard: AtomicU64,
+    /// Whether this node leads and nobody else has a vote.
+    is_alone: AtomicBool,
 }
 
 /// A snapshot of which chunks have come. There is one at a time, as there is one leader: a newer leader's
@@ -45,29 +51,29 @@ struct Arriving {
 
 impl Voter {
     pub(crate) fn new(raft: Raft, feeder: Feeder) -> Self {
-        Self {
-            raft,
-            feeder,
-            heard: Arc::new(AtomicU64::new(quorate_env::now().0)),
-            arriving: Arc::default(),
-        }
+        let heard = AtomicU64::new(quorate_env::now().0);
+        let pulse = Arc::new(Pulse { heard, is_alone: AtomicBool::new(false) });
+        Self { raft, feeder, pulse, arriving: Arc::default() }
     }
 
     /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
     /// had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
-        let (acked, is_alone) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let votes = metrics.membership_config.membership().voter_ids().count();
-            (metrics.last_quorum_acked, metrics.state == ServerState::Leader && votes == 1)
-        };
-        if is_alone {
+        match self.pulse.is_alone.load(Ordering::Relaxed) {
             // Nobody else could have agreed on anything.
-            return Duration::ZERO;
+            true => Duration::ZERO,
+            false => quorate_env::now().since(Time(self.pulse.heard.load(Ordering::Relaxed))),
         }
-        let heard = || quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)));
-        acked.map_or_else(heard, |at| openraft_rt::Instant::elapsed(&*at))
+    }
+
+    /// Takes over what Raft says of a leader's majority. Call whenever its metrics have changed.
+    pub(crate) fn feel(&self, metrics: &Metrics) {
+        let votes = || metrics.membership_config.membership().voter_ids().count();
+        let is_alone = metrics.state == ServerState::Leader && votes() == 1;
+        self.pulse.is_alone.store(is_alone, Ordering::Relaxed);
+        if let Some(acked) = metrics.last_quorum_acked {
+            self.pulse.heard.fetch_max(acked.time().0, Ordering::Relaxed);
+        }
     }
 
     /// Takes a request from a peer whose identity the mesh has proven.
@@ -134,7 +140,7 @@ impl Voter {
     async fn append(&self, rpc: AppendEntriesRequest<crate::types::Types>) -> Option<Response> {
         let answer = self.raft.append_entries(rpc).await.ok()?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.heard.store(quorate_env::now().0, Ordering::Relaxed);
+            self.pulse.heard.fetch_max(quorate_env::now().0, Ordering::Relaxed);
         }
         Some(match answer {
             AppendEntriesResponse::Success => Response::Appended,

@@ -18,6 +18,7 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type Raft = openraft::Raft<Types, Applier>;
+pub(crate) type Metrics = openraft::RaftMetrics<Types>;
 pub(crate) type LogId = openraft::alias::LogIdOf<Types>;
 pub(crate) type LeaderId = openraft::alias::LeaderIdOf<Types>;
 pub(crate) type Vote = openraft::alias::VoteOf<Types>;

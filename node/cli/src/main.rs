@@ -44,6 +44,10 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Cli, Command, LeaderCommand, NodeCommand};
 use crate::fail::{Done, Fail};
 
+/// A name is many small objects, made on one thread and dropped on another (docs/adr/0016).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

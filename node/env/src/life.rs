@@ -12,6 +12,9 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// How nice a thread is that nobody waits for.
+const NICENESS: i32 = 10;
+
 tokio::task_local! {
     static LIFE: Life;
 }
@@ -135,6 +138,16 @@ where
         std::thread::Builder::new().name(name).spawn(move || runtime.block_on(future))?;
     }
     Ok(ends)
+}
+
+/// Lets this thread, and those that it starts, take what others leave of the processors: about a tenth of what
+/// one of them gets while all are busy. For a thread whose work nobody waits for, and that holds no lock
+/// which others want. In a [`Life`] there are no threads, and nothing happens.
+pub fn yield_to_others() {
+    if !is_simulated() {
+        // Linux keeps this for each thread. Where it is refused, the thread is only less polite.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+    }
 }
 
 /// Whether what is ready should be put behind what else is: now and then, in a [`Life`] whose seed wants it.
