@@ -196,7 +196,7 @@ impl Replica {
                     true => Answer(None),
                     false => state.apply(entry, &mut effects),
                 };
-                self.state.directory().follow(&state.machine, &effects);
+                self.state.directory().follow(&effects);
                 if bearer == Bearer::Raft {
                     state.by_raft = Some(id);
                 }

@@ -43,7 +43,7 @@ impl GroupConfig {
             election_max: Duration::from_millis(400),
             snapshot_every: 20_000,
             log_kept: 10_000,
-            shelve_every: 4_096,
+            shelve_every: 16_384,
             changes_kept: 65_536,
             proposals_bytes: 64 << 20,
             #[cfg(feature = "mutants")]

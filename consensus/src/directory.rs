@@ -42,11 +42,15 @@ impl Directory {
     }
 
     /// An entry was applied; this is what it changed. To be seen from [`Directory::reached`] on, or before.
-    pub(crate) fn follow(&self, machine: &Machine, effects: &[Effect]) {
+    pub(crate) fn follow(&self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Registered(held) | Effect::Amended(held) => self.renew(machine, &held.name),
-                Effect::Released { name, .. } => self.renew(machine, name),
+                Effect::Registered(held) | Effect::Amended(held) => {
+                    self.names.pin().insert(held.name.clone(), held.clone());
+                }
+                Effect::Released { name, .. } => {
+                    self.names.pin().remove(name);
+                }
                 _ => {}
             }
         }
@@ -66,15 +70,6 @@ impl Directory {
         }
         drop(names);
         self.reached(at);
-    }
-
-    /// Takes over what the machine says now: of an entry's effects on one name, the last one counts.
-    fn renew(&self, machine: &Machine, name: &Name) {
-        let names = self.names.pin();
-        match machine.shared(name.as_str()) {
-            Some(held) => names.insert(held.name.clone(), held.clone()),
-            None => names.remove(name),
-        };
     }
 }
 
@@ -102,7 +97,7 @@ mod tests {
             let at = At { index: self.machine.applied().next(), term: 1 };
             let mut effects = Vec::new();
             self.machine.apply(at, Command { once: Once::Free, op }, &mut effects);
-            self.directory.follow(&self.machine, &effects);
+            self.directory.follow(&effects);
             self.directory.reached(at.index);
         }
     }
@@ -134,7 +129,7 @@ mod tests {
         let at = At { index: Index(7), term: 1 };
         let mut effects = Vec::new();
         town.machine.apply(at, Command { once: Once::Free, op: register("b") }, &mut effects);
-        town.directory.follow(&town.machine, &effects);
+        town.directory.follow(&effects);
         assert_eq!(town.directory.look("b").1, Index(7));
         assert_eq!(town.directory.look("a").1, Index(1));
     }

@@ -10,6 +10,7 @@
 //! not theirs to deny, whatever it travels on: otherwise `deny any -> any` could never be taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -316,10 +317,12 @@ pub(crate) async fn follow(hall: Arc<Hall>) {
         let status = hall.group().status();
         let mut watch = hall.group().watch(hall.group().read(|_, index| index));
         apply(&hall);
+        // Begun once, and not with each change.
+        let mut others_matter = pin!(hall.group().status_changed(&status));
         loop {
             tokio::select! {
                 biased;
-                () = hall.group().status_changed(&status) => break,
+                () = &mut others_matter => break,
                 change = watch.next() => match change {
                     Ok(change) if !change.effects.iter().any(concerns) => {}
                     _ => break,

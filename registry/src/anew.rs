@@ -8,6 +8,8 @@
 //!
 //! Not here: where the state comes from, and who the new cluster is.
 
+use std::sync::Arc;
+
 use quorate_vocab::{Epoch, Index, NodeId, SessionId};
 
 use crate::{Evidence, Machine, Outgrown, Registration};
@@ -47,7 +49,7 @@ impl Machine {
         for (held, at) in held.into_iter().zip(first + 1..) {
             let index = Index(at);
             let epoch = Epoch::new(generation, index).expect("the last of them fits");
-            let renewed = Registration { epoch, index, version: index, ..held };
+            let renewed = Arc::new(Registration { epoch, index, version: index, ..held });
             self.names.put(renewed, &mut self.changes);
         }
         self.check_all();

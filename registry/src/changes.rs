@@ -2,8 +2,8 @@
 //!
 //! Not part of the state: two machines are equal whatever was taken from either.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::rows::Key;
 
@@ -11,7 +11,7 @@ use crate::rows::Key;
 pub(crate) struct Changes {
     /// `true` when a row under this key may have been taken before. What was born and died in between was
     /// never seen outside and is dropped, so that this is bounded by the state even if nobody ever takes.
-    since_taken: BTreeMap<Key, bool>,
+    since_taken: HashMap<Key, bool>,
     touched: Vec<Key>,
 }
 
@@ -52,8 +52,8 @@ impl Changes {
         &self.touched
     }
 
-    /// All rows that differ, by their keys.
-    pub(crate) fn take(&mut self) -> BTreeMap<Key, bool> {
+    /// All rows that differ, by their keys, in no order.
+    pub(crate) fn take(&mut self) -> HashMap<Key, bool> {
         std::mem::take(&mut self.since_taken)
     }
 }

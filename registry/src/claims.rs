@@ -1,6 +1,7 @@
 //! Claims: how a name is taken, reserved and confirmed, and what each is bound to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use quorate_vocab::{Epoch, Name, SessionId};
 
@@ -58,6 +59,7 @@ impl Machine {
         let (version, reserved) = (at.index, false);
         let registration =
             Registration { name, epoch, session, holder, value, meta, index, version, reserved };
+        let registration = Arc::new(registration);
         self.names.put(registration.clone(), &mut self.changes);
         out.push(Effect::Amended(registration));
         self.unbind(before, session, out);
@@ -99,6 +101,7 @@ impl Machine {
         let (index, version) = (at.index, at.index);
         let registration =
             Registration { name, epoch, session, holder, value, meta, index, version, reserved };
+        let registration = Arc::new(registration);
         self.names.put(registration.clone(), &mut self.changes);
         out.push(Effect::Registered(registration));
         self.unbind(before, session, out);

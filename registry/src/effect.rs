@@ -1,5 +1,7 @@
 //! What changed, for whoever must act on it or watches.
 
+use std::sync::Arc;
+
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,7 @@ use crate::{Bearer, Evidence, Level, Node, Property, Registration, Rules, Sessio
 
 /// One change of the registry's state. Effects say what has happened; performing one twice equals once, as
 /// they are issued again when a log is replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// A node takes part, or its entry changed.
     NodeJoined(Node),
@@ -30,7 +32,7 @@ pub enum Effect {
         evidence: Evidence,
     },
     /// A name is held by somebody new, or reserved.
-    Registered(Registration),
+    Registered(Arc<Registration>),
     /// A name is free.
     Released {
         /// Which name.
@@ -48,7 +50,7 @@ pub enum Effect {
         rules: Rules,
     },
     /// What is said under a name is another, or its reservation was confirmed; the epoch is the same.
-    Amended(Registration),
+    Amended(Arc<Registration>),
     /// Something new is said under a key.
     PropertySet(Property),
     /// Somebody says nothing under a key any more.

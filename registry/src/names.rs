@@ -102,6 +102,7 @@ impl Machine {
         registration.value = value.unwrap_or(registration.value);
         registration.meta = meta.unwrap_or(registration.meta);
         registration.version = at.index;
+        let registration = Arc::new(registration);
         self.names.put(registration.clone(), &mut self.changes);
         out.push(Effect::Amended(registration));
         Ok(Verdict::Amended { version: at.index })
@@ -205,7 +206,7 @@ impl Names {
         tied.is_some_and(|Tied(tied)| std::ptr::eq(&**tied, held))
     }
 
-    pub(crate) fn put(&mut self, registration: Registration, changes: &mut Changes) {
+    pub(crate) fn put(&mut self, registration: Arc<Registration>, changes: &mut Changes) {
         let name = registration.name.clone();
         let (epoch, version) = (registration.epoch, registration.version);
         let before = self.load(registration);
@@ -251,8 +252,7 @@ impl Names {
     }
 
     /// Takes in what was stored, an audit follows; or what is new. Gives what it took the place of.
-    pub(crate) fn load(&mut self, held: Registration) -> Option<Arc<Registration>> {
-        let held = Arc::new(held);
+    pub(crate) fn load(&mut self, held: Arc<Registration>) -> Option<Arc<Registration>> {
         let before = self.by_name.insert(held.name.clone(), held.clone());
         if let Some(before) = &before {
             self.untie(before);

@@ -8,8 +8,9 @@
 //! Rows that were written by other hands are judged, not trusted: what does not satisfy I1, I2 and I11 is no
 //! machine.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::iter;
+use std::sync::Arc;
 
 use quorate_vocab::{Index, Name, NodeId, SessionId};
 
@@ -26,10 +27,10 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
 /// Which rows changed.
 #[derive(Debug)]
-pub struct Changed(BTreeMap<Key, bool>);
+pub struct Changed(HashMap<Key, bool>);
 
 /// Which row. The variants stand in the order of their kinds, so that keys order as their bytes do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Key {
     Header,
     Node(NodeId),
@@ -56,10 +57,12 @@ impl Machine {
         Changed(self.changes.take())
     }
 
-    /// The rows that changed, as they are here: in the state that they were taken from, or one that was
+    /// The rows that changed, in the order of their keys, as they are here: in the state that they were taken from, or one that was
     /// [frozen](crate::Frozen) with it and can be asked at leisure.
     pub fn rows_of(&self, changed: Changed) -> impl Iterator<Item = Row> {
-        changed.0.into_keys().map(|key| (key.encode(), self.value(&key)))
+        let mut keys: Vec<Key> = changed.0.into_keys().collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|key| (key.encode(), self.value(&key)))
     }
 
     /// All rows, in the order of their keys.
@@ -166,7 +169,7 @@ impl Loader {
             }
             Key::Node(id) => machine.nodes.load(value.node(id)?),
             Key::Session(id) => machine.sessions.load(value.session(id)?),
-            Key::Name(name) => drop(machine.names.load(value.registration(name)?)),
+            Key::Name(name) => drop(machine.names.load(Arc::new(value.registration(name)?))),
             Key::Answer(session, seq) => {
                 machine.memory.load_answer(session, seq, value.verdict()?);
             }

@@ -38,7 +38,7 @@ fn a_name_with_a_time_to_live_opens_a_life_of_its_own_in_the_same_entry() {
     let owner = SessionOwner::Name;
     assert_eq!(
         effects,
-        [Effect::SessionOpened { session, owner, ttl_ms: 700 }, Effect::Registered(held)]
+        [Effect::SessionOpened { session, owner, ttl_ms: 700 }, Effect::Registered(held.into())]
     );
 }
 
@@ -118,7 +118,7 @@ fn a_reservation_is_confirmed_under_the_epoch_that_it_has() {
     let held = world.machine.find("till").unwrap().clone();
     assert_eq!((held.reserved, held.epoch, held.index), (false, epoch, made));
     assert_eq!((held.holder, held.version.0), (claim(None).holder, world.index));
-    assert_eq!(effects, [Effect::Amended(held)]);
+    assert_eq!(effects, [Effect::Amended(held.into())]);
     let again = world.say(confirm("till", epoch, Some(session)));
     assert_eq!(again, Verdict::Refused(Refusal::NotReserved));
 }
@@ -172,7 +172,7 @@ fn what_is_said_under_a_name_is_changed_only_as_it_was_seen() {
     let held = world.machine.find("till").unwrap().clone();
     assert_eq!((held.version, held.epoch, held.index), (version, epoch, first));
     assert_eq!((&held.value[..], held.holder), (&b"one"[..], claim(None).holder));
-    assert_eq!(effects, [Effect::Amended(held)]);
+    assert_eq!(effects, [Effect::Amended(held.into())]);
 
     let before = body(&world.machine);
     let late = world.say(amend(Some(first), "two"));

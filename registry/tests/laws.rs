@@ -53,7 +53,7 @@ impl Listener {
             Effect::Registered(held) => {
                 let before = self.greatest.insert(held.name.clone(), held.epoch);
                 assert!(before.is_none_or(|before| before < held.epoch), "I1");
-                self.names.insert(held.name.clone(), held);
+                self.names.insert(held.name.clone(), (*held).clone());
             }
             Effect::Released { name, epoch, .. } => {
                 assert_eq!(self.names.remove(&name).map(|held| held.epoch), Some(epoch), "I2");
@@ -63,7 +63,7 @@ impl Listener {
                 self.rules = (version, rules);
             }
             Effect::Amended(held) => {
-                let before = self.names.insert(held.name.clone(), held.clone());
+                let before = self.names.insert(held.name.clone(), (*held).clone());
                 let before = before.expect("only what is held is amended");
                 assert_eq!((before.epoch, before.index), (held.epoch, held.index), "I1");
                 assert!(before.version < held.version && before.reserved >= held.reserved);

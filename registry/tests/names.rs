@@ -21,7 +21,7 @@ fn a_free_name_is_registered_under_the_epoch_of_its_entry() {
     let held = world.machine.find("till").unwrap();
     assert_eq!((held.epoch, held.session, &held.value[..]), (epoch, Some(session), &b"here"[..]));
     assert_eq!(held.index, Index(world.index));
-    assert_eq!(effects, [Effect::Registered(held.clone())]);
+    assert_eq!(effects, [Effect::Registered(held.clone().into())]);
 }
 
 #[test]

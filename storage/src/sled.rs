@@ -94,8 +94,7 @@ impl SledShelf {
     fn open_now(dir: &Path) -> Result<Self, StorageError> {
         let making = StorageError::io(format!("making {}", dir.display()));
         make_private_dir(dir).map_err(making)?;
-        let config =
-            sled::Config::new()
+        let config = sled::Config::new()
             .path(dir)
             .flush_every_ms(None)
             .cache_capacity_bytes(CACHE_BYTES)

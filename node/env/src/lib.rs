@@ -17,9 +17,7 @@ mod wall;
 
 pub use clock::{Late, now, sleep, sleep_until, timeout};
 pub use dice::{Dice, dice};
-pub use life::{
-    Life, LifeConfig, aside, blocking, defers, is_simulated, spawn, yield_to_others,
-};
+pub use life::{Life, LifeConfig, aside, blocking, defers, is_simulated, spawn, yield_to_others};
 pub use net::{BoxFuture, Listener, Net, Secured, Stream};
 pub use tcp::{CongestionError, PacedTcp, Tcp};
 pub use wall::{Wall, set_wall_skew, wall, wall_skew};

@@ -48,7 +48,7 @@ fn held(index: u64, session: Option<u64>) -> Registration {
 }
 
 fn registers(index: u64, session: Option<u64>) -> Vec<Effect> {
-    vec![Effect::Registered(held(index, session))]
+    vec![Effect::Registered(held(index, session).into())]
 }
 
 fn releases(index: u64, cause: ReleaseCause) -> Vec<Effect> {
