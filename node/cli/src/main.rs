@@ -46,7 +46,7 @@ use crate::fail::{Done, Fail};
 
 /// A name is many small objects, made on one thread and dropped on another (docs/adr/0016).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -18,6 +18,10 @@ use std::process::{Command, ExitCode};
 use clap::{Parser, Subcommand};
 use quorate_bench::{Plan, Probe, ROWS, Row, measure};
 
+/// As the command has it, whose figures these are.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures what quorate is made of.
 #[derive(Parser)]
 struct Args {
