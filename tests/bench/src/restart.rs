@@ -3,10 +3,13 @@
 //!
 //! One node on a fresh data directory registers the names, is shut down, and starts again, as often as asked.
 //! Beside it each part of what was written is read by itself: the shelf, the newest snapshot, the journal.
+//! With `--killed` it is a process of its own that registers them and is killed right after, and the first
+//! start is the one after that.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +38,12 @@ pub(crate) struct Args {
     /// How often the node is started again
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
+    /// Kill the node that registers them, rather than shut it down
+    #[arg(long)]
+    killed: bool,
+    /// Register them in this folder, say so, and live on until the end of the input: for `--killed`
+    #[arg(long, hide = true)]
+    fill: Option<PathBuf>,
     /// Where the data directory is made, if not in the system's folder for what is short-lived
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -42,15 +51,31 @@ pub(crate) struct Args {
 
 /// Measures, and prints what was seen, in seconds.
 pub(crate) fn report(args: &Args) -> Result<(), Box<dyn Error>> {
+    if let Some(data) = &args.fill {
+        return fill(data, args.names);
+    }
     let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let fresh = tempfile::tempdir_in(dir)?;
     let data = fresh.path().join("data");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let took = now();
-    runtime.block_on(register(&data, args.names))?;
-    let mut rows = vec![("register them all, and shut down", now().since(took))];
-    for _ in 0..args.runs {
-        rows.extend(runtime.block_on(parts(&data))?);
+    let mut rows = Vec::new();
+    if args.killed {
+        fill_and_kill(&data, args.names)?;
+        rows.push(("register them all, and be killed", now().since(took)));
+    } else {
+        runtime.block_on(async {
+            let node = register(&data, args.names).await?;
+            node.shutdown().await;
+            Ok::<_, Box<dyn Error>>(())
+        })?;
+        rows.push(("register them all, and shut down", now().since(took)));
+    }
+    for run in 0..args.runs {
+        // A look at the parts would mend what the killed one left.
+        if run > 0 || !args.killed {
+            rows.extend(runtime.block_on(parts(&data))?);
+        }
         rows.extend(runtime.block_on(restart(&data, args.names))?);
     }
     let mut stdout = io::stdout().lock();
@@ -85,7 +110,34 @@ pub(crate) async fn start(data: &Path) -> Result<Node, Box<dyn Error>> {
     }
 }
 
-async fn register(data: &Path, count: u64) -> Result<(), Box<dyn Error>> {
+/// Registers them in this process, and waits to be killed.
+fn fill(data: &Path, names: u64) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _node = runtime.block_on(register(data, names))?;
+    println!("registered");
+    // Whoever kills it may have ended before.
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+/// Has another process register them, and kills it as soon as the last one is acknowledged.
+fn fill_and_kill(data: &Path, names: u64) -> Result<(), Box<dyn Error>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["restart", "--names", &names.to_string(), "--fill"]).arg(data);
+    let mut filling = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut told = String::new();
+    if let Some(stdout) = filling.stdout.take() {
+        BufReader::new(stdout).read_line(&mut told)?;
+    }
+    filling.kill()?;
+    filling.wait()?;
+    if told.trim() != "registered" {
+        return Err("the process that registers the names ended before it had".into());
+    }
+    Ok(())
+}
+
+async fn register(data: &Path, count: u64) -> Result<Node, Box<dyn Error>> {
     let node = start(data).await?;
     let next = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..CALLERS)
@@ -107,8 +159,7 @@ async fn register(data: &Path, count: u64) -> Result<(), Box<dyn Error>> {
     for caller in callers {
         caller.await??;
     }
-    node.shutdown().await;
-    Ok(())
+    Ok(node)
 }
 
 /// Starts the node, finds the last name by a confirmed read, and stops it.
