@@ -2,16 +2,19 @@
 //!
 //! Not part of the state: two machines are equal whatever was taken from either.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::rows::Key;
 
+/// Rows, each with whether it may have been taken before.
+#[expect(clippy::disallowed_types, reason = "whoever takes them puts them in order")]
+pub(crate) type Rows = std::collections::HashMap<Key, bool>;
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
-    /// `true` when a row under this key may have been taken before. What was born and died in between was
-    /// never seen outside and is dropped, so that this is bounded by the state even if nobody ever takes.
-    since_taken: HashMap<Key, bool>,
+    /// What was born and died in between was never seen outside and is dropped, so that this is bounded by
+    /// the state even if nobody ever takes.
+    since_taken: Rows,
     touched: Vec<Key>,
 }
 
@@ -53,7 +56,7 @@ impl Changes {
     }
 
     /// All rows that differ, by their keys, in no order.
-    pub(crate) fn take(&mut self) -> HashMap<Key, bool> {
+    pub(crate) fn take(&mut self) -> Rows {
         std::mem::take(&mut self.since_taken)
     }
 }

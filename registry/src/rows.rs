@@ -8,13 +8,12 @@
 //! Rows that were written by other hands are judged, not trusted: what does not satisfy I1, I2 and I11 is no
 //! machine.
 
-use std::collections::HashMap;
 use std::iter;
 use std::sync::Arc;
 
 use quorate_vocab::{Index, Name, NodeId, SessionId};
 
-use crate::changes::Changes;
+use crate::changes::{self, Changes};
 use crate::{Bearer, Machine, RowError};
 
 mod key;
@@ -27,7 +26,7 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
 /// Which rows changed.
 #[derive(Debug)]
-pub struct Changed(HashMap<Key, bool>);
+pub struct Changed(changes::Rows);
 
 /// Which row. The variants stand in the order of their kinds, so that keys order as their bytes do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
