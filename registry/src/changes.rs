@@ -2,19 +2,16 @@
 //!
 //! Not part of the state: two machines are equal whatever was taken from either.
 
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::rows::Key;
 
-/// Rows, each with whether it may have been taken before.
-#[expect(clippy::disallowed_types, reason = "whoever takes them puts them in order")]
-pub(crate) type Rows = std::collections::HashMap<Key, bool>;
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
-    /// What was born and died in between was never seen outside and is dropped, so that this is bounded by
-    /// the state even if nobody ever takes.
-    since_taken: Rows,
+    /// `true` when a row under this key may have been taken before. What was born and died in between was
+    /// never seen outside and is dropped, so that this is bounded by the state even if nobody ever takes.
+    since_taken: BTreeMap<Key, bool>,
     touched: Vec<Key>,
 }
 
@@ -55,8 +52,8 @@ impl Changes {
         &self.touched
     }
 
-    /// All rows that differ, by their keys, in no order.
-    pub(crate) fn take(&mut self) -> Rows {
+    /// All rows that differ, by their keys.
+    pub(crate) fn take(&mut self) -> BTreeMap<Key, bool> {
         std::mem::take(&mut self.since_taken)
     }
 }

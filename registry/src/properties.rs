@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Who says something under a key: a life, or one process in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Bearer {
     /// The life with whose end it goes.
     pub session: SessionId,

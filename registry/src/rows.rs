@@ -8,12 +8,13 @@
 //! Rows that were written by other hands are judged, not trusted: what does not satisfy I1, I2 and I11 is no
 //! machine.
 
+use std::collections::BTreeMap;
 use std::iter;
 use std::sync::Arc;
 
 use quorate_vocab::{Index, Name, NodeId, SessionId};
 
-use crate::changes::{self, Changes};
+use crate::changes::Changes;
 use crate::{Bearer, Machine, RowError};
 
 mod key;
@@ -26,10 +27,10 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
 /// Which rows changed.
 #[derive(Debug)]
-pub struct Changed(changes::Rows);
+pub struct Changed(BTreeMap<Key, bool>);
 
 /// Which row. The variants stand in the order of their kinds, so that keys order as their bytes do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     Header,
     Node(NodeId),
@@ -56,12 +57,10 @@ impl Machine {
         Changed(self.changes.take())
     }
 
-    /// The rows that changed, in the order of their keys, as they are here: in the state that they were taken from, or one that was
+    /// The rows that changed, as they are here: in the state that they were taken from, or one that was
     /// [frozen](crate::Frozen) with it and can be asked at leisure.
     pub fn rows_of(&self, changed: Changed) -> impl Iterator<Item = Row> {
-        let mut keys: Vec<Key> = changed.0.into_keys().collect();
-        keys.sort_unstable();
-        keys.into_iter().map(|key| (key.encode(), self.value(&key)))
+        changed.0.into_keys().map(|key| (key.encode(), self.value(&key)))
     }
 
     /// All rows, in the order of their keys.

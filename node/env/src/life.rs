@@ -140,8 +140,8 @@ where
     Ok(ends)
 }
 
-/// Lets this thread, and those that it starts, take what others leave of the processors: about a tenth of what
-/// one of them gets while all are busy. For a thread whose work nobody waits for, and that holds no lock
+/// Lets this thread, and those that it starts, take what others leave of the processors: a tenth or so of
+/// what one of them gets while all are busy. For a thread whose work nobody waits for, and that holds no lock
 /// which others want. In a [`Life`] there are no threads, and nothing happens.
 pub fn yield_to_others() {
     if !is_simulated() {
