@@ -9,6 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use quorate_storage::Log;
 use quorate_vocab::{Index, NodeId, Time};
@@ -16,8 +17,8 @@ use serde_bytes::ByteBuf;
 
 use crate::apply::Replica;
 use crate::body::Body;
-use crate::types::{Raft, Snapshot};
-use crate::wire::{PositionBytes, Response};
+use crate::types::{LogId, Raft, Snapshot};
+use crate::wire::{self, PositionBytes, Response};
 
 /// How long a request is held while there is nothing to answer with.
 pub(crate) const HELD: Duration = Duration::from_millis(500);
@@ -57,20 +58,19 @@ impl Feeder {
             return Response::Refused;
         }
         if next < self.log.state().first {
-            return self.offer_snapshot().await.unwrap_or(Response::Refused);
+            return self.offer_snapshot(next).await.unwrap_or(Response::Refused);
         }
         // The first entry has the index of an empty state; the one after it is there as soon.
         let reached = self.replica.feed().reached(Index(next.max(1)));
         let _ = quorate_env::timeout(HELD, reached).await;
         // First: what is read after it is not older than it says.
         let stale_ms = u64::try_from(silence().as_millis()).unwrap_or(u64::MAX);
-        // What a feed brought here is not in this log yet, and what lies there instead may not hold.
         let by_raft = self.replica.state().read().by_raft;
-        let end = by_raft.map_or(0, |id| id.index + 1);
-        let Ok(entries) = self.log.read(next, end.max(next), FED_BYTES_MAX) else {
-            return Response::Refused;
+        let entries = match applied_entries(&self.log, next, by_raft) {
+            Ok(Some(entries)) => entries,
+            Ok(None) => return self.offer_snapshot(next).await.unwrap_or(Response::Refused),
+            Err(_) => return Response::Refused,
         };
-        let entries = entries.into_iter().map(|(_, bytes)| ByteBuf::from(bytes)).collect();
         let server = self.raft.server_metrics();
         let server = server.borrow_watched();
         let (leader, term) = (server.current_leader, server.vote.leader_id.term);
@@ -102,14 +102,16 @@ impl Feeder {
         server.membership_config.membership().voter_ids().any(|node| node == self.me.0)
     }
 
-    async fn offer_snapshot(&self) -> io::Result<Response> {
+    /// Offers a snapshot that has the entry `next` and all that is purged.
+    async fn offer_snapshot(&self, next: u64) -> io::Result<Response> {
         let first = self.log.state().first;
         let offer = |offered: &mut Offered| {
             offered.used = quorate_env::now();
             let (position, total) = (offered.position.clone(), offered.body.bytes());
             Response::Anew { position, total }
         };
-        let is_enough = |offered: &&mut Offered| offered.index + 1 >= first;
+        let is_enough =
+            |offered: &&mut Offered| offered.index >= next && offered.index + 1 >= first;
         if let Some(offered) = self.offered().as_mut().filter(is_enough) {
             return Ok(offer(offered));
         }
@@ -146,5 +148,63 @@ impl Feeder {
 
     fn offered(&self) -> MutexGuard<'_, Option<Offered>> {
         self.offered.lock().expect("nothing panics while it holds what is offered")
+    }
+}
+
+/// The entries of a log from `next` on up to the last that Raft applied, as many as one answer takes. What a
+/// feed brought here is not in the log yet, and what lies there instead may not hold.
+///
+/// None: the log is another than what was applied. It is, until it is purged, when a snapshot has outrun it:
+/// what this node wrote as a leader whom nobody followed still lies there. Two logs with one entry in common
+/// have all before it in common, so one look tells.
+fn applied_entries(
+    log: &Log,
+    next: u64,
+    applied: Option<LogId>,
+) -> io::Result<Option<Vec<ByteBuf>>> {
+    let Some(applied) = applied.filter(|applied| applied.index >= next) else {
+        return Ok(Some(Vec::new()));
+    };
+    let (last, end) = (applied.index, applied.index + 1);
+    let found = log.read(last, end, usize::MAX)?;
+    let id = |(_, bytes): &(u64, Bytes)| wire::decode_entry(bytes).map(|entry| entry.log_id);
+    if found.first().map(id).transpose()? != Some(applied) {
+        return Ok(None);
+    }
+    let entries = log.read(next, end, FED_BYTES_MAX)?;
+    Ok(Some(entries.into_iter().map(|(_, bytes)| ByteBuf::from(bytes)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_storage::{LogConfig, MemoryDisk};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::types::{Entry, Payload, log_id};
+
+    #[tokio::test]
+    async fn nothing_is_fed_of_a_log_that_a_snapshot_has_outrun() {
+        let opened = Log::open(Arc::new(MemoryDisk::new()), LogConfig::default()).await;
+        let (log, scribe) = opened.unwrap();
+        quorate_env::spawn(scribe.run());
+        let entries = (0..4).map(|index| {
+            let entry = Entry { log_id: log_id(1, 7, index), payload: Payload::Blank };
+            (index, wire::encode_entry(&entry))
+        });
+        let (tell, told) = oneshot::channel();
+        log.append(entries.collect(), Box::new(|outcome| tell.send(outcome.is_ok()).unwrap()));
+        assert!(told.await.unwrap());
+        let fed = |next, applied| {
+            let entries = applied_entries(&log, next, applied).unwrap();
+            entries.map(|entries| entries.len())
+        };
+        // The last one may not hold yet.
+        assert_eq!(fed(1, Some(log_id(1, 7, 2))), Some(2));
+        assert_eq!(fed(3, Some(log_id(1, 7, 2))), Some(0));
+        assert_eq!(fed(0, None), Some(0));
+        // Another leader's snapshot, which reaches into what lies here, or beyond it.
+        assert_eq!(fed(1, Some(log_id(2, 8, 2))), None);
+        assert_eq!(fed(1, Some(log_id(2, 8, 9))), None);
     }
 }

@@ -161,6 +161,11 @@ impl SimDisk {
         state.bytes_max = bytes.map(|bytes| state.bytes_used() + bytes);
     }
 
+    /// Whether there is room for so many bytes and no more.
+    pub fn is_limited(&self) -> bool {
+        self.state().bytes_max.is_some()
+    }
+
     /// Turns one bit of a durable file, chosen by the seed among the written sectors of the files whose names
     /// begin so. Tells where, or `None` if there is none.
     pub fn flip_bit(&self, prefix: &str) -> Option<(String, u64)> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate::Node;
+use quorate::{Ground, Node};
 use quorate_vocab::Name;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -58,6 +58,8 @@ use witness::Witness;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a new cluster may take to begin.
 const BEGINNING: Duration = Duration::from_secs(30);
+/// When a node that found no room on its disk is started again.
+const START_AGAIN: Duration = Duration::from_millis(250);
 
 /// A deliberate bug.
 #[cfg(feature = "mutants")]
@@ -405,10 +407,22 @@ impl World {
         self.look_at_cables();
         let world = self.clone();
         quorate_env::spawn(life.scope(async move {
-            match Node::start_on(config, ground).await {
+            let host = &world.seats[nth].host;
+            let started = loop {
+                match Node::start_on(config.clone(), again(&ground)).await {
+                    // Its disk was filled while it was down. It is started again until there is room.
+                    Err(error) if world.seats[nth].disk.is_limited() => {
+                        world
+                            .trace
+                            .note(format_args!("life {host} {number} does not start: {error}"));
+                        clock::pause(START_AGAIN).await;
+                    }
+                    started => break started,
+                }
+            };
+            match started {
                 Ok(node) => world.started(nth, number, node),
                 Err(error) => {
-                    let host = &world.seats[nth].host;
                     let what = format_args!("life {number} of {host} did not start: {error}");
                     world.witness.violate("start", what);
                 }
@@ -474,4 +488,16 @@ fn seed_of(seed: u64, part: &str) -> u64 {
 
 fn name(text: impl AsRef<str>) -> Name {
     Name::new(text).expect("the world's own names are names")
+}
+
+/// The same doors, for another start.
+fn again(ground: &Ground) -> Ground {
+    let Ground { identity, disk, shelf, shelf_replaced, net } = ground;
+    Ground {
+        identity: identity.clone(),
+        disk: disk.clone(),
+        shelf: shelf.clone(),
+        shelf_replaced: shelf_replaced.clone(),
+        net: net.clone(),
+    }
 }

@@ -92,10 +92,14 @@ pub(super) async fn watch(world: Arc<World>, alive: Alive) {
         clock::pause(LOOK).await;
         let links = alive.node.links();
         let (rules, at) = (links.rules().rules, world.history.moment().at);
+        let takes_part =
+            alive.node.status().members.iter().any(|one| one.name.as_str() == &*alive.host);
         for link in links.list() {
             let (node, up) = ((&*alive.host, alive.number), link.data.is_some());
+            // Rules are for those that take part: who was taken out minds and meets them when it is back.
+            let rules = if takes_part && link.role.is_some() { rules.list() } else { &[] };
             let mut seen = world.witness.seen();
-            seen.topology.saw(at, node, link.name.as_str(), rules.list(), up);
+            seen.topology.saw(at, node, link.name.as_str(), rules, up);
         }
     }
 }
