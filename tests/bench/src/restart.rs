@@ -23,6 +23,8 @@ use serde_json::json;
 
 /// How many callers register names at the same time.
 const CALLERS: u64 = 512;
+/// How many names share all of their name but three digits.
+const THOUSAND: usize = 1_000;
 /// Longer than any machine takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -162,19 +164,32 @@ async fn register(data: &Path, count: u64) -> Result<Node, Box<dyn Error>> {
     Ok(node)
 }
 
-/// Starts the node, finds the last name by a confirmed read, and stops it.
-async fn restart(data: &Path, count: u64) -> Result<[(&'static str, Duration); 2], Box<dyn Error>> {
+/// Starts the node, finds the last name by a confirmed read, lists the last thousand, and stops it.
+async fn restart(data: &Path, count: u64) -> Result<[(&'static str, Duration); 3], Box<dyn Error>> {
     let began = now();
     let node = start(data).await?;
     let ready = now().since(began);
-    let found = node.names().within(PATIENCE).find(&name(count - 1)?).await?;
+    let last = name(count - 1)?;
+    let found = node.names().within(PATIENCE).find(&last).await?;
     if found.registration.is_none() {
         return Err("the last name is gone".into());
     }
     let answered = now().since(began);
+    // All digits but three.
+    let prefix = &last.as_str()[..last.as_str().len() - 3];
+    let began = now();
+    let listed = node.names().list(prefix, None, THOUSAND);
+    let listing = now().since(began);
+    if listed.registrations.len() as u64 != (count - 1) % THOUSAND as u64 + 1 || listed.more {
+        return Err("the last names are not listed as they were registered".into());
+    }
     eprintln!("{:?}", node.recovery());
     node.shutdown().await;
-    Ok([("start to quorate", ready), ("start to the first confirmed answer", answered)])
+    Ok([
+        ("start to quorate", ready),
+        ("start to the first confirmed answer", answered),
+        ("list the last thousand under a prefix", listing),
+    ])
 }
 
 /// Reads what a stopped node left, part by part.
