@@ -4,7 +4,6 @@
 //! p50, p99 and max is the mean of one in such a thousand. Each of its clients has a thread to itself as far
 //! as there are cores. A linearizable lookup is one request, as a registration is.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,8 @@ use quorate_env::{blocking, now, spawn};
 use tokio::runtime::Builder;
 
 use super::load::{self, Taker};
-use super::rows::{self, LOAD_COLUMNS, Measure, OURS, RUNS, Row, measure, under_load};
-use super::{Face, because, etcd, ours, seconds};
-use crate::args::Output;
+use super::rows::{self, LOAD_COLUMNS, Measure, Measuring, OURS, RUNS, Row, measure, under_load};
+use super::{Face, because, etcd, ours};
 use crate::fail::{Done, Fail};
 use crate::output;
 
@@ -41,14 +39,8 @@ pub(crate) struct Args {
     /// Measure only this face; repeatable
     #[arg(long = "face", value_name = "FACE")]
     faces: Vec<Face>,
-    /// How long each of the three runs of a row counts
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
-    seconds: Duration,
-    /// Where the data lies while it is measured [default: ./target if there is one, else /var/tmp]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    measuring: Measuring,
 }
 
 /// The rate of local lookups, and what one takes.
@@ -71,10 +63,10 @@ pub(crate) fn run(args: &Args) -> Done {
 }
 
 async fn measure_all(args: &Args) -> Done {
-    let (dir, mut machine) = rows::place(args.data_dir.as_deref())?;
+    let (dir, mut machine) = rows::place(args.measuring.data_dir.as_deref())?;
     let clients: Vec<usize> = args.clients.iter().copied().map(usize::from).collect();
     let wanted = Arc::new(wanted(args.names)?);
-    let (span, mut rows) = (args.seconds, Vec::new());
+    let (span, mut rows) = (args.measuring.seconds, Vec::new());
 
     if Face::Rust.is_asked_for(&args.faces) {
         let nodes = ours::Nodes::start(&dir.path().join("rust")).await?;
@@ -108,7 +100,7 @@ async fn measure_all(args: &Args) -> Done {
             etcd.stop().await;
         }
     }
-    rows::show(args.output.format, &machine, &rows, &LOAD_COLUMNS)
+    rows::show(args.measuring.output.format, &machine, &rows, &LOAD_COLUMNS)
 }
 
 /// The names, in an order that is not theirs.

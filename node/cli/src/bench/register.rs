@@ -3,14 +3,10 @@
 //! Every name is bound to a session (in etcd: a lease), so that all do the same work. Every number is the
 //! median of three runs, with the least and the most beside it.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use tokio::runtime::Builder;
 
-use super::rows::{self, LOAD_COLUMNS, OURS, under_load};
-use super::{Face, etcd, ours, seconds};
-use crate::args::Output;
+use super::rows::{self, LOAD_COLUMNS, Measuring, OURS, under_load};
+use super::{Face, etcd, ours};
 use crate::fail::Done;
 
 const WHAT: &str = "register";
@@ -25,14 +21,8 @@ pub(crate) struct Args {
     /// Measure only this face; repeatable
     #[arg(long = "face", value_name = "FACE")]
     faces: Vec<Face>,
-    /// How long each of the three runs of a row counts
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
-    seconds: Duration,
-    /// Where the data lies while it is measured [default: ./target if there is one, else /var/tmp]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    measuring: Measuring,
 }
 
 pub(crate) fn run(args: &Args) -> Done {
@@ -40,9 +30,9 @@ pub(crate) fn run(args: &Args) -> Done {
 }
 
 async fn measure(args: &Args) -> Done {
-    let (dir, mut machine) = rows::place(args.data_dir.as_deref())?;
+    let (dir, mut machine) = rows::place(args.measuring.data_dir.as_deref())?;
     let clients: Vec<usize> = args.clients.iter().copied().map(usize::from).collect();
-    let (span, mut rows) = (args.seconds, Vec::new());
+    let (span, mut rows) = (args.measuring.seconds, Vec::new());
 
     if Face::Rust.is_asked_for(&args.faces) {
         let nodes = ours::Nodes::start(&dir.path().join("rust")).await?;
@@ -70,5 +60,5 @@ async fn measure(args: &Args) -> Done {
             etcd.stop().await;
         }
     }
-    rows::show(args.output.format, &machine, &rows, &LOAD_COLUMNS)
+    rows::show(args.measuring.output.format, &machine, &rows, &LOAD_COLUMNS)
 }

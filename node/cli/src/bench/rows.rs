@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::etcd;
 use super::load::{self, Sample, Taker};
-use super::machine;
+use super::{machine, seconds};
+use crate::args::Output;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Column, Format, column, shown};
 
@@ -18,6 +19,19 @@ pub(crate) const RUNS: usize = 3;
 
 /// Ours, as tables call it.
 pub(crate) const OURS: &str = "quorate";
+
+/// How three nodes are measured, and how that is shown.
+#[derive(clap::Args)]
+pub(crate) struct Measuring {
+    /// How long each of the three runs of a row counts
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Where the data lies while it is measured [default: ./target if there is one, else /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
 
 /// One figure of a run: its name, its unit, and which way is better.
 pub(crate) struct Measure {

@@ -5,7 +5,6 @@
 //! number that is missing is a gap. A watcher that falls behind is told so, and that is counted, too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,9 +14,8 @@ use quorate_env::{now, sleep_until, spawn};
 use tokio::runtime::Builder;
 
 use super::load;
-use super::rows::{self, Measure, OURS, RUNS, Row, measure};
-use super::{because, ours, seconds};
-use crate::args::Output;
+use super::rows::{self, Measure, Measuring, OURS, RUNS, Row, measure};
+use super::{because, ours};
 use crate::fail::{Done, Fail};
 use crate::output::{self, Column, column, shown};
 
@@ -38,14 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5_000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
-    /// How long each of the three runs counts
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
-    seconds: Duration,
-    /// Where the data lies while it is measured [default: ./target if there is one, else /var/tmp]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    measuring: Measuring,
 }
 
 const MEASURES: [Measure; 7] = [
@@ -84,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Done {
 }
 
 async fn measure_all(args: &Args) -> Done {
-    let (dir, machine) = rows::place(args.data_dir.as_deref())?;
+    let (dir, machine) = rows::place(args.measuring.data_dir.as_deref())?;
     let nodes = ours::Nodes::start(&dir.path().join("rust")).await?;
     output::talk(&format!("measuring {OURS}: {} watchers of one voter", args.watchers));
     let mut runs = Vec::new();
@@ -94,7 +86,7 @@ async fn measure_all(args: &Args) -> Done {
     nodes.stop().await;
     let clients = args.watchers as usize;
     let rows = [Row { what: "watch", face: "rust", by: OURS, clients, measures: &MEASURES, runs }];
-    rows::show(args.output.format, &machine, &rows, &COLUMNS)
+    rows::show(args.measuring.output.format, &machine, &rows, &COLUMNS)
 }
 
 async fn once(nodes: &ours::Nodes, args: &Args, number: usize) -> Result<Vec<f64>, Fail> {
@@ -102,8 +94,8 @@ async fn once(nodes: &ours::Nodes, args: &Args, number: usize) -> Result<Vec<f64
     let prefix = format!("{PREFIX}{number}/");
     let before = resident()?;
     let from = all[0].list(&prefix, None, 0).index;
-    let counts = now() + args.seconds / 5;
-    let ends = counts + args.seconds;
+    let counts = now() + args.measuring.seconds / 5;
+    let ends = counts + args.measuring.seconds;
     let asked: Vec<Arc<AtomicU64>> = (0..WRITERS).map(|_| Arc::default()).collect();
 
     let mut watchers = Vec::new();
@@ -145,9 +137,9 @@ async fn once(nodes: &ours::Nodes, args: &Args, number: usize) -> Result<Vec<f64
         }
         delays.extend(watcher.delays);
     }
-    let span = args.seconds.as_secs_f64();
-    let delays =
-        load::sample(delays, args.seconds, 0).ok_or_else(|| because("nothing was heard"))?;
+    let span = args.measuring.seconds.as_secs_f64();
+    let delays = load::sample(delays, args.measuring.seconds, 0)
+        .ok_or_else(|| because("nothing was heard"))?;
     let memory = grown as f64 / f64::from(args.watchers);
     let made = made as f64 / (span * 1.2);
     Ok(vec![made, heard as f64 / span, delays.p50, delays.p99, delays.max, gaps as f64, memory])
