@@ -11,7 +11,7 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
-use quorate_registry::{Command, Machine, Registration, Verdict};
+use quorate_registry::{Command, Level, Machine, Registration, Verdict};
 use quorate_storage::{Log, StandingWatch, StorageError};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::apply::{Applier, Replica, Shared, SnapshotBuilder};
 use crate::archive::{Archive, Doors, archive};
 use crate::config::GroupConfig;
+use crate::electorate::Electorate;
 use crate::error::{GroupError, MembershipError, ProposeError, ReadError};
 use crate::feed::{Feed, Watch};
 use crate::feeder::Feeder;
@@ -28,7 +29,7 @@ use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
 use crate::rounds::Rounds;
 use crate::serve::Voter;
-use crate::types::{Asked, LogId, Raft, Types};
+use crate::types::{Asked, LeaderId, LogId, Raft, Types};
 
 /// What the lightest counts, with all that is kept of it until it is answered.
 const PROPOSAL_BYTES_MIN: usize = 4 * 1024;
@@ -218,6 +219,11 @@ impl Group {
         if self.disk.is_stuck() {
             return Err(ProposeError::Disk);
         }
+        if let Some(refused) = self.refused_by_level(&command) {
+            let (to, answers) = oneshot::channel();
+            let _ = to.send(Ok(refused));
+            return Ok(answers);
+        }
         let weight = command.weight().max(PROPOSAL_BYTES_MIN);
         let weight = self.room.clone().try_acquire_many_owned(weight as u32);
         let weight = weight.map_err(|_| ProposeError::Overloaded)?;
@@ -227,6 +233,17 @@ impl Group {
         let nobody = ProposeError::NotDone { leader: None };
         self.proposals.try_send(Proposal { command, answer }).map_err(|_| nobody)?;
         Ok(answers)
+    }
+
+    /// The verdict on what some members do not understand, without a word in the log: they could not read it
+    /// there, and a mark would keep a refusal that is over as soon as they are brought to this release.
+    fn refused_by_level(&self, command: &Command) -> Option<(Index, Verdict)> {
+        if command.level() <= Level::FIRST {
+            return None;
+        }
+        self.read(|machine, index| {
+            machine.admit(command).err().map(|refusal| (index, Verdict::Refused(refusal)))
+        })
     }
 
     /// Confirms with a majority that this node leads, in a round that begins after the call, and returns
@@ -386,6 +403,19 @@ impl Group {
                 .collect(),
             fault: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
+    }
+
+    /// Who votes by this node's log, and for whom it does itself.
+    pub fn electorate(&self) -> Electorate {
+        let office = |leader: &LeaderId| (leader.term, NodeId(leader.node_id));
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        let at = *server.membership_config.log_id();
+        let named = at.map(|at| (office(&at.leader_id), Index(at.index))).unwrap_or_default();
+        let sets = server.membership_config.membership().get_joint_config();
+        let sets = sets.iter().map(|set| set.iter().copied().map(NodeId).collect()).collect();
+        // This is the vote that is flushed.
+        Electorate::new(office(&server.vote.leader_id), named, sets)
     }
 
     /// Returns when who leads, as far as this node sees, or the term, or who is a member has changed.

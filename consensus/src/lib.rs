@@ -27,6 +27,7 @@ pub mod backup;
 mod body;
 mod config;
 mod directory;
+mod electorate;
 mod error;
 mod feed;
 mod feeder;
@@ -47,6 +48,7 @@ mod wire;
 
 pub use archive::Doors;
 pub use config::GroupConfig;
+pub use electorate::Electorate;
 pub use error::{GroupError, MembershipError, ProposeError, ReadError};
 pub use feed::{Change, TooOld, Watch};
 pub use group::{Group, GroupStatus, Outcome, Role};

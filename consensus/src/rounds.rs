@@ -11,32 +11,47 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
-/// Work that is shared by all who wait for it. Cheap to clone; all clones share the same rounds.
+/// Work that is shared by all who wait for it, and done on what each of them brings. Cheap to clone; all
+/// clones share the same rounds.
 #[derive(Debug)]
-pub struct Rounds<T>(Arc<Mutex<Turn<T>>>);
+pub struct Rounds<T, I = ()>(Arc<Mutex<Turn<T, I>>>);
 
 #[derive(Debug)]
-struct Turn<T> {
+struct Turn<T, I> {
     /// A round is under way, and whoever runs it will run the next one, too.
     under_way: bool,
-    /// Who is served by the next one.
+    /// Who is served by the next one, and what they bring.
     waiting: Vec<oneshot::Sender<T>>,
+    brought: Vec<I>,
 }
 
 impl<T: Clone + Send + 'static> Rounds<T> {
     /// Takes part in the next round, which begins after this call. `None` if the life that ran it has ended.
-    ///
-    /// Whoever finds no round under way brings the work for this and all rounds that follow on its heels;
-    /// they go on although the caller may have stopped waiting.
     pub async fn join<W, F>(&self, work: W) -> Option<T>
     where
         W: Fn() -> F + Send + 'static,
+        F: Future<Output = T> + Send,
+    {
+        self.bring((), move |_| work()).await
+    }
+}
+
+impl<T: Clone + Send + 'static, I: Send + 'static> Rounds<T, I> {
+    /// Takes part in the next round, which begins after this call and is about what all bring who take part
+    /// in it. `None` if the life that ran it has ended.
+    ///
+    /// Whoever finds no round under way brings the work for this and all rounds that follow on its heels;
+    /// they go on although the caller may have stopped waiting.
+    pub async fn bring<W, F>(&self, item: I, work: W) -> Option<T>
+    where
+        W: Fn(Vec<I>) -> F + Send + 'static,
         F: Future<Output = T> + Send,
     {
         let (served, serves) = oneshot::channel();
         let begins = {
             let mut turn = self.lock();
             turn.waiting.push(served);
+            turn.brought.push(item);
             !std::mem::replace(&mut turn.under_way, true)
         };
         if begins {
@@ -48,11 +63,11 @@ impl<T: Clone + Send + 'static> Rounds<T> {
 
     async fn run<W, F>(&self, work: W)
     where
-        W: Fn() -> F,
+        W: Fn(Vec<I>) -> F,
         F: Future<Output = T>,
     {
-        while let Some(waiting) = self.next() {
-            let outcome = work().await;
+        while let Some((waiting, brought)) = self.next() {
+            let outcome = work(brought).await;
             for served in waiting {
                 // Whoever asked may have stopped waiting.
                 let _ = served.send(outcome.clone());
@@ -60,29 +75,33 @@ impl<T: Clone + Send + 'static> Rounds<T> {
         }
     }
 
-    /// Those whom the round serves that begins now; `None` when nobody waits, and then none is under way.
-    fn next(&self) -> Option<Vec<oneshot::Sender<T>>> {
+    /// Those whom the round serves that begins now, and what they brought; `None` when nobody waits, and then
+    /// none is under way.
+    fn next(&self) -> Option<(Vec<oneshot::Sender<T>>, Vec<I>)> {
         let mut turn = self.lock();
         turn.under_way = !turn.waiting.is_empty();
-        turn.under_way.then(|| std::mem::take(&mut turn.waiting))
+        let turn = &mut *turn;
+        let take = || (std::mem::take(&mut turn.waiting), std::mem::take(&mut turn.brought));
+        turn.under_way.then(take)
     }
 }
 
-impl<T> Rounds<T> {
-    fn lock(&self) -> MutexGuard<'_, Turn<T>> {
+impl<T, I> Rounds<T, I> {
+    fn lock(&self) -> MutexGuard<'_, Turn<T, I>> {
         self.0.lock().expect("nothing panics while it holds a turn")
     }
 }
 
-impl<T> Clone for Rounds<T> {
+impl<T, I> Clone for Rounds<T, I> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Default for Rounds<T> {
+impl<T, I> Default for Rounds<T, I> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Turn { under_way: false, waiting: Vec::new() })))
+        let turn = Turn { under_way: false, waiting: Vec::new(), brought: Vec::new() };
+        Self(Arc::new(Mutex::new(turn)))
     }
 }
 
@@ -152,5 +171,32 @@ mod tests {
         // And when all is quiet, the next round begins anew.
         desk.may_end.add_permits(1);
         assert_eq!(rounds.join(desk.work()).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn each_round_is_about_what_those_brought_whom_it_serves() {
+        let (rounds, may_end) = (Rounds::default(), Arc::new(Semaphore::new(0)));
+        let work = || {
+            let may_end = may_end.clone();
+            move |brought: Vec<u64>| {
+                let may_end = may_end.clone();
+                Box::pin(async move {
+                    may_end.acquire().await.expect("nobody closes it").forget();
+                    brought
+                }) as quorate_env::BoxFuture<'static, Vec<u64>>
+            }
+        };
+        let mut first = Box::pin(rounds.bring(1, work()));
+        assert!(poll!(&mut first).is_pending());
+        tokio::task::yield_now().await;
+        let mut late: Vec<_> = (2..5).map(|item| Box::pin(rounds.bring(item, work()))).collect();
+        for one in &mut late {
+            assert!(poll!(one).is_pending());
+        }
+        may_end.add_permits(2);
+        assert_eq!(first.await, Some(vec![1]));
+        for one in late {
+            assert_eq!(one.await, Some(vec![2, 3, 4]));
+        }
     }
 }

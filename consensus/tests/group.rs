@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_consensus::{Doors, Group, GroupConfig, PeerError, Peers, ProposeError, Role, Source};
 use quorate_env::BoxFuture;
-use quorate_registry::{Bond, Claim, Command, Machine, Once, Op, Verdict};
+use quorate_registry::{Bond, Claim, Command, Level, Machine, Once, Op, Refusal, Verdict};
 use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
 use quorate_vocab::{Index, Name, NodeId};
 
@@ -182,6 +182,24 @@ async fn a_command_is_decided_once_and_applied_everywhere() {
     }
     let change = groups[2].watch(Index(0)).next().await.unwrap();
     assert_eq!(change.index, index);
+}
+
+#[tokio::test]
+async fn what_not_all_members_understand_gets_into_no_log_and_is_not_held_against_who_asks_again() {
+    let (town, remembered) = (Town::default(), Remembered::default());
+    let (group, _) = open(&town, 1, &remembered).await;
+    group.bootstrap(&ids([1])).await.unwrap();
+    leader(std::slice::from_ref(&group)).await;
+    let last = group.applied();
+    let halt = Command { once: Once::Key(7), op: Op::Halt { name: Name::new("billing").unwrap() } };
+    let (_, verdict) = group.propose(halt.clone()).await.unwrap();
+    assert!(matches!(verdict, Verdict::Refused(Refusal::TooNew { .. })), "{verdict:?}");
+    assert_eq!(group.applied(), last);
+
+    let raise = Command { once: Once::Free, op: Op::Raise { level: Level::NEWEST } };
+    group.propose(raise).await.unwrap();
+    let (_, verdict) = group.propose(halt).await.unwrap();
+    assert_eq!(verdict, Verdict::Refused(Refusal::NoSingleton));
 }
 
 #[tokio::test]

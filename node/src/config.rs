@@ -11,6 +11,7 @@ use quorate_registry::{Level, RoleError, check_labels};
 use quorate_vocab::NodeName;
 
 use crate::seeds;
+use crate::sentinel::FencerConfig;
 
 /// How a node is to run. Begin with [`Config::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -47,6 +48,10 @@ pub struct Config {
     pub insecure: bool,
     /// How what it sends to other nodes is paced (`bbr`, `cubic`), when that is not left to the kernel.
     pub congestion: Option<String>,
+    /// A second process that ends this one when its lease is over and it cannot end what runs by itself,
+    /// since it is stopped, for one. None by default: what a stopped process does when it goes on is then
+    /// found out by it alone, a moment later.
+    pub fencer: Option<FencerConfig>,
     /// Raft's settings.
     pub group: GroupConfig,
     /// The mesh's bounds.
@@ -71,14 +76,18 @@ pub enum ConfigError {
     Voters(usize),
     /// The lease leaves no room for an election.
     #[error(
-        "lease is {lease:?}, but a change of leader alone may take {failover:?} \
-         (election_max twice and a heartbeat); every node would lose its session with its leader"
+        "lease is {lease:?}, but a change of leader may take {failover:?} (election_max twice and a \
+         heartbeat) and to end what runs takes {budget:?} (3/20 of the lease), together {:?}: every node \
+         would lose its session with its leader",
+        *failover + *budget
     )]
     Lease {
         /// What was asked.
         lease: Duration,
         /// What a change of leader may take.
         failover: Duration,
+        /// What is kept for ending what runs.
+        budget: Duration,
     },
     /// A label that the cluster reads says what it does not understand.
     #[error(transparent)]
@@ -104,6 +113,7 @@ impl Config {
             tls: None,
             insecure: false,
             congestion: None,
+            fencer: None,
             group: GroupConfig::lan(),
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]
@@ -123,8 +133,9 @@ impl Config {
             Spec::parse(join).map_err(|error| ConfigError::Join(error.to_string()))?;
         }
         let failover = self.group.election_max * 2 + self.group.heartbeat;
-        if self.lease < failover {
-            return Err(ConfigError::Lease { lease: self.lease, failover });
+        let budget = self.stop_budget();
+        if self.lease < failover + budget {
+            return Err(ConfigError::Lease { lease: self.lease, failover, budget });
         }
         Ok(())
     }
@@ -136,6 +147,11 @@ impl Config {
             (None, true) => Channel::Plain,
             (None, false) => Channel::Loopback,
         }
+    }
+
+    /// How long before the end of its lease a node begins to end what runs under it.
+    pub fn stop_budget(&self) -> Duration {
+        self.lease * 3 / 20
     }
 
     /// How often a node renews its session.

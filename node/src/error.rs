@@ -37,6 +37,9 @@ pub enum NotDone {
     /// This node has no session at the moment, so it cannot hold names for processes.
     #[error("this node has no valid session")]
     NoSession,
+    /// The node that has to be asked cannot be reached from here.
+    #[error("the node that has to be asked cannot be reached from here")]
+    NoLink,
     /// The node is being closed.
     #[error("the node is being closed")]
     Closing,

@@ -27,8 +27,11 @@ use crate::ground::Identity;
 use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::links::Rulebook;
+use crate::memory::Recollection;
 use crate::post::{self, Ask, Newcomer, Renewal, Told};
+use crate::sentinel::Sentinel;
 use crate::sessions::Renewed;
+use crate::singletons::troupe::Troupe;
 use crate::steward::Steward;
 use crate::tenancy::Tenancy;
 use crate::views::Views;
@@ -52,7 +55,10 @@ pub(crate) struct Hall {
     actors: Actors,
     tenancy: Tenancy,
     steward: Steward,
+    troupe: Troupe,
+    sentinel: Option<Arc<dyn Sentinel>>,
     keeper: Keeper,
+    recollection: Recollection,
     /// The number of the next request's flow.
     next_flow: AtomicU64,
     /// What this node's reads ask the leader, one round for all that wait.
@@ -94,8 +100,9 @@ impl Hall {
         wires: Arc<Wires>,
         group: Group,
         actors: Actors,
+        sentinel: Option<Arc<dyn Sentinel>>,
     ) -> Self {
-        let tenancy = Tenancy::new(config.lease);
+        let tenancy = Tenancy::new(config.lease, config.stop_budget());
         let available = Desk::new(identity.node(), identity.boot());
         Self {
             config,
@@ -105,7 +112,10 @@ impl Hall {
             actors,
             tenancy,
             steward: Steward::default(),
+            troupe: Troupe::default(),
+            sentinel,
             keeper: Keeper::new(),
+            recollection: Recollection::default(),
             next_flow: AtomicU64::new(0),
             reads: Rounds::default(),
             courier: Courier::default(),
@@ -150,8 +160,22 @@ impl Hall {
         &self.steward
     }
 
+    /// Who ends this node's process, if somebody does.
+    pub(crate) fn sentinel(&self) -> Option<&dyn Sentinel> {
+        self.sentinel.as_deref()
+    }
+
+    /// What this node offers to run, and runs.
+    pub(crate) fn troupe(&self) -> &Troupe {
+        &self.troupe
+    }
+
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    pub(crate) fn recollection(&self) -> &Recollection {
+        &self.recollection
     }
 
     pub(crate) fn courier(&self) -> &Courier {
@@ -255,7 +279,11 @@ impl Hall {
     }
 
     /// Renews a session at whoever leads.
-    pub(crate) async fn renew(&self, renewal: Renewal, within: Duration) -> Result<Renewed, Error> {
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        renewal: Renewal,
+        within: Duration,
+    ) -> Result<Renewed, Error> {
         self.pursue(within, true, || self.try_renew(renewal))
             .await
             .map(|(renewed, _)| renewed)
@@ -276,6 +304,7 @@ impl Hall {
         let flow = self.next_flow.fetch_add(1, Ordering::Relaxed);
         let lane = match ask {
             Ask::Confirm | Ask::Renew(_) | Ask::Hear(_) => Lane::High,
+            Ask::Remember { .. } | Ask::Recall { .. } => Lane::High,
             _ => Lane::Normal,
         };
         let answer = self.mesh().call(to, lane, flow, post::wrap_ask(ask), within).await?;
@@ -347,7 +376,7 @@ impl Hall {
         }
     }
 
-    async fn try_renew(&self, renewal: Renewal) -> Result<Renewed, Miss> {
+    async fn try_renew(self: &Arc<Self>, renewal: Renewal) -> Result<Renewed, Miss> {
         let told = match self.other_leader() {
             Some(leader) => self.ask_leader(leader, &Ask::Renew(renewal)).await?,
             None => self.keeper.renew(self, renewal).await,

@@ -164,7 +164,7 @@ pub(crate) fn learn(hall: &Hall, at: Index, effect: &Effect) {
             let end = match evidence {
                 Evidence::Stopped => LeaseEnd::Stopped,
                 Evidence::Superseded { .. } => LeaseEnd::Superseded,
-                Evidence::Expired { .. } => LeaseEnd::Expired,
+                Evidence::Expired { .. } | Evidence::ProvenDead => LeaseEnd::Expired,
                 _ => LeaseEnd::Left,
             };
             hall.health().see(node, Sight::Lease(Lease::Over { session: *session, at, end }));

@@ -2,7 +2,9 @@
 //! voters as are wanted, and raises the feature level to what all understand.
 //!
 //! It decides nothing by being called a leader: an expiry goes through the log and is void in another term; a
-//! renewal is answered after a majority confirmed the leader in a round that began after it came.
+//! renewal is answered after a majority confirmed the leader in a round that began after it came, and a
+//! majority has stored that it came. So whoever leads next counts on from what they remember, and who dies
+//! with the leader is missed no later than others.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,10 +12,12 @@ use std::time::Duration;
 use quorate_consensus::{GroupStatus, ReadError, Role, Watch};
 use quorate_registry::lease::{Grantor, Terms, grantor};
 use quorate_registry::{Command, Effect, Evidence, Once, Op, SessionOwner};
-use quorate_vocab::Index;
+use quorate_vocab::{Index, SessionId};
 
 use crate::hall::Hall;
+use crate::memory;
 use crate::post::{Renewal, Told};
+use crate::singletons::mover;
 use crate::voters;
 
 /// What a holder needs to come to rest.
@@ -32,14 +36,24 @@ impl Keeper {
     }
 
     /// Answers a renew, as the leader.
-    pub(crate) async fn renew(&self, hall: &Hall, renewal: Renewal) -> Told {
+    pub(crate) async fn renew(&self, hall: &Arc<Hall>, renewal: Renewal) -> Told {
         let session = renewal.session;
+        // Before it is counted: if another term begins in between, it was perhaps counted in neither.
+        let term = self.lock().term();
         self.step(hall, grantor::Input::Renewed { session });
-        match hall.group().confirm().await {
-            Ok(_) => {}
+        let stores = async {
+            // Nobody has to remember what will not be answered.
+            let is_stored = term.is_some() && memory::is_agreed(hall);
+            Ok(is_stored && memory::spread(hall, session).await)
+        };
+        let is_stored = match tokio::try_join!(hall.group().confirm(), stores) {
+            Ok((_, is_stored)) => is_stored,
             Err(ReadError::NotLeader { leader }) => return Told::NotLeader { leader },
             Err(_) => return Told::NoQuorum,
-        }
+        };
+        // Asked again, after the round: whoever had applied this level when the renewal came had it from a
+        // leader, and what that one knew then is applied here now.
+        let is_covered = is_stored || !memory::is_agreed(hall);
         let ttl_ms = hall.group().read(|machine, _| {
             let session = machine.session(session)?;
             let node = match session.owner {
@@ -53,10 +67,26 @@ impl Keeper {
             None => Told::SessionEnded,
             // A session without a bound is never watched, and cannot expire.
             Some(0) => Told::Renewed { ttl_ms: 0 },
-            Some(ttl_ms) if self.lock().admits(session) => Told::Renewed { ttl_ms },
-            // Its expiry is on the way, or this leader does not watch over sessions yet.
+            Some(ttl_ms) if is_covered && self.admits(session, term) => Told::Renewed { ttl_ms },
+            // Its expiry is on the way, or this leader did not watch over sessions yet when it came, or too
+            // few remember it.
             Some(_) => Told::NoQuorum,
         }
+    }
+
+    fn admits(&self, session: SessionId, term: Option<u64>) -> bool {
+        let grantor = self.lock();
+        term.is_some() && grantor.term() == term && grantor.admits(session)
+    }
+
+    /// Whether this leader counts, and in this term.
+    pub(crate) fn counts_in(&self, term: u64) -> bool {
+        self.lock().term() == Some(term)
+    }
+
+    /// Takes what the voters remember, as the leader of a term.
+    pub(crate) fn count_on(&self, hall: &Hall, term: u64, ages: Vec<(SessionId, Duration)>) {
+        self.step(hall, grantor::Input::Recalled { term, ages });
     }
 
     fn step(&self, hall: &Hall, input: grantor::Input) {
@@ -104,6 +134,10 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
         quorate_env::sleep(Duration::from_millis(10)).await;
     }
     let mut watch = begin(hall, term);
+    if memory::is_agreed(hall) {
+        let sessions = hall.group().read(|machine, _| machine.sessions().map(|s| s.id).collect());
+        hall.run(memory::recollect(hall.clone(), term, sessions));
+    }
     let mut silences = voters::Silences::default();
     loop {
         let status = hall.group().status();
@@ -112,6 +146,7 @@ async fn lead(hall: &Arc<Hall>, term: u64) {
         }
         voters::tend(hall, &status, &mut silences).await;
         raise(hall, &status);
+        mover::tend(hall);
         let until = quorate_env::now() + LOOK_AGAIN;
         while quorate_env::now() < until {
             let deadline = hall.keeper().lock().deadline().map_or(until, |at| at.min(until));

@@ -35,9 +35,11 @@ mod ground;
 mod hall;
 mod health;
 mod keeper;
+mod last_word;
 mod links;
 mod locks;
 mod marks;
+mod memory;
 mod names;
 mod node;
 mod nodes;
@@ -47,7 +49,9 @@ mod properties;
 mod reads;
 mod router;
 mod seeds;
+mod sentinel;
 mod sessions;
+mod singletons;
 mod status;
 mod steward;
 mod survivor;
@@ -69,6 +73,7 @@ pub use config::{Config, ConfigError};
 pub use counters::{Tallies, Tally};
 pub use error::{Error, NotDone, StartError};
 pub use ground::{Ground, Identity};
+pub use last_word::last_word;
 pub use links::{Explained, Link, LinkRule, Links, NoSuchNode, Party, RulesInForce};
 pub use locks::{Guard, Locks};
 pub use names::{Amendment, Claiming, Found, Held, Listing, NameWatch, Names};
@@ -77,7 +82,12 @@ pub use nodes::{DownReason, NodeInfo, NodeMonitor, NodeNews, Which};
 pub use progress::Progress;
 pub use properties::{Properties, Said};
 pub use reads::TooStale;
+pub use sentinel::{FencerConfig, Sentinel};
 pub use sessions::{Renewed, Sessions};
+pub use singletons::{
+    Census, Inherited, Lost as LostTurn, Own, Relocation, Singleton, SingletonCallError,
+    SingletonInfo, SingletonState, Singletons, Stamped, TAIL_BYTES_MAX, Tenure, Turnover, log_path,
+};
 pub use status::{Disk, Member, MemberState, Status};
 pub use survivor::{FormerVoter, Survivor};
 pub use verified::VerifiedError;
@@ -90,6 +100,7 @@ pub use quorate_actor::{
 };
 pub use quorate_consensus::backup::{BackupError, Head as BackupHead};
 pub use quorate_consensus::{Change, GroupConfig, Recovery, Role, Source, TooOld, Watch};
+pub use quorate_guard::{Bar, Refusal as BarRefusal};
 pub use quorate_mesh::clocks::{Clock, Clocks, Opinion};
 pub use quorate_mesh::{
     Climate, Conditions, Cookie, Cookies, Counters, Limits, LinkState, Reason, TlsError, TlsFiles,
@@ -98,9 +109,11 @@ pub use quorate_mesh::{
 pub use quorate_otp::Groups;
 pub use quorate_registry::available::Ordinal;
 pub use quorate_registry::{
-    Bearer, Bond, Effect, Explanation, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
-    Level, NodeRole, Passed, Property, Query, Rate, Refusal, Registration, ReleaseCause, RoleError,
-    Rule, Rules, RulesError, Selector, Stance, TextError, Verdict,
+    Attempts, Bearer, Blocked, Bond, Candidate, Checkpoint, Claim, Company, Deed, Effect, Ending,
+    Evidence, Exec, Explanation, Grant, Holding, Judgement, Keys, LabelTest, LabelTestError, Lanes,
+    Legacy, Level, NodeRole, Passed, Past, Phase, Pin, Property, Query, Rate, Refusal,
+    Registration, ReleaseCause, Restart, Restarts, RoleError, Rule, Rules, RulesError, Score,
+    Selector, Sequel, Singleton as SingletonRow, Spec, Stance, Standing, TextError, Verdict,
 };
 pub use quorate_rpc::{
     Function, Functions, Pending, Process, Rpc, RpcConfig, RpcError, Rules as RpcRules,

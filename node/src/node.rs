@@ -30,8 +30,9 @@ use crate::progress::{self, Progress};
 use crate::properties::Properties;
 use crate::router::Router;
 use crate::sessions::Sessions;
+use crate::singletons::{Singletons, troupe};
 use crate::status::{Disk, Member, MemberState, Status};
-use crate::{disk, formation, keeper, seeds, steward, tenancy, voters};
+use crate::{disk, formation, keeper, memory, seeds, steward, tenancy, voters};
 
 /// One node of a cluster. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Node {
 
     async fn assemble(config: Config, ground: Ground) -> Result<Self, StartError> {
         config.validate()?;
-        let Ground { identity, disk, shelf, shelf_replaced, net } = ground;
+        let Ground { identity, disk, shelf, shelf_replaced, net, sentinel } = ground;
         let (id, boot) = (identity.node(), identity.boot());
         let log_config = LogConfig {
             journal: id.0,
@@ -90,7 +91,7 @@ impl Node {
             channel: config.channel(),
             limits: config.limits.clone(),
         };
-        let hall = Arc::new(Hall::new(config, identity, wires.clone(), group, actors));
+        let hall = Arc::new(Hall::new(config, identity, wires.clone(), group, actors, sentinel));
         let inbound = Arc::new(Router(Arc::downgrade(&hall)));
         wires.connect(Mesh::start(mesh_config, net, inbound).await?);
         for address in hall.config().join.iter().filter(|join| !seeds::is_source(join)) {
@@ -101,6 +102,7 @@ impl Node {
         hall.run(steward::attend(hall.clone()));
         hall.run(steward::keep_to_voters(hall.clone()));
         hall.run(keeper::keep(hall.clone()));
+        hall.run(memory::attend(hall.clone()));
         hall.run(disk::follow(hall.clone()));
         hall.run(links::follow(hall.clone()));
         hall.run(tenancy::reside(hall.clone()));
@@ -156,6 +158,11 @@ impl Node {
     /// The clients' sessions.
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.hall.clone())
+    }
+
+    /// Things of which there is one.
+    pub fn singletons(&self) -> Singletons {
+        Singletons::new(self.hall.clone())
     }
 
     /// This node's links, and the rules of all.
@@ -352,10 +359,15 @@ impl Node {
         let hall = &self.hall;
         // Should nobody take over in time, the others elect a leader once this one is silent.
         let _ = voters::hand_over(hall, None).await;
+        troupe::hand_all_over(hall, hall.config().patience()).await;
+        tenancy::rest(hall).await;
         hall.close();
         hall.actors().close().await;
         if let Some(session) = hall.tenancy().session() {
             tenancy::leave(hall, session).await;
+        }
+        if let Some(sentinel) = hall.sentinel() {
+            sentinel.release().await;
         }
         hall.group().close().await;
         hall.mesh().close().await;

@@ -80,6 +80,8 @@ pub enum DownReason {
     Stopped,
     /// It was silent for longer than its lease. It may run on, but holds nothing any more.
     Silent,
+    /// It has ended: whoever guarded it saw that.
+    Died,
     /// A later life of it has begun.
     Restarted,
     /// It was taken out of the cluster.
@@ -268,6 +270,7 @@ impl From<Evidence> for DownReason {
         match evidence {
             Evidence::Stopped => Self::Stopped,
             Evidence::Expired { .. } => Self::Silent,
+            Evidence::ProvenDead | Evidence::Forced => Self::Died,
             Evidence::Superseded { .. } => Self::Restarted,
             // A name's life is no node's, so the last never comes here.
             Evidence::NodeLeft | Evidence::NameGone => Self::Left,

@@ -21,6 +21,9 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// How many proposals travel together at most.
 pub(crate) const LOAD_MAX: usize = 1_024;
 
+/// How many sessions are spoken of together at most.
+pub(crate) const SESSIONS_MAX: usize = 4_096;
+
 /// What one node asks of another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
@@ -48,7 +51,19 @@ pub(crate) enum Ask {
     Available(Word),
     /// Propose these, if you lead; each by itself. At most [`LOAD_MAX`].
     ProposeMany(Vec<Command>),
+    /// What did this singleton print last, on you?
+    Tail(Name),
+    /// My life before this one is over. Who I am, and in which life, the mesh has proven.
+    Bury,
+    /// I lead, and have heard of these sessions: remember when I told you. At most [`SESSIONS_MAX`].
+    Remember { by: Served, sessions: Vec<SessionId> },
+    /// I lead, as of the voters that this entry names: for how long have you not heard of these sessions? At
+    /// most [`SESSIONS_MAX`].
+    Recall { by: Served, named: (Served, Index), sessions: Vec<SessionId> },
 }
+
+/// A leader's term, and itself.
+pub(crate) type Served = (u64, NodeId);
 
 /// What became of one of many proposals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +134,14 @@ pub(crate) enum Told {
     Available(Word),
     /// What became of each, in the order in which they were proposed.
     DecidedMany(Vec<Outcome>),
+    /// The end of what it printed, if it did.
+    Tail(Option<Vec<u8>>),
+    /// No life of yours before this one has a session any more.
+    Buried,
+    /// I shall remember when I heard of these sessions.
+    Remembered,
+    /// For how many milliseconds I have not heard of each session, in the order of the question.
+    Recalled(Vec<u64>),
 }
 
 /// Who would like to take part.

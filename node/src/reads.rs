@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use quorate_actor::{Addr, Message, SendError};
-use quorate_registry::{Effect, Holding, Registration};
+use quorate_registry::{Effect, Holding, Machine, Registration};
 use quorate_vocab::{Epoch, Index, Name};
 
 use crate::error::Error;
+use crate::hall::Hall;
 use crate::names::{Found, Listing, Names};
 
 /// What this node knows is older than was asked for. Nothing was looked up; ask again, another node, or
@@ -126,5 +127,33 @@ impl Names {
     ) -> Result<Listing, Error> {
         self.hall.confirm(self.within).await?;
         Ok(Listing { stale: Duration::ZERO, ..self.list(prefix, after, limit) })
+    }
+}
+
+/// Waits until something is so of the singletons, or of the lives and nodes that they depend on.
+pub(crate) async fn until<T>(hall: &Hall, mut so: impl FnMut(&Machine) -> Option<T>) -> T {
+    loop {
+        let (found, index) = hall.group().read(|machine, at| (so(machine), at));
+        if let Some(found) = found {
+            return found;
+        }
+        let mut watch = hall.group().watch(index);
+        let touches = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Granted { .. }
+                    | Effect::GrantPhase { .. }
+                    | Effect::GrantClosed { .. }
+                    | Effect::SingletonChanged(_)
+                    | Effect::Drained { .. }
+                    | Effect::SessionEnded { .. }
+            )
+        };
+        // One that fell too far behind looks at the present state, as after every change.
+        while let Ok(change) = watch.next().await {
+            if change.effects.iter().any(touches) {
+                break;
+            }
+        }
     }
 }

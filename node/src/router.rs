@@ -7,12 +7,13 @@ use quorate_consensus::{ProposeError, ReadError};
 use quorate_env::BoxFuture;
 use quorate_mesh::pulse;
 use quorate_mesh::{Inbound, Peer, Reason, Road, SendError};
-use quorate_registry::{Command, Once, Verdict};
-use quorate_vocab::NodeId;
+use quorate_registry::{Command, Evidence, Once, Op, SessionOwner, Verdict};
+use quorate_vocab::{Boot, NodeId};
 
 use crate::hall::{Hall, not_sent};
 use crate::post::{self, Ask, LOAD_MAX, Newcomer, Outcome, Post, Told};
-use crate::{abroad, available, formation, health, progress, verified, voters};
+use crate::singletons::tell_tail;
+use crate::{abroad, available, formation, health, memory, progress, verified, voters};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -47,8 +48,14 @@ impl Inbound for Router {
         match post::unwrap(&body) {
             Some(Post::Raft(request)) => hall.group().serve(from.id, &request),
             Some(Post::Ask(ask)) => {
-                let from = from.id;
-                Box::pin(async move { post::wrap_told(&answer(&hall, from, *ask).await) })
+                let (from, boot) = (from.id, from.boot);
+                Box::pin(async move {
+                    let told = match *ask {
+                        Ask::Bury => bury(&hall, from, boot).await,
+                        ask => answer(&hall, from, ask).await,
+                    };
+                    post::wrap_told(&told)
+                })
             }
             None => {
                 tracing::warn!(from = %from.name, "a request was not understood");
@@ -125,7 +132,11 @@ async fn answer(hall: &Arc<Hall>, from: NodeId, ask: Ask) -> Told {
         Ask::Progress => progress::tell(hall),
         Ask::Found(founding) => formation::agree(hall, from, &founding),
         Ask::WouldFound(founding) => formation::would_agree(hall, from, &founding),
+        Ask::Tail(name) => tell_tail(hall, &name),
         Ask::Available(word) => available::exchange::answer(hall, from, word),
+        // Which life asks is known only where it came in.
+        Ask::Bury => Told::Declined,
+        ask @ (Ask::Remember { .. } | Ask::Recall { .. }) => memory::answer(hall, from, &ask),
         Ask::Hand { name, epoch, letter } => verified::take_in(hall, from, &name, epoch, &letter),
     }
 }
@@ -137,6 +148,26 @@ fn told(outcome: quorate_consensus::Outcome) -> Outcome {
         Err(ProposeError::NotDone { .. } | ProposeError::Disk) => Outcome::NotLeader,
         Err(ProposeError::Overloaded) => Outcome::Overloaded,
         Err(_) => Outcome::Unknown,
+    }
+}
+
+/// A later life of a node says that the one before is over: what that held is released at once.
+async fn bury(hall: &Arc<Hall>, node: NodeId, boot: Boot) -> Told {
+    let within = hall.config().lease;
+    if hall.confirm(within).await.is_err() {
+        return Told::NoQuorum;
+    }
+    let before = hall.group().read(|machine, _| {
+        let session = machine.session_of(node)?;
+        let is_before =
+            |owner| matches!(owner, SessionOwner::Node { boot: held, .. } if held < boot);
+        is_before(session.owner).then_some(session.id)
+    });
+    let Some(session) = before else { return Told::Buried };
+    let op = Op::End { session, evidence: Evidence::ProvenDead };
+    match hall.propose(Command { once: Once::Free, op }, within).await {
+        Ok((_, Verdict::Refused(_))) | Err(_) => Told::Unknown,
+        Ok(_) => Told::Buried,
     }
 }
 

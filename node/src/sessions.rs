@@ -54,8 +54,17 @@ impl Sessions {
         self.hall.renew(Renewal { session, node: None }, self.hall.config().patience()).await
     }
 
-    /// Ends a session; every name that it held is released.
+    /// Ends a session; every name that it held is released, and what it ran is another's turn.
     pub async fn end(&self, session: SessionId) -> Result<(), Error> {
+        self.end_by(session, Evidence::Stopped).await
+    }
+
+    /// Ends the session of somebody who is dead, as whoever guarded it has seen: nobody waits for its lease.
+    pub async fn proven_dead(&self, session: SessionId) -> Result<(), Error> {
+        self.end_by(session, Evidence::ProvenDead).await
+    }
+
+    async fn end_by(&self, session: SessionId, evidence: Evidence) -> Result<(), Error> {
         let within = self.hall.config().patience();
         self.hall.confirm(within).await?;
         let is_node = |owner| matches!(owner, SessionOwner::Node { .. });
@@ -69,7 +78,7 @@ impl Sessions {
             Some(false) => return Err(Error::Refused(Refusal::NoSession(session))),
             Some(true) => {}
         }
-        let op = Op::End { session, evidence: Evidence::Stopped };
+        let op = Op::End { session, evidence };
         marks::decide(&self.hall, op, None, within).await.map(drop)
     }
 }

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::hall::Hall;
 use crate::health;
 use crate::names::Held;
+use crate::singletons::troupe;
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -129,11 +130,13 @@ pub(crate) async fn attend(hall: Arc<Hall>) {
             learn(&hall, node, &address);
         }
         health::recall(&hall);
+        troupe::recall(&hall);
         let mut watch = hall.group().watch(index);
         // Ends when this node fell so far behind that it has to look at the whole again.
         while let Ok(change) = watch.next().await {
             for effect in &change.effects {
                 health::learn(&hall, change.index, effect);
+                troupe::learn(&hall, effect);
                 match effect {
                     Effect::NodeJoined(node) => learn(&hall, node.id, &node.address),
                     Effect::NodeLeft(node) => hall.mesh().forget(*node),

@@ -1,12 +1,13 @@
 //! This node's own session: taking part, staying alive in the eyes of the others, and knowing when it is not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_registry::lease::{Holder, holder};
-use quorate_registry::{Command, Evidence, Once, Op, SessionOwner, Verdict};
+use quorate_registry::{Command, Evidence, Once, Op, Refusal, SessionOwner, Verdict};
 use quorate_vocab::{SessionId, Time};
-use tokio::sync::{Mutex as Turns, Notify};
+use tokio::sync::{Mutex as Turns, Notify, watch};
 
 use crate::hall::Hall;
 use crate::marks::Numbers;
@@ -17,8 +18,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The node's present session, if it has one.
 pub(crate) struct Tenancy {
+    /// How long a session may be silent.
     ttl: Duration,
+    /// How long before the end of the lease everything that ran under it begins to end.
+    budget: Duration,
     seat: Mutex<Option<Seat>>,
+    /// When the last lease ends, or ended; it only grows.
+    end: AtomicU64,
+    /// The session, for who waits for one, or for its end.
+    sitting: watch::Sender<Option<SessionId>>,
     /// Who waits for a number goes in order, and only the first looks whether there is room.
     turns: Turns<()>,
     /// Told when there may be room for another number, or none will come.
@@ -35,11 +43,42 @@ struct Seat {
 }
 
 impl Tenancy {
-    pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, seat: Mutex::new(None), turns: Turns::new(()), room: Notify::new() }
+    pub(crate) fn new(ttl: Duration, budget: Duration) -> Self {
+        let (seat, sitting) = (Mutex::new(None), watch::Sender::new(None));
+        let end = AtomicU64::new(0);
+        Self { ttl, budget, seat, end, sitting, turns: Turns::new(()), room: Notify::new() }
     }
 
-    /// The session, while its lease is valid by this node's own clock.
+    /// Returns once this node has a session.
+    pub(crate) async fn until_session(&self) -> SessionId {
+        let mut sitting = self.sitting.subscribe();
+        let session = sitting.wait_for(Option::is_some).await;
+        session.expect("its sender is here").expect("it was waited for")
+    }
+
+    /// Returns once this node has another session, or none.
+    pub(crate) async fn until_over(&self, session: SessionId) {
+        let mut sitting = self.sitting.subscribe();
+        let over = sitting.wait_for(|sitting| *sitting != Some(session)).await;
+        over.expect("its sender is here");
+    }
+
+    /// Whether the last lease that this node had is over.
+    pub(crate) fn is_past_its_end(&self) -> bool {
+        let end = self.end.load(Ordering::Acquire);
+        quorate_env::now() >= Time(end)
+    }
+
+    /// When a session's lease ends if it is not renewed, unless it has ended. What ran under it has begun to
+    /// end by then.
+    pub(crate) fn end_of(&self, session: SessionId) -> Option<Time> {
+        let seat = self.lock();
+        let seat = seat.as_ref().filter(|seat| seat.session == session)?;
+        seat.holder.deadline().map(|deadline| deadline + self.budget)
+    }
+
+    /// The session, while its lease is valid by this node's own clock, and there is time left to end what
+    /// runs under it.
     pub(crate) fn session(&self) -> Option<SessionId> {
         let seat = self.lock();
         seat.as_ref()
@@ -72,16 +111,19 @@ impl Tenancy {
 
     /// Holds a session from the time on at which a renewal was sent that is now answered.
     fn sit(&self, session: SessionId, sent: Time) {
-        let mut holder = Holder::new(self.ttl);
+        let mut holder = Holder::new(self.ttl.saturating_sub(self.budget));
         let mut out = Vec::new();
         holder.step(sent, holder::Input::Sent { seq: 0 }, &mut out);
         holder.step(quorate_env::now(), holder::Input::Confirmed { seq: 0 }, &mut out);
+        self.note_end(&holder);
         let numbers = Numbers::default();
         *self.lock() = Some(Seat { session, holder, renew: 0, numbers });
+        self.sitting.send_replace(Some(session));
     }
 
     fn rise(&self) {
         *self.lock() = None;
+        self.sitting.send_replace(None);
         self.room.notify_one();
     }
 
@@ -93,7 +135,14 @@ impl Tenancy {
         let mut out = Vec::new();
         seat.holder.step(quorate_env::now(), input, &mut out);
         seat.holder.check();
+        self.note_end(&seat.holder);
         out.is_empty().then_some(seat.renew)
+    }
+
+    fn note_end(&self, holder: &Holder) {
+        if let Some(deadline) = holder.deadline() {
+            self.end.fetch_max((deadline + self.budget).0, Ordering::AcqRel);
+        }
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -113,10 +162,12 @@ pub(crate) async fn reside(hall: Arc<Hall>) {
         take_part(&hall).await;
         let session = open(&hall).await;
         tracing::info!(%session, "this node takes part");
+        hall.troupe().open(session);
         let why = stay(&hall, session).await;
-        tracing::warn!(%session, why, "this node lost its session; processes that held names under it end");
-        hall.tenancy().rise();
-        hall.steward().fence(hall.actors(), session);
+        tracing::warn!(%session, why, "this node lost its session; what ran under it ends");
+        fence(&hall, session).await;
+        // Nothing runs that would have to be ended.
+        is_guarded(&hall, None, hall.config().renew_every()).await;
         // What was held is given up explicitly: nobody has to wait for the expiry.
         let op = Op::End { session, evidence: Evidence::Stopped };
         // Until it is certain: as long as the old session may live, `Open` answers with it, and its numbers
@@ -128,6 +179,25 @@ pub(crate) async fn reside(hall: Arc<Hall>) {
         {
             quorate_env::sleep(LOOK_AGAIN).await;
         }
+    }
+}
+
+/// Ends all that ran under a session, and returns when it has ended: before the lease does, or whoever guards
+/// this node ends it as a whole.
+async fn fence(hall: &Arc<Hall>, session: SessionId) {
+    #[cfg(feature = "mutants")]
+    if crate::bugs::has(hall.config(), crate::Bug::NeverFences) {
+        hall.tenancy().rise();
+        return;
+    }
+    hall.troupe().fence(hall.actors());
+    hall.tenancy().rise();
+    hall.steward().fence(hall.actors(), session);
+    let none_runs = hall.troupe().until_none_runs(None);
+    // Half of the time is for those who end by themselves.
+    if quorate_env::timeout(hall.config().stop_budget() / 2, none_runs).await.is_err() {
+        hall.troupe().clear(hall.actors(), None);
+        hall.troupe().until_none_runs(None).await;
     }
 }
 
@@ -209,6 +279,8 @@ async fn open(hall: &Arc<Hall>) -> SessionId {
                     return session;
                 }
             }
+            // Somebody took it out, who thought that it was gone for good, just when it had come back.
+            Ok((_, Verdict::Refused(Refusal::NoNode))) => take_part(hall).await,
             Ok((_, verdict)) => {
                 tracing::error!(?verdict, "this node gets no session; trying again");
             }
@@ -228,8 +300,13 @@ async fn take_seat(hall: &Arc<Hall>, session: SessionId) -> bool {
         let sent = quorate_env::now();
         match hall.renew(renewal, hall.config().lease).await {
             Ok(Renewed::For(_)) => {
-                hall.tenancy().sit(session, sent);
-                return true;
+                if is_guarded(hall, Some(sent + hall.config().lease), hall.config().renew_every())
+                    .await
+                {
+                    hall.tenancy().sit(session, sent);
+                    return true;
+                }
+                quorate_env::sleep(LOOK_AGAIN).await;
             }
             Ok(Renewed::Ended) => return false,
             Err(_) => quorate_env::sleep(LOOK_AGAIN).await,
@@ -253,6 +330,15 @@ async fn stay(hall: &Arc<Hall>, session: SessionId) -> &'static str {
             }
             continue;
         }
+        // Who would not be ended in time asks for no more time.
+        let left = deadline.since(quorate_env::now());
+        if !is_guarded(hall, hall.tenancy().end_of(session), every.min(left)).await {
+            if hall.tenancy().step(|_| holder::Input::Tick).is_none() {
+                return "nobody guards it, and its lease ran out";
+            }
+            continue;
+        }
+        let sent = quorate_env::now();
         let send = |seat: &mut Seat| {
             seat.renew += 1;
             holder::Input::Sent { seq: seat.renew }
@@ -263,6 +349,12 @@ async fn stay(hall: &Arc<Hall>, session: SessionId) -> &'static str {
         let left = deadline.since(quorate_env::now());
         match hall.renew(Renewal { session, node: Some(hall.id()) }, left).await {
             Ok(Renewed::For(_)) => {
+                let left = every.min(deadline.since(quorate_env::now()));
+                if !is_guarded(hall, Some(sent + hall.config().lease), left).await {
+                    continue;
+                }
+                #[cfg(feature = "mutants")]
+                let seq = counted_anew(hall, seq);
                 if hall.tenancy().step(|_| holder::Input::Confirmed { seq }).is_none() {
                     return "its lease ran out before the leader's answer came";
                 }
@@ -270,6 +362,37 @@ async fn stay(hall: &Arc<Hall>, session: SessionId) -> &'static str {
             Ok(Renewed::Ended) => return "the cluster had ended it",
             Err(_) => {}
         }
+    }
+}
+
+/// Whether somebody will end this process at a time if it does not move that before; always where nobody is
+/// asked to.
+async fn is_guarded(hall: &Hall, until: Option<Time>, within: Duration) -> bool {
+    let Some(sentinel) = hall.sentinel() else { return true };
+    quorate_env::timeout(within, sentinel.guard(until)).await.unwrap_or(false)
+}
+
+/// A deliberate bug: as if the renewal had been sent when its answer came.
+#[cfg(feature = "mutants")]
+fn counted_anew(hall: &Hall, seq: u64) -> u64 {
+    if !crate::bugs::has(hall.config(), crate::Bug::CountsFromReceipt) {
+        return seq;
+    }
+    let send = |seat: &mut Seat| {
+        seat.renew += 1;
+        holder::Input::Sent { seq: seat.renew }
+    };
+    hall.tenancy().step(send).unwrap_or(seq)
+}
+
+/// Ends what runs under the present session, at a planned stop. The session itself stays, for what is still
+/// to be said under it.
+pub(crate) async fn rest(hall: &Arc<Hall>) {
+    hall.troupe().fence(hall.actors());
+    let none_runs = hall.troupe().until_none_runs(None);
+    if quorate_env::timeout(hall.config().patience(), none_runs).await.is_err() {
+        hall.troupe().clear(hall.actors(), None);
+        hall.troupe().until_none_runs(None).await;
     }
 }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 #[path = "cluster/crowds.rs"]
 mod crowds;
+#[path = "cluster/legacies.rs"]
+mod legacies;
 #[path = "cluster/levels.rs"]
 mod levels;
 #[path = "cluster/links.rs"]
@@ -17,8 +19,14 @@ mod links;
 mod names;
 #[path = "cluster/operating.rs"]
 mod operating;
+#[path = "cluster/sentinel.rs"]
+mod sentinel;
 #[path = "cluster/settled.rs"]
 mod settled;
+#[path = "cluster/singletons.rs"]
+mod singletons;
+#[path = "cluster/stuck.rs"]
+mod stuck;
 
 /// How long anything may take before a test gives up on it.
 const SOON: Duration = Duration::from_secs(60);

@@ -36,6 +36,7 @@ impl Machine {
         // Nobody has seen the state as it was, so what changes is no news.
         let mut unheard = Vec::new();
         self.changes.begin();
+        self.end_all_offers();
         let nodes: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         for node in nodes {
             self.leave(node, &mut unheard).expect("it was listed");

@@ -6,7 +6,7 @@ use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::names::weight;
-use crate::{Bearer, Level, Rule};
+use crate::{Bearer, Legacy, Level, Rule, Spec};
 
 /// One entry of the log: what is asked, and how a repetition of it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,19 @@ impl Command {
             Op::SetProperty { value, meta, .. } => weight(value, meta),
             Op::Join { address, labels, .. } => address.len() as u64 + weight(&[], labels),
             Op::SetRules { rules, .. } => size_of_val(rules.as_slice()) as u64,
+            Op::Volunteer { spec, .. } => spec.weight(),
+            Op::EndGrant { ending: Ending::Stopped { state: Some(state) }, .. }
+            | Op::Checkpoint { state, .. } => state.len() as u64,
+            Op::EndGrant { ending: Ending::Failed { why }, .. }
+            | Op::Force { why, .. }
+            | Op::Drain { why: Some(why), .. } => why.len() as u64,
+            Op::ActUnder { deed: Deed::Register { claim, .. }, .. } => {
+                weight(&claim.value, &claim.meta)
+            }
+            Op::ActUnder { deed: Deed::Amend { value, meta, .. }, .. } => {
+                let value = value.as_deref().unwrap_or_default();
+                value.len() as u64 + meta.as_ref().map_or(0, |meta| weight(&[], meta))
+            }
             _ => 0,
         };
         size_of::<Self>() + usize::try_from(long).unwrap_or(usize::MAX)
@@ -195,6 +208,166 @@ pub enum Op {
         /// nothing.
         level: Level,
     },
+    /// A life offers to run a singleton, and says what is wanted of it. The newest word on that is in force.
+    Volunteer {
+        /// Which singleton.
+        name: Name,
+        /// The life; the offer ends with it.
+        session: SessionId,
+        /// The node on which that life is.
+        node: NodeId,
+        /// What is wanted. It is long, and most commands are not.
+        spec: Box<Spec>,
+    },
+    /// A life offers no more to run a singleton; if it held it, what ran has ended.
+    Withdraw {
+        /// Which singleton.
+        name: Name,
+        /// The life.
+        session: SessionId,
+    },
+    /// What ran under a grant has ended, its owner says.
+    EndGrant {
+        /// Which singleton.
+        name: Name,
+        /// The epoch that it was held under.
+        epoch: Epoch,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// A singleton runs, its owner says: others that wait for it may start.
+    Ready {
+        /// Which singleton.
+        name: Name,
+        /// The epoch that it is held under.
+        epoch: Epoch,
+    },
+    /// What a singleton wants its successor to know.
+    Checkpoint {
+        /// Which singleton.
+        name: Name,
+        /// The epoch that it is held under.
+        epoch: Epoch,
+        /// What it says.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
+    /// A change of the registry that a singleton makes; refused unless it is held under this epoch.
+    ActUnder {
+        /// Which singleton.
+        name: Name,
+        /// The epoch.
+        epoch: Epoch,
+        /// The change.
+        deed: Deed,
+    },
+    /// The owner of a singleton is to give it up for another.
+    Move {
+        /// Which singleton.
+        name: Name,
+        /// The node that shall have it; whoever it falls to, if none is named.
+        to: Option<NodeId>,
+        /// Only if it is held under exactly this epoch.
+        expected: Option<Epoch>,
+    },
+    /// A singleton is to stop, and not to be started until somebody says so.
+    Halt {
+        /// Which singleton.
+        name: Name,
+    },
+    /// A singleton may run again, also where it failed.
+    Resume {
+        /// Which singleton.
+        name: Name,
+    },
+    /// An operator says that what ran under a grant has ended. Nobody proves it.
+    Force {
+        /// Which singleton.
+        name: Name,
+        /// The epoch that it is held under.
+        epoch: Epoch,
+        /// Who says so, and why.
+        why: String,
+    },
+    /// Take a singleton out that nobody offers to run, and what it left behind.
+    Forget {
+        /// Which singleton.
+        name: Name,
+    },
+    /// A node gets no more singletons, and those that it has are moved away; or it gets some again.
+    Drain {
+        /// Which node.
+        node: NodeId,
+        /// Why; `None` ends it.
+        why: Option<String>,
+    },
+}
+
+/// How what ran under a grant ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// As it was asked to.
+    Stopped {
+        /// What its successor is to know, if that is something else than before.
+        state: Option<Vec<u8>>,
+    },
+    /// It failed, too often for its node to try again.
+    Failed {
+        /// What was wrong.
+        why: String,
+    },
+    /// As it was asked to, and what its successor is to know is too long for the log: it went from node to
+    /// node before. Refused if it is to be handed to somebody else by now.
+    Left {
+        /// Who has it; none if there was nobody to bring it to.
+        to: Option<SessionId>,
+        /// By what its successor knows it.
+        legacy: Legacy,
+    },
+}
+
+/// What a singleton may do to the registry under its epoch. Each is what the [`Op`] of its name is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// As [`Op::Register`].
+    Register {
+        /// Which name.
+        name: Name,
+        /// What is registered.
+        claim: Claim,
+        /// Which registration it replaces, if it may replace one.
+        replace: Option<Epoch>,
+    },
+    /// As [`Op::Release`].
+    Release {
+        /// Which name.
+        name: Name,
+        /// Only if it is held under exactly this epoch.
+        epoch: Option<Epoch>,
+    },
+    /// As [`Op::Amend`].
+    Amend {
+        /// Which name.
+        name: Name,
+        /// The epoch of the name.
+        epoch: Epoch,
+        /// Only if what is said under it has exactly this version.
+        expected: Option<Index>,
+        /// Another value; `None` leaves it.
+        #[serde(with = "serde_bytes")]
+        value: Option<Vec<u8>>,
+        /// Other labels; `None` leaves them.
+        meta: Option<BTreeMap<String, String>>,
+    },
+    /// As [`Op::Count`].
+    Count {
+        /// Which counter.
+        name: Name,
+        /// How much.
+        add: i64,
+        /// Only if exactly this is in it.
+        expected: Option<i64>,
+    },
 }
 
 /// Whose life a session is.
@@ -234,6 +407,10 @@ pub enum Evidence {
     NodeLeft,
     /// It was that of a name, which was released or has another bond.
     NameGone,
+    /// Who guarded it saw it end, and ended what it left.
+    ProvenDead,
+    /// An operator says so, or it was in a cluster that began anew since. Nobody proved it.
+    Forced,
 }
 
 /// What is registered under a name.

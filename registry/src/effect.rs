@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_vocab::{Epoch, Index, Name, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bearer, Evidence, Level, Node, Property, Registration, Rules, SessionOwner};
+use crate::{Bearer, Evidence, Grant, Level, Node, Property, Registration, Rules, SessionOwner};
 
 /// One change of the registry's state. Effects say what has happened; performing one twice equals once, as
 /// they are issued again when a log is replayed.
@@ -76,6 +76,41 @@ pub enum Effect {
     },
     /// Commands up to this level are allowed.
     Raised(Level),
+    /// A singleton is to be run by whoever this grant was given to.
+    Granted {
+        /// Which singleton.
+        name: Name,
+        /// The grant.
+        grant: Grant,
+    },
+    /// The owner of a singleton is to end it, or to keep it after all.
+    GrantPhase {
+        /// Which singleton.
+        name: Name,
+        /// The grant as it is now.
+        grant: Grant,
+    },
+    /// What ran under a grant has ended.
+    GrantClosed {
+        /// Which singleton.
+        name: Name,
+        /// The epoch of the grant.
+        epoch: Epoch,
+        /// Whose it was.
+        session: SessionId,
+        /// How that is known.
+        evidence: Evidence,
+    },
+    /// Something else about a singleton is another: what is wanted, who offers to run it, whether it is
+    /// ready.
+    SingletonChanged(Name),
+    /// A node is being drained, or is no more.
+    Drained {
+        /// Which node.
+        node: NodeId,
+        /// Whether it is.
+        draining: bool,
+    },
 }
 
 /// Why a name became free, or a property went.

@@ -34,6 +34,8 @@ impl Machine {
             counters: self.counters.clone(),
             memory: self.memory.clone(),
             topology: self.topology.clone(),
+            singletons: self.singletons.clone(),
+            roster: self.roster.clone(),
             // Who takes changes takes them from the machine that goes on.
             changes: Changes::default(),
         }))

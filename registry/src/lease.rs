@@ -18,15 +18,18 @@ use crate::TermsError;
 
 pub mod grantor;
 pub mod holder;
+pub mod memory;
 
 pub use grantor::Grantor;
 pub use holder::Holder;
+pub use memory::Memory;
 
 /// What all nodes of a cluster agree on about leases, beside each session's time to live.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     guard: Duration,
-    drift: f64,
+    /// Parts of a million.
+    drift: u32,
 }
 
 impl Terms {
@@ -34,24 +37,25 @@ impl Terms {
     pub const DRIFT_MAX: f64 = 0.25;
 
     /// `guard` is what a holder needs to come to rest, and `drift` is ρ, by which the rate of a clock may
-    /// differ from 1.
+    /// differ from 1; it is taken as the next whole millionth.
     pub fn new(guard: Duration, drift: f64) -> Result<Self, TermsError> {
         if !(0.0..=Self::DRIFT_MAX).contains(&drift) {
             return Err(TermsError::Drift { drift, drift_max: Self::DRIFT_MAX });
         }
-        Ok(Self { guard, drift })
+        Ok(Self { guard, drift: (drift * f64::from(MILLION)).ceil() as u32 })
     }
 
     /// How long a leader hears nothing, on its own clock, before it may end a session:
-    /// (ttl + guard)(1 + ρ)/(1 − ρ), and a little more for what rounding takes away.
+    /// (ttl + guard)(1 + ρ)/(1 − ρ), rounded up.
     pub fn wait(&self, ttl: Duration) -> Duration {
-        let span = ttl.saturating_add(self.guard).as_nanos() as f64;
-        let wait = span * ((1.0 + self.drift) / (1.0 - self.drift));
-        // A conversion from a float ends at the largest integer; the factor corrects what doubles lose.
-        let nanos = (wait * (1.0 + 8.0 * f64::EPSILON)).ceil() as u64;
-        Duration::from_nanos(nanos.saturating_add(1))
+        let span = ttl.saturating_add(self.guard).as_nanos();
+        let nanos =
+            (span * u128::from(MILLION + self.drift)).div_ceil((MILLION - self.drift).into());
+        Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
     }
 }
+
+const MILLION: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +68,8 @@ mod tests {
         let exact = Duration::from_nanos(2_100_000_000 * 101 / 99);
         assert!(wait > exact && wait < exact + Duration::from_micros(1), "{wait:?}");
         assert!(terms.wait(Duration::MAX) > Duration::from_secs(500 * 365 * 86_400));
+        let even = Terms::new(Duration::from_millis(100), 0.25).unwrap();
+        assert_eq!(even.wait(Duration::from_millis(200)), Duration::from_millis(500));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::rows::Key;
-use crate::{Bond, Command, Effect, Machine, Node, Op, Refusal, SessionOwner, Verdict};
+use crate::{Bond, Command, Effect, Evidence, Machine, Node, Op, Refusal, SessionOwner, Verdict};
 
 /// The label under which a node announces the newest level that it understands.
 const LABEL: &str = "quorate.level";
@@ -32,6 +32,8 @@ pub enum Level {
     Two,
     /// The level is raised only to what all nodes announced, and a node that announced less does not get in.
     Three,
+    /// Also singletons, and lives that are proven to have ended.
+    Four,
 }
 
 impl Level {
@@ -39,9 +41,9 @@ impl Level {
     /// what it is, and whoever founds a cluster raises it to what its members understand.
     pub const FIRST: Self = Self::Two;
     /// The newest one that this build understands.
-    pub const NEWEST: Self = Self::Three;
+    pub const NEWEST: Self = Self::Four;
     /// All of them, the oldest first.
-    const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
+    const ALL: [Self; 4] = [Self::One, Self::Two, Self::Three, Self::Four];
 
     /// The number that people see, and rows hold.
     pub fn number(self) -> u16 {
@@ -49,6 +51,7 @@ impl Level {
             Self::One => 1,
             Self::Two => 2,
             Self::Three => 3,
+            Self::Four => 4,
         }
     }
 
@@ -83,6 +86,7 @@ impl Command {
         match &self.op {
             Op::Register { claim, .. } if matches!(claim.bond, Bond::Ttl { .. }) => Level::Two,
             Op::Open { owner: SessionOwner::Name, .. } => Level::Two,
+            Op::End { evidence: Evidence::ProvenDead | Evidence::Forced, .. } => Level::Four,
             Op::Join { .. }
             | Op::Leave { .. }
             | Op::Open { .. }
@@ -99,6 +103,18 @@ impl Command {
             | Op::DropProperty { .. }
             | Op::Count { .. }
             | Op::DropCounter { .. } => Level::Two,
+            Op::Volunteer { .. }
+            | Op::Withdraw { .. }
+            | Op::EndGrant { .. }
+            | Op::Ready { .. }
+            | Op::Checkpoint { .. }
+            | Op::ActUnder { .. }
+            | Op::Move { .. }
+            | Op::Halt { .. }
+            | Op::Resume { .. }
+            | Op::Force { .. }
+            | Op::Forget { .. }
+            | Op::Drain { .. } => Level::Four,
         }
     }
 }
@@ -109,7 +125,9 @@ impl Machine {
         self.level
     }
 
-    pub(crate) fn admit(&self, command: &Command) -> Result<(), Refusal> {
+    /// Whether all members understand a command. One that some do not must not get into the log: those would
+    /// stop at it.
+    pub fn admit(&self, command: &Command) -> Result<(), Refusal> {
         let (needs, agreed) = (command.level(), self.level);
         if needs > agreed { Err(Refusal::TooNew { needs, agreed }) } else { Ok(()) }
     }

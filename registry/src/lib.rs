@@ -34,6 +34,11 @@ mod properties;
 mod query;
 mod sessions;
 
+mod attempts;
+mod placement;
+mod singletons;
+mod spec;
+
 mod rules;
 mod topology;
 
@@ -51,7 +56,8 @@ mod ring;
 
 mod error;
 
-pub use command::{Bond, Claim, Command, Evidence, Once, Op, SessionOwner};
+pub use attempts::{Attempts, Sequel};
+pub use command::{Bond, Claim, Command, Deed, Ending, Evidence, Once, Op, SessionOwner};
 pub use effect::{Effect, ReleaseCause};
 pub use error::{Broken, Outgrown, RowError, SnapshotError, TermsError};
 pub use frozen::Frozen;
@@ -60,6 +66,7 @@ pub use level::Level;
 pub use machine::{At, Machine};
 pub use names::Registration;
 pub use nodes::Node;
+pub use placement::{Blocked, Score, Standing};
 pub use properties::{Bearer, Property};
 pub use query::{Keys, LabelTest, LabelTestError, Query};
 pub use ring::Ring;
@@ -69,4 +76,6 @@ pub use rules::{
     RulesError, Selector, Stance, TextError, check_labels,
 };
 pub use sessions::Session;
+pub use singletons::{Candidate, Checkpoint, Grant, Legacy, Past, Phase, Singleton};
+pub use spec::{Company, Exec, Pin, Restart, Restarts, Spec};
 pub use verdict::{Holding, Refusal, Verdict};

@@ -18,9 +18,11 @@ use crate::counters::Counters;
 use crate::names::Names;
 use crate::nodes::Nodes;
 use crate::once::{Memory, Recall};
+use crate::placement::CachedRoster;
 use crate::properties::{Properties, Property};
 use crate::rows::Key;
 use crate::sessions::Sessions;
+use crate::singletons::Singletons;
 use crate::topology::Topology;
 use crate::{
     Broken, Command, Effect, Level, Node, Once, Op, Refusal, Registration, Session, SessionOwner,
@@ -51,6 +53,8 @@ pub struct Machine {
     pub(crate) counters: Counters,
     pub(crate) memory: Memory,
     pub(crate) topology: Topology,
+    pub(crate) singletons: Singletons,
+    pub(crate) roster: CachedRoster,
     pub(crate) changes: Changes,
 }
 
@@ -70,6 +74,8 @@ impl Machine {
             counters: Counters::default(),
             memory: Memory::default(),
             topology: Topology::default(),
+            singletons: Singletons::default(),
+            roster: CachedRoster::default(),
             changes,
         }
     }
@@ -127,6 +133,20 @@ impl Machine {
             Op::Count { name, add, expected } => self.count(name, add, expected, out),
             Op::DropCounter { name, expected } => self.drop_counter(name, expected, out),
             Op::Raise { level } => Ok(self.raise(level, out)),
+            Op::Volunteer { name, session, node, spec } => {
+                self.volunteer(&name, (session, node), *spec, out)
+            }
+            Op::Withdraw { name, session } => self.withdraw(&name, session, out),
+            Op::EndGrant { name, epoch, ending } => self.end_grant(&name, epoch, ending, out),
+            Op::Ready { name, epoch } => self.set_ready(&name, epoch, out),
+            Op::Checkpoint { name, epoch, state } => self.keep_checkpoint(&name, epoch, state),
+            Op::ActUnder { name, epoch, deed } => self.act_under(at, &name, epoch, deed, out),
+            Op::Move { name, to, expected } => self.move_grant(&name, to, expected, out),
+            Op::Halt { name } => self.halt(&name, out),
+            Op::Resume { name } => self.resume(&name, out),
+            Op::Force { name, epoch, why } => self.force(&name, epoch, why, out),
+            Op::Forget { name } => self.forget(&name, out),
+            Op::Drain { node, why } => self.drain(node, why, out),
         }
     }
 
@@ -244,6 +264,10 @@ impl Machine {
             Key::Property(place) => self.audit_property(place),
             // Any number may stand there.
             Key::Counter(_) => Ok(()),
+            Key::Singleton(name) => self.audit_singleton(name),
+            Key::Candidate((name, session)) => self.audit_candidate(name, *session),
+            Key::Checkpoint(name) => self.audit_checkpoint(name),
+            Key::Drained(node) => self.audit_drained(*node),
         }
     }
 
@@ -254,6 +278,7 @@ impl Machine {
         self.memory.audit_size()?;
         self.audit_topology()?;
         self.audit_properties()?;
+        self.audit_singletons()?;
         for session in self.sessions.iter() {
             self.audit_session(session.id)?;
         }
@@ -276,6 +301,9 @@ impl Machine {
                 Some(_) => broken("a session that has ended holds a name"),
                 None if self.properties.has_any_of(session) => {
                     broken("a session that has ended bears a property")
+                }
+                None if self.singletons.has_any_of(session) => {
+                    broken("a session that has ended offers to run a singleton")
                 }
                 None => Ok(()),
             };

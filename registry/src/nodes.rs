@@ -50,11 +50,15 @@ impl Machine {
                 return Err(Refusal::NodeNameTaken);
             }
             self.nodes.remove(other, &mut self.changes);
+            self.singletons.set_drained(other, None, &mut self.changes);
             out.push(Effect::NodeLeft(other));
         }
         if self.nodes.find(node.id) != Some(&node) {
+            let id = node.id;
             self.nodes.put(node.clone(), &mut self.changes);
+            self.roster.forget();
             out.push(Effect::NodeJoined(node));
+            self.place_waiting_on(id, out);
         }
         Ok(Verdict::Joined)
     }
@@ -67,10 +71,13 @@ impl Machine {
         if self.nodes.find(node).is_none() {
             return Err(Refusal::NoNode);
         }
+        // Before its session ends, so that nothing is placed on it any more.
+        self.nodes.remove(node, &mut self.changes);
+        self.roster.forget();
+        self.singletons.set_drained(node, None, &mut self.changes);
         if let Some((session, _)) = self.sessions.of_node(node) {
             self.end_session(session, Evidence::NodeLeft, out);
         }
-        self.nodes.remove(node, &mut self.changes);
         out.push(Effect::NodeLeft(node));
         Ok(Verdict::Left)
     }

@@ -41,6 +41,10 @@ pub(crate) enum Key {
     Rules,
     Property((Name, Bearer)),
     Counter(Name),
+    Singleton(Name),
+    Candidate((Name, SessionId)),
+    Checkpoint(Name),
+    Drained(NodeId),
 }
 
 impl Machine {
@@ -90,6 +94,7 @@ impl Machine {
             .chain(rules)
             .chain(properties)
             .chain(counters)
+            .chain(self.rows_of_singletons())
             .map(|(key, value)| (key.encode(), value))
     }
 
@@ -98,7 +103,8 @@ impl Machine {
         let [answers, kept] = self.memory.sizes();
         let rules = usize::from(self.topology.set().is_some());
         let people = self.nodes.len() + self.sessions.len() + self.names.len();
-        1 + people + answers + kept + rules + self.properties.len() + self.counters.len()
+        let said = self.properties.len() + self.counters.len();
+        1 + people + answers + kept + rules + said + self.singletons.rows()
     }
 
     /// Builds the state that rows describe; they come in the order of their keys.
@@ -114,6 +120,18 @@ impl Machine {
         loader.finish()
     }
 
+    fn rows_of_singletons(&self) -> impl Iterator<Item = (Key, Vec<u8>)> {
+        let book = &self.singletons;
+        let all = book.iter().map(|one| (Key::Singleton(one.name.clone()), one.record()));
+        let offers =
+            book.iter_candidates().map(|(key, one)| (Key::Candidate(key.clone()), one.record()));
+        let checkpoints = book
+            .iter_checkpoints()
+            .map(|(name, one)| (Key::Checkpoint(name.clone()), one.record()));
+        let drained = book.iter_drained().map(|(node, why)| (Key::Drained(*node), why.record()));
+        all.chain(offers).chain(checkpoints).chain(drained)
+    }
+
     fn value(&self, key: &Key) -> Option<Vec<u8>> {
         match key {
             Key::Header => Some(self.record()),
@@ -125,6 +143,12 @@ impl Machine {
             Key::Rules => self.topology.set().map(|set| set.record()),
             Key::Property(place) => self.properties.find(place).map(Record::record),
             Key::Counter(name) => self.counters.find(name.as_str()).map(|value| value.record()),
+            Key::Singleton(name) => self.singletons.find(name.as_str()).map(Record::record),
+            Key::Candidate((name, session)) => {
+                self.singletons.candidate(name, *session).map(Record::record)
+            }
+            Key::Checkpoint(name) => self.singletons.checkpoint(name.as_str()).map(Record::record),
+            Key::Drained(node) => self.singletons.drained(*node).map(Record::record),
         }
     }
 }
@@ -183,6 +207,14 @@ impl Loader {
                 machine.properties.load(value.property(key, bearer)?);
             }
             Key::Counter(name) => machine.counters.load(name, value.counter()?),
+            Key::Singleton(name) => machine.singletons.load(value.singleton(name)?),
+            Key::Candidate((name, session)) => {
+                machine.singletons.load_candidate(name, value.candidate(session)?);
+            }
+            Key::Checkpoint(name) => {
+                machine.singletons.load_checkpoint(name, value.checkpoint()?);
+            }
+            Key::Drained(node) => machine.singletons.load_drained(node, value.reason()?),
         }
         Ok(())
     }

@@ -91,6 +91,7 @@ impl Machine {
         out.push(Effect::SessionEnded { session, evidence });
         self.names.release_all(session, &mut self.changes, out);
         self.properties.drop_all(session, &mut self.changes, out);
+        self.end_offers(session, evidence, out);
         self.memory.forget(session, &mut self.changes);
     }
 }

@@ -1,6 +1,6 @@
 //! What the registry answers to a command.
 
-use quorate_vocab::{Epoch, Index, Pid, SessionId};
+use quorate_vocab::{Epoch, Index, Name, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Level, Registration, RulesError};
@@ -61,6 +61,8 @@ pub enum Verdict {
         /// The level that is agreed now.
         level: Level,
     },
+    /// It is as was asked. What came of it is in the state.
+    Done,
 }
 
 /// Who holds a name, without what is said under it: verdicts are remembered, so they stay small.
@@ -183,4 +185,37 @@ pub enum Refusal {
         /// The level that is agreed.
         agreed: Level,
     },
+    /// No such singleton exists.
+    #[error("no such singleton is known")]
+    NoSingleton,
+    /// This life does not offer to run the singleton, or nobody on that node does.
+    #[error("nobody there offers to run the singleton")]
+    NoCandidate,
+    /// The singleton is not held under the epoch that was named.
+    #[error("the singleton is not held under this epoch")]
+    NotGranted {
+        /// What it is held under, if somebody holds it.
+        present: Option<Epoch>,
+    },
+    /// The singleton cannot be where it was to be.
+    #[error("the singleton cannot be there: {why}")]
+    Unfit {
+        /// Why.
+        why: String,
+    },
+    /// Two singletons would wait for each other.
+    #[error("{through} waits for it already; each would wait for the other for ever")]
+    Cycle {
+        /// The one that waits already.
+        through: Name,
+    },
+    /// What is wanted of the singleton cannot be.
+    #[error("this cannot be wanted of a singleton: {what}")]
+    BadSpec {
+        /// What is wrong.
+        what: String,
+    },
+    /// Somebody offers to run the singleton.
+    #[error("somebody offers to run the singleton; stop it instead")]
+    Offered,
 }

@@ -119,7 +119,7 @@ fn a_state_of_a_level_that_is_unknown_is_refused_by_its_number() {
     let rows = [(vec![0x10], vec![2, 0, 9, 7])];
     assert_eq!(Machine::from_rows(rows), Err(RowError::Level { level: 7 }));
     assert_eq!(Level::from_number(7), None);
-    for level in [Level::One, Level::Two, Level::Three] {
+    for level in [Level::One, Level::Two, Level::Three, Level::Four] {
         assert_eq!(Level::from_number(level.number()), Some(level));
     }
 }

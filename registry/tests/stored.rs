@@ -2,16 +2,16 @@
 
 use crate::common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{World, cases, claim, end, join, log, name, node, register, release};
 use proptest::prelude::*;
 use proptest::sample::Index as Place;
 use quorate_registry::{
-    Bearer, Bond, Claim, Evidence, Level, Loader, Machine, Once, Op, RowError, SessionOwner,
-    SnapshotError, Verdict, snapshot,
+    Bearer, Bond, Claim, Company, Ending, Evidence, Exec, Grant, Legacy, Level, Loader, Machine,
+    Once, Op, Pin, RowError, SessionOwner, SnapshotError, Spec, Verdict, snapshot,
 };
-use quorate_vocab::NodeId;
+use quorate_vocab::{Boot, NodeId};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -29,6 +29,64 @@ fn world() -> World {
     let epoch = world.machine.find("durable").unwrap().epoch;
     let (value, meta) = (Some(b"else".to_vec()), None);
     world.say(Op::Amend { name: name("durable"), epoch, expected: None, value, meta });
+    world
+}
+
+/// The same with singletons: one that moved and left something, one that yields, one that was stopped and has
+/// failed, and a node that is drained.
+fn world_with_singletons() -> World {
+    let mut world = world();
+    for (node, called) in [(1, "n1"), (2, "n2")] {
+        let mut join = join(node, called);
+        let Op::Join { labels, .. } = &mut join else { unreachable!("it is a join") };
+        Level::Four.announce(labels);
+        world.say(join);
+    }
+    world.say(Op::Raise { level: Level::Four });
+    let lives = [1, 2].map(|node| {
+        let owner = SessionOwner::Node { node: NodeId(node), boot: Boot(9) };
+        (world.open(owner), NodeId(node))
+    });
+    let pin = Pin { node: "n1".to_owned().try_into().unwrap(), back: true };
+    let company = Company { group: "g".to_owned(), apart: true, spread: Some("zone".to_owned()) };
+    let exec = Exec {
+        argv: vec!["true".to_owned()],
+        env: BTreeMap::from([("K".to_owned(), "V".to_owned())]),
+        dir: Some("/".to_owned()),
+        grace_ms: 300,
+    };
+    let specs = [
+        Spec { exec: Some(exec), ..Spec::default() },
+        Spec { company: Some(company), after: [name("s/a")].into(), ..Spec::default() },
+        Spec { pin: Some(pin), on: common::labels(&[("zone", "a")]), ..Spec::default() },
+    ];
+    for (of, spec) in ["s/a", "s/b", "s/c"].into_iter().zip(specs) {
+        for (session, node) in lives {
+            let spec = Box::new(spec.clone());
+            let verdict = world.say(Op::Volunteer { name: name(of), session, node, spec });
+            assert_eq!(verdict, Verdict::Done);
+        }
+    }
+    let grant = |world: &World, of| world.machine.singleton(of).unwrap().grant.expect(of);
+    let Grant { epoch, node, .. } = grant(&world, "s/a");
+    let (to, other) = *lives.iter().find(|(_, other)| *other != node).unwrap();
+    let of = || name("s/a");
+    world.say(Op::Ready { name: of(), epoch });
+    world.say(Op::Checkpoint { name: of(), epoch, state: b"seven".to_vec() });
+    world.say(Op::Move { name: of(), to: Some(other), expected: Some(epoch) });
+    let ending =
+        Ending::Left { to: Some(to), legacy: Legacy { bytes: 70_000, digest: 0xfeed_beef } };
+    world.say(Op::EndGrant { name: of(), epoch, ending });
+    let epoch = grant(&world, "s/a").epoch;
+    world.say(Op::Ready { name: of(), epoch });
+    let held = grant(&world, "s/b");
+    let other = lives.iter().find(|(_, other)| *other != held.node).unwrap().1;
+    world.say(Op::Move { name: name("s/b"), to: Some(other), expected: None });
+    let epoch = grant(&world, "s/c").epoch;
+    let ending = Ending::Failed { why: "exit 1".to_owned() };
+    world.say(Op::EndGrant { name: name("s/c"), epoch, ending });
+    world.say(Op::Halt { name: name("s/c") });
+    world.say(Op::Drain { node: NodeId(2), why: Some("new disk".to_owned()) });
     world
 }
 
@@ -53,6 +111,8 @@ fn world_of_the_first_release() -> World {
 /// The world above as this release writes it. When this changes, so does the format: then a new version must
 /// be written, and the old one still be read.
 const GOLDEN: &str = include_str!("golden/snapshot-2.hex");
+/// The same with what came with singletons.
+const GOLDEN_3: &str = include_str!("golden/snapshot-3.hex");
 /// That of the first release, as it was written then.
 const GOLDEN_1: &str = include_str!("golden/snapshot-1.hex");
 
@@ -79,13 +139,19 @@ fn refuse(rows: &Rows) -> RowError {
 
 #[test]
 fn the_bytes_of_a_snapshot_are_fixed() {
-    let written = hex(&snapshot::encode(&world().machine));
-    assert_eq!(written, GOLDEN, "the format changed:\n{written}");
+    for (world, golden) in [(world(), GOLDEN), (world_with_singletons(), GOLDEN_3)] {
+        let written = hex(&snapshot::encode(&world.machine));
+        assert_eq!(written, golden, "the format changed:\n{written}");
+    }
 }
 
 #[test]
 fn a_snapshot_of_this_format_can_still_be_read() {
     assert_eq!(snapshot::decode(&unhex(GOLDEN)).unwrap(), world().machine);
+    let machine = world_with_singletons().machine;
+    let kinds: BTreeSet<u8> = machine.rows().map(|(key, _)| key[0]).collect();
+    assert!([0xa0, 0xb0, 0xc0, 0xd0].iter().all(|kind| kinds.contains(kind)), "{kinds:x?}");
+    assert_eq!(snapshot::decode(&unhex(GOLDEN_3)).unwrap(), machine);
     let first = world_of_the_first_release().machine;
     assert_eq!(snapshot::decode(&unhex(GOLDEN_1)).unwrap(), first);
 }
@@ -314,13 +380,15 @@ proptest! {
     #[test]
     fn no_value_of_a_row_does_harm(
         kind in prop_oneof![
-            Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40), Just(0x70), Just(0x80), Just(0x90)
+            Just(0x20_u8), Just(0x30), Just(0x50), Just(0x60), Just(0x40), Just(0x70), Just(0x80), Just(0x90),
+            Just(0xa0), Just(0xb0), Just(0xc0), Just(0xd0)
         ],
         mut value in proptest::collection::vec(any::<u8>(), 0..80),
         is_newer in any::<bool>(),
     ) {
         let key = match kind {
-            0x40 | 0x90 => [&[kind][..], b"till"].concat(),
+            0x40 | 0x90 | 0xa0 | 0xc0 => [&[kind][..], b"till"].concat(),
+            0xb0 => b"\xb0till\0\0\0\0\0\0\0\0\x01".to_vec(),
             0x80 => b"\x80till\0\0\0\0\0\0\0\0\x01".to_vec(),
             0x70 => vec![kind],
             0x50 => [&[kind][..], &[0; 15], &[1]].concat(),
@@ -332,4 +400,100 @@ proptest! {
             machine.check_all();
         }
     }
+}
+
+/// A world with something of every kind that singletons leave.
+fn with_singletons() -> Rows {
+    let mut stage = common::stage::Stage::three();
+    stage.offer(1, "till", &Default::default());
+    let (name, epoch) = (name("till"), stage.epoch("till"));
+    stage.say(Op::Checkpoint { name, epoch, state: b"seven".to_vec() });
+    stage.stops("till");
+    stage.offer(2, "till", &Default::default());
+    stage.done(Op::Drain { node: NodeId(3), why: Some("new disk".to_owned()) });
+    stage.offer(1, "second", &Default::default());
+    stage.offer(2, "third", &Default::default());
+    rows(stage.machine())
+}
+
+/// What rows are refused for, after this change.
+fn refused_for(change: impl FnOnce(&mut Rows)) -> (&'static str, &'static str) {
+    let mut rows = with_singletons();
+    change(&mut rows);
+    match refuse(&rows) {
+        RowError::Broken(broken) => (broken.invariant, broken.what),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn candidate_of(number: u8) -> Vec<u8> {
+    let session = with_singletons().into_keys().filter(|key| key[0] == 0x30).nth(number.into());
+    [b"\xb0till\0", &session.expect("it has a life")[1..]].concat()
+}
+
+#[test]
+fn rows_of_singletons_that_contradict_each_other_are_no_machine() {
+    assert!(Machine::from_rows(with_singletons()).is_ok());
+    let not_there = ("state", "something is said of a singleton that is not there");
+    let unoffered = ("I2", "a singleton is held by a life that does not offer to run it there");
+    let till = || b"\xa0till".to_vec();
+    // It is held by the first of its two candidates.
+    assert_eq!(refused_for(|rows| drop(rows.remove(&candidate_of(0)))), unoffered);
+    assert_eq!(refused_for(|rows| drop(rows.remove(&till()))), not_there);
+    // The life of one node speaks for another node, or for none.
+    for number in [0, 3] {
+        let row = [1, number, 1, 0].to_vec();
+        let (invariant, _) = refused_for(|rows| drop(rows.insert(candidate_of(0), row)));
+        assert_eq!(invariant, "I2");
+        let row = [1, number, 1, 0].to_vec();
+        let (_, what) = refused_for(|rows| drop(rows.insert(candidate_of(1), row)));
+        assert_eq!(what, "a node's life offers to run a singleton on another node");
+    }
+    // A life that is none, an entry that is yet to come, a node that takes no part.
+    let nobody = [b"\xb0till\0".to_vec(), vec![0, 0, 0, 0, 0, 0, 0, 1]].concat();
+    let (_, what) = refused_for(|rows| drop(rows.insert(nobody, vec![1, 1, 1, 0])));
+    assert_eq!(what, "a life that has ended, or may not, offers to run a singleton");
+    let row = [1, 2, 250, 0].to_vec();
+    let (_, what) = refused_for(|rows| drop(rows.insert(candidate_of(1), row)));
+    assert_eq!(what, "a singleton was offered to be run by no applied entry");
+    let drained = [&[0xd0][..], &9_u64.to_be_bytes()].concat();
+    let (_, what) = refused_for(|rows| drop(rows.insert(drained, vec![1, 0])));
+    assert_eq!(what, "a node is drained that takes no part");
+    // An epoch that is yet to come.
+    let header = |rows: &mut Rows| drop(rows.insert(vec![0x10], vec![2, 0, 1, 4]));
+    assert!(matches!(refused_for(header).0, "I1" | "I2" | "state"));
+}
+
+#[test]
+fn a_checkpoint_that_nobody_can_have_made_is_no_machine() {
+    let key = || b"\xc0till".to_vec();
+    let state = vec![0_u8; 65 * 1024];
+    let length = (state.len() as u32).to_le_bytes();
+    let large = [&[1, 1, 1, 252][..], &length, &state].concat();
+    let (_, what) = refused_for(|rows| drop(rows.insert(key(), large)));
+    assert_eq!(what, "a checkpoint is larger than any may be");
+    let (invariant, _) = refused_for(|rows| drop(rows.insert(key(), vec![1, 250, 1, 0])));
+    assert_eq!(invariant, "I6");
+    let other = b"\xc0other".to_vec();
+    let (_, what) = refused_for(|rows| drop(rows.insert(other, vec![1, 1, 1, 0])));
+    assert_eq!(what, "something is said of a singleton that is not there");
+}
+
+#[test]
+fn rows_in_which_singletons_wait_for_each_other_are_no_machine() {
+    let mut stage = common::stage::Stage::three();
+    let after =
+        |of: &str| quorate_registry::Spec { after: [name(of)].into(), ..Default::default() };
+    // Two chains that are none of them a circle; together, as rows, they are.
+    stage.offer(1, "a", &after("b"));
+    stage.offer(1, "b", &after("c"));
+    stage.offer(1, "c", &Default::default());
+    let mut mixed = rows(stage.machine());
+    let mut other = common::stage::Stage::three();
+    other.offer(1, "b", &Default::default());
+    other.offer(1, "c", &after("a"));
+    let theirs = rows(other.machine());
+    mixed.insert(b"\xa0c".to_vec(), theirs[&b"\xa0c"[..]].clone());
+    let RowError::Broken(broken) = refuse(&mixed) else { panic!("it is a circle") };
+    assert_eq!(broken.what, "singletons wait for each other");
 }

@@ -87,6 +87,14 @@ impl Home {
         Self::enter(dir, lock)
     }
 
+    /// Opens a data directory for the next life of the node that lived there: one is counted, and no
+    /// directory is made.
+    pub fn succeed(dir: &Path) -> Result<Self, StorageError> {
+        let mut home = Self::visit(dir)?;
+        home.boot = next_boot(dir)?;
+        Ok(home)
+    }
+
     #[expect(clippy::disallowed_types, reason = "the lock is a file of the system")]
     fn enter(dir: &Path, lock: fs::File) -> Result<Self, StorageError> {
         check_format(dir)?;

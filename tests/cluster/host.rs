@@ -25,6 +25,8 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     data: PathBuf,
     binary: PathBuf,
+    lease: Option<&'static str>,
+    is_drilled: bool,
     child: Option<Child>,
 }
 
@@ -45,12 +47,23 @@ pub(crate) fn cookie(dir: &Path) -> PathBuf {
 impl Agent {
     pub(crate) fn new(name: &str, dir: &Path) -> Self {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_quorate"));
-        Self { name: name.to_owned(), data: dir.join(name), binary, child: None }
+        let (name, data) = (name.to_owned(), dir.join(name));
+        Self { name, data, binary, lease: None, is_drilled: false, child: None }
     }
 
     /// Lets another build run in it from its next start on.
     pub(crate) fn install(&mut self, binary: &Path) {
         self.binary = binary.to_owned();
+    }
+
+    /// Lets it be silent for so long before the others take it for dead, from its next start on.
+    pub(crate) fn lease(&mut self, lease: &'static str) {
+        self.lease = Some(lease);
+    }
+
+    /// Has it let itself be drilled, from its next start on, and lose what was not synced when it is killed.
+    pub(crate) fn drilled(&mut self) {
+        self.is_drilled = true;
     }
 
     /// Starts it, and waits until it says where it listens.
@@ -66,6 +79,12 @@ impl Agent {
             .arg("--announce")
             .arg(self.announcement())
             .args(["--expect", &expect.to_string(), "--voters", &expect.to_string()]);
+        if let Some(lease) = self.lease {
+            command.args(["--lease", lease]);
+        }
+        if self.is_drilled {
+            command.args(["--allow-drill", "--drill-forgetful"]);
+        }
         if !join.is_empty() {
             command.args(["--join", &join.join(",")]);
         }
@@ -80,6 +99,12 @@ impl Agent {
 
     fn addresses(&self) -> Option<Value> {
         serde_json::from_slice(&std::fs::read(self.announcement()).ok()?).ok()
+    }
+
+    /// Whether it has written down where these others are.
+    pub(crate) fn knows(&self, others: &[String]) -> bool {
+        let peers = std::fs::read_to_string(self.data.join("peers")).unwrap_or_default();
+        others.iter().all(|other| peers.lines().any(|peer| peer == other))
     }
 
     pub(crate) fn mesh(&self) -> String {
@@ -118,6 +143,15 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// How often a drill has an agent go: as often as whoever starts it by hand says.
+#[expect(clippy::disallowed_methods, reason = "whoever starts a drill by hand says how long")]
+pub(crate) fn rounds() -> usize {
+    match std::env::var("QUORATE_DRILL_KILLS") {
+        Ok(rounds) => rounds.parse().expect("QUORATE_DRILL_KILLS is a number"),
+        Err(_) => 3,
     }
 }
 
@@ -190,6 +224,13 @@ pub(crate) fn step_down(http: &str, to: &str) -> bool {
     let body = serde_json::json!({ "to": to }).to_string();
     let post = client().post(format!("{http}/v1/leader/step-down"));
     post.header("content-type", "application/json").send(body).is_ok()
+}
+
+/// Puts a door of a daemon wrong for a while.
+pub(crate) fn inject(http: &str, fault: &Value) {
+    let post = client().post(format!("{http}/v1/drill/faults"));
+    let post = post.header("content-type", "application/json");
+    post.send(fault.to_string()).expect("it lets itself be drilled");
 }
 
 /// All names under a prefix with their epochs, by all that was acknowledged.

@@ -6,21 +6,11 @@
 
 use std::time::Instant;
 
-use crate::host::{agents, cookie, leader, start_again, start_all, step_down};
+use crate::host::{agents, cookie, leader, rounds, start_again, start_all, step_down};
 use crate::load::{Gaps, Load};
 
-/// How often a leader goes when nobody says otherwise.
-const ROUNDS: usize = 3;
 /// How much is to be acknowledged after each change, so that its gap is seen whole.
 const AFTERWARDS: usize = 300;
-
-#[expect(clippy::disallowed_methods, reason = "whoever starts a drill by hand says how long")]
-fn rounds() -> usize {
-    match std::env::var("QUORATE_DRILL_KILLS") {
-        Ok(rounds) => rounds.parse().expect("QUORATE_DRILL_KILLS is a number"),
-        Err(_) => ROUNDS,
-    }
-}
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a drill of processes lives in real time")]

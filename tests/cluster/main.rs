@@ -5,7 +5,12 @@
 //! can be shown in one process.
 
 mod agents;
+mod deaths;
+mod doors;
+mod failovers;
 mod host;
 mod kills;
 mod load;
 mod rolling;
+mod runs;
+mod stage;

@@ -102,6 +102,7 @@ impl From<Gone> for CallError {
             Gone::Full => Self::Full,
             Gone::Refused => Self::Protocol,
             Gone::Answer => Self::Answer,
+            Gone::Died => Self::Died,
         }
     }
 }

@@ -38,10 +38,14 @@ pub enum SendError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The process was not alive, or ended before it answered; then it may have acted. Calling that process
-    /// again is of no use.
+    /// The process was not alive, or ended before it received the request, and has not seen it. Calling that
+    /// process again is of no use.
     #[error("the process is not alive")]
     NoProc,
+    /// The process ended with the request in its hands. It may have acted. Calling that process again is of
+    /// no use.
+    #[error("the process ended before it answered; it may have acted")]
+    Died,
     /// The process dropped the request without an answer. It may have acted.
     #[error("the process gave no answer")]
     NoReply,

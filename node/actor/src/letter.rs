@@ -43,7 +43,7 @@ pub(crate) struct Route {
 /// Why there will be no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gone {
-    /// The process is not alive, or ended with the request in its hands.
+    /// The process is not alive, or ended before it received the request.
     NoProc = 1,
     /// The request was dropped.
     NoReply = 2,
@@ -53,6 +53,8 @@ pub(crate) enum Gone {
     Refused = 4,
     /// There is an answer, but it cannot travel.
     Answer = 5,
+    /// The process ended with the request in its hands.
+    Died = 6,
 }
 
 /// A letter that was read as far as it can be read without knowing its protocol.
@@ -189,6 +191,7 @@ fn read_answer(mut reader: Reader<'_>, body_bytes_max: usize) -> Result<Letter<'
         3 => Gone::Full,
         4 => Gone::Refused,
         5 => Gone::Answer,
+        6 => Gone::Died,
         _ => return Err(LetterError::Malformed),
     };
     reader.end()?;

@@ -499,7 +499,7 @@ impl<M: Message> Process<M> {
         }
         // SAFETY: we have the turn; this takes the body out, and what its drop does reaches no body.
         let body = unsafe { (*self.body.get()).take() };
-        drop_telling(Gone::NoProc, body);
+        drop_telling(Gone::Died, body);
         let late = self.gate.close();
         // SAFETY: we have the turn, and the mailbox went with the body.
         let desk = unsafe { &mut *self.desk.get() };
@@ -554,7 +554,7 @@ fn drop_telling<T>(why: Gone, gone: T) {
 /// The exit of a process that panicked. The words themselves may panic when they are dropped.
 pub(crate) fn panicked(words: Box<dyn Any + Send>) -> Exit {
     let exit = Exit::from_panic(&*words);
-    drop_telling(Gone::NoProc, words);
+    drop_telling(Gone::Died, words);
     exit
 }
 

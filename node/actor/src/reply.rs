@@ -162,7 +162,7 @@ fn reason() -> Gone {
     match FAREWELL.try_with(Cell::get) {
         Ok(Some(reason)) => reason,
         // Whoever held it is going down.
-        _ if thread::panicking() => Gone::NoProc,
+        _ if thread::panicking() => Gone::Died,
         _ => Gone::NoReply,
     }
 }

@@ -60,7 +60,7 @@ async fn a_far_call_to_the_dead_is_told_so() {
     assert_eq!(poll_once(&mut in_hand).await, None);
     tokio::task::yield_now().await;
     b.exit(till.pid(), Exit::Killed);
-    assert_eq!(in_hand.await, Err(CallError::NoProc));
+    assert_eq!(in_hand.await, Err(CallError::Died));
     assert_eq!(till.call(LONG, Till::Sum).await, Err(CallError::NoProc));
     assert_eq!(till.send(Till::Note(1)), Ok(()), "a far send is at most once, and says no more");
     assert_eq!(b.counts().letters_refused, 2);

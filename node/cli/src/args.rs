@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::output::Format;
 use crate::span;
 use crate::{
-    agent, backup, bench, ca, claims, counters, dev, doctor, elect, lock, property, recover,
+    agent, backup, bench, ca, claims, counters, dev, doctor, drill, elect, guard, last_word, lock,
+    property, recover, singletons,
 };
 
 const EXAMPLES: &str = "\
@@ -71,10 +72,22 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: property::PropertyCommand,
     },
+    /// Say who is the one of what, and why; move, stop and start it
+    Singleton {
+        #[command(flatten)]
+        view: View,
+        #[command(subcommand)]
+        command: singletons::SingletonCommand,
+    },
     /// Run a command while its name is held, here and nowhere else
     Lock(lock::Lock),
     /// Run a command wherever its name is held, one place at a time
     Elect(elect::Elect),
+    /// Keep stale owners from what is outside of the cluster: compare epochs in front of it
+    Guard {
+        #[command(subcommand)]
+        command: guard::GuardCommand,
+    },
     /// List what this agent is linked to; explain and set who may send to whom
     Links {
         #[command(flatten)]
@@ -98,6 +111,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: doctor::Command,
     },
+    /// Rehearse crashes and partitions, and see whether all holds that must
+    Drill {
+        #[command(subcommand)]
+        command: drill::DrillCommand,
+    },
     /// Measure
     Bench {
         #[command(subcommand)]
@@ -117,6 +135,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Say that somebody has died
+    #[command(hide = true)]
+    LastWord(last_word::LastWord),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -140,6 +161,13 @@ pub(crate) enum LeaderCommand {
 pub(crate) enum NodeCommand {
     /// List the nodes that take part
     List,
+    /// Let a node have no singletons any more, and wait until those that it had are elsewhere
+    Drain(singletons::Drain),
+    /// Let a node have singletons again
+    Undrain {
+        /// Which node
+        node: String,
+    },
     /// Take a node out that has ended and will not come back; another votes in its place
     Remove {
         /// Which node

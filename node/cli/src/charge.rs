@@ -1,22 +1,22 @@
 //! A command that runs in the charge of a name: it is ended before the name may be another's.
 //!
-//! It runs in a process group of its own, with the standard streams of this command. When it has ended, so
-//! has its group. What this cannot do: when this very command is stopped or killed, nobody ends the other
-//! one. Whoever acts outside of the cluster shows the epoch there.
+//! It is not this process that ends it, which may be stopped or killed, but a fencer beside it: that one
+//! knows until when the name is held for certain, and counts on its own. Whoever reads a command here finds
+//! it over only when nothing of its tree is left.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use quorate::Time;
 use quorate_env::{blocking, now, sleep_until};
+use quorate_fencer::{Ending, MYSELF, Orders, Status, Streams, Until, Ward, Why};
 use quorate_http::code;
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::Command;
+use rustix::process::Signal;
 
 use crate::agent::Signals;
 use crate::client::{Ask, Client, name_path};
 use crate::fail::Fail;
+use crate::last_word;
 use crate::output;
 use crate::session::{self, Session};
 
@@ -47,82 +47,74 @@ pub(crate) async fn run(
     client: &Client,
     seat: &mut Seat,
     signals: &mut Signals,
-    command: &mut Command,
+    command: &[OsString],
     grace: Duration,
 ) -> Result<End, Fail> {
-    let mut child = match command.process_group(0).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            let program = command.as_std().get_program().to_string_lossy().into_owned();
-            output::talk(&format!("{program}: {error}"));
-            let found = error.kind() != std::io::ErrorKind::NotFound;
-            return Ok(End::Exited(if found { 126 } else { 127 }));
-        }
-    };
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let mut group = Group(group);
+    let env = [
+        ("QUORATE_NAME", seat.name.clone()),
+        ("QUORATE_EPOCH", seat.epoch.to_string()),
+        ("QUORATE_SESSION", seat.session.id.to_string()),
+        ("QUORATE_LEASE_MS", seat.session.ttl.as_millis().to_string()),
+    ];
     let (name, epoch, session) = (seat.name.clone(), seat.epoch, &mut seat.session);
+    let orders = Orders {
+        fencer: MYSELF.into(),
+        command: command.to_vec(),
+        env: env.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        directory: None,
+        streams: Streams::default(),
+        until: until(session, grace),
+        wards: None,
+        last_word: last_word::of_session(client, session.id),
+        is_heir: true,
+    };
+    let failed = |error: quorate_fencer::SpawnError| Fail::new(code::NO_START, error.to_string());
+    let ward = Ward::spawn(orders).await.map_err(failed)?;
     let look = Look { client: client.clone(), session: session.id, name, epoch };
     let mut renewal = Renewal::Due(now() + session.ttl / 4);
-    let mut lost = false;
     loop {
-        let last = session.deadline();
-        let end_at = if lost { last - grace / 5 } else { last - grace };
         tokio::select! {
             biased;
-            ended = child.wait() => {
-                let status = ended.map_err(Fail::io("waiting for the command"))?;
-                group.end();
-                return Ok(if lost { End::Lost } else { End::Exited(code_of(status)) });
-            }
-            signal = signals.next() => group.send(signal_of(signal)),
-            () = sleep_until(end_at) => {
-                group.send(if lost { Signal::KILL } else { Signal::TERM });
-                if lost {
-                    let _ = child.wait().await;
-                    return Ok(End::Lost);
-                }
-                lost = true;
+            ending = ward.ended() => return Ok(end_of(ending)),
+            // What is not taken any more is about to end, and that is waited for.
+            signal = signals.next() => {
+                let _ = ward.signal(signal_of(signal).as_raw()).await;
             }
             told = renewal.next(&look) => match told {
                 Ok(sent) => {
-                    if !lost {
-                        session.renewed(sent);
-                    }
+                    session.renewed(sent);
+                    let Until { term_at, kill_at } = until(session, grace);
+                    let _ = ward.until(term_at, kill_at).await;
                     renewal = Renewal::Due(now() + session.ttl / 4);
                 }
                 // Others may hold it by now, so there is no time to be polite.
                 Err(fail) if fail.is(code::SESSION_ENDED) => {
-                    group.send(Signal::KILL);
-                    let _ = child.wait().await;
-                    return Ok(End::Lost);
+                    let _ = ward.stop(Duration::ZERO).await;
+                    return Ok(match ward.ended().await {
+                        ending if ending.why == Why::Itself => end_of(ending),
+                        _ => End::Lost,
+                    });
                 }
                 Err(_) => renewal = Renewal::Due(now() + session.ttl / 20),
-            }
+            },
         }
     }
 }
 
-/// A process group that does not outlive this.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn send(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // It may have ended just now.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    fn end(&mut self) {
-        self.send(Signal::KILL);
-        self.0 = None;
-    }
+/// It is killed before the name may be another's, and asked a grace before that.
+fn until(session: &Session, grace: Duration) -> Until {
+    let last = session.deadline();
+    Until { term_at: last - grace, kill_at: last - grace / 5 }
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.send(Signal::KILL);
+fn end_of(ending: Ending) -> End {
+    match ending.why {
+        Why::Deadline | Why::Asked => End::Lost,
+        Why::Itself => End::Exited(code_of(ending.status)),
+        Why::ParentDied | Why::FencerDied => {
+            output::talk("the fencer of the command was killed, and the command with it");
+            End::Exited(FAILED)
+        }
     }
 }
 
@@ -174,9 +166,17 @@ impl Renewal {
     }
 }
 
-fn code_of(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+/// The code that shells have for such an end.
+pub(crate) fn code_of(status: Status) -> u8 {
+    match status {
+        Status::Exited(code) => code,
+        Status::Signaled(number) => code_of_signal(number),
+    }
+}
+
+/// The code that shells have for an end by this signal.
+pub(crate) fn code_of_signal(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(FAILED)
 }
 
 /// The signals that are passed on.

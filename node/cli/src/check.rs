@@ -73,6 +73,7 @@ pub(crate) fn judge(status: &Value) -> Judgement {
         ));
     }
     problems.extend(disk(status));
+    problems.extend(singletons(status));
     if status["cluster"].is_null() {
         let remedy = "start the others, or look at --join and --expect".to_owned();
         problems.push((format!("{node} belongs to no cluster yet"), remedy));
@@ -107,6 +108,19 @@ fn disk(status: &Value) -> Option<(String, String)> {
     let stuck = if disk["stuck"] == true { ", and it leads no more" } else { "" };
     let what = format!("the disk of {node} is {}{why}{stuck}", shown(&disk["standing"]));
     Some((what, format!("{remedy}; the node then goes on by itself")))
+}
+
+/// What nobody runs any more because it failed wherever it might.
+fn singletons(status: &Value) -> Option<(String, String)> {
+    let failed = &status["singletons"]["failed"];
+    let count = failed.as_u64().filter(|count| *count > 0)?;
+    let names = status["singletons"]["failed_names"].as_array()?;
+    let first = names.first().map(shown)?;
+    let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let what = format!("singleton {first}{more} failed wherever it may run");
+    let remedy =
+        format!("`quorate singleton why {first}`, mend it, `quorate singleton start {first}`");
+    Some((what, remedy))
 }
 
 /// `quorate check`
@@ -174,6 +188,11 @@ mod tests {
         let full = judge(&full);
         assert_eq!((full.health, full.problems.len()), (Health::Degraded, 1));
         assert!(full.problems[0].0.contains("full (no space left)"), "{:?}", full.problems);
+        let mut failed = status(true, &[up, up, up]);
+        failed["singletons"] = json!({ "failed": 2, "failed_names": ["till", "shop"] });
+        let failed = judge(&failed);
+        assert_eq!((failed.health, failed.problems.len()), (Health::Degraded, 1));
+        assert_eq!(failed.problems[0].0, "singleton till and 1 more failed wherever it may run");
         let even = judge(&status(true, &[up, up]));
         assert_eq!(even.health, Health::Degraded);
         let lost = judge(&status(false, &[up, ("up", false), ("up", false)]));

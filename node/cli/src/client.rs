@@ -4,6 +4,7 @@
 //! carries a key, so that asking again, here or elsewhere, does it once.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,6 +46,7 @@ const AS_IS: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) struct Client {
     agents: Vec<String>,
     token: Option<String>,
+    token_file: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -101,13 +103,32 @@ impl Answer {
 impl Client {
     /// Finds out whom to talk to.
     pub(crate) fn new(reach: &Reach) -> Result<Self, Fail> {
-        let token = reach.api_token_file.as_deref().map(secrets::read).transpose()?;
         let agents = match (&reach.agent, Context::present()) {
             (Some(agent), _) => vec![checked(agent)?],
             (None, Some(context)) => context.agents,
             (None, None) => vec![DEFAULT.to_owned()],
         };
-        Ok(Self { agents, token, timeout: reach.timeout })
+        Self::of(agents, reach.api_token_file.clone(), reach.timeout)
+    }
+
+    /// Talks to these.
+    pub(crate) fn of(
+        agents: Vec<String>,
+        token_file: Option<PathBuf>,
+        timeout: Duration,
+    ) -> Result<Self, Fail> {
+        let token = token_file.as_deref().map(secrets::read).transpose()?;
+        Ok(Self { agents, token, token_file, timeout })
+    }
+
+    /// Whom it talks to.
+    pub(crate) fn agents(&self) -> &[String] {
+        &self.agents
+    }
+
+    /// The file with the token that it shows.
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
     }
 
     /// Asks until one agent answers or the time is up.
@@ -222,6 +243,16 @@ impl Client {
             }
         }
         Ok(request)
+    }
+
+    /// The same with another bound on every command.
+    pub(crate) fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
+    /// How long a command waits for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Until when this client goes on trying.

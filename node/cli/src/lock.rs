@@ -8,7 +8,6 @@ use quorate::Time;
 use quorate_env::{now, sleep};
 use quorate_http::code;
 use serde_json::json;
-use tokio::process::Command;
 use ureq::http::Method;
 
 use crate::agent::{self, Signals};
@@ -106,16 +105,7 @@ impl Seat {
         charge: &Charge,
         signals: &mut Signals,
     ) -> Result<End, Fail> {
-        let [program, arguments @ ..] = &charge.command[..] else {
-            return Err(Fail::new(code::BAD_SETTING, "there is no command to run"));
-        };
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env("QUORATE_NAME", &self.name)
-            .env("QUORATE_EPOCH", self.epoch.to_string())
-            .env("QUORATE_LEASE_MS", charge.ttl.as_millis().to_string());
-        let end = charge::run(client, self, signals, &mut command, charge.grace).await;
+        let end = charge::run(client, self, signals, &charge.command, charge.grace).await;
         if let Ok(End::Lost) = end {
             output::talk(&format!("{} was lost, and the command was ended", self.name));
         }

@@ -19,18 +19,23 @@ mod context;
 mod counters;
 mod dev;
 mod doctor;
+mod drill;
 mod elect;
 mod explain;
 mod fail;
 mod group;
+mod guard;
+mod last_word;
 mod links;
 mod lock;
 mod names;
 mod output;
 mod property;
 mod recover;
+mod runner;
 mod secrets;
 mod session;
+mod singletons;
 mod span;
 mod status;
 mod wan;
@@ -49,6 +54,11 @@ use crate::fail::{Done, Fail};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == quorate_fencer::CALL) {
+        // This is the small second process, and has no time for anything else.
+        return quorate_fencer::main(arguments);
+    }
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) | Err(Fail::PipeClosed) => ExitCode::SUCCESS,
@@ -72,18 +82,24 @@ fn run(cli: Cli) -> Done {
         },
         Command::Node { view, command } => match command {
             NodeCommand::List => status::members(&view),
+            NodeCommand::Drain(wish) => singletons::drain(&view, &wish),
+            NodeCommand::Undrain { node } => singletons::undrain(&view, &node),
             NodeCommand::Remove { node } => group::remove(&view, &node),
         },
         Command::Name { view, command } => names::run(&view, command),
         Command::Counter { view, command } => counters::run(&view, command),
         Command::Property { view, command } => property::run(&view, command),
+        Command::Singleton { view, command } => singletons::run(&view, command),
+        Command::LastWord(word) => last_word::run(&word),
         Command::Lock(wish) => lock::lock(&wish),
         Command::Elect(wish) => elect::elect(&wish),
+        Command::Guard { command } => guard::run(&command),
         Command::Links { view, command } => links::run(&view, command),
         Command::Backup { view, command } => backup::run(&view, command),
         Command::Recover(args) => recover::run(&args),
         Command::Check(view) => check::check(&view),
         Command::Doctor { command } => doctor::run(&command),
+        Command::Drill { command } => drill::run(command),
         Command::Bench { command } => bench::run(&command),
         Command::Ca { command, output } => ca::run(&command, output.format),
         Command::Explain { code, output } => explain::explain(code.as_deref(), output.format),

@@ -99,6 +99,9 @@ fn screen(status: &Value, all: bool) -> Done {
             "its wall clock is {ahead:+.1}±{error:.1} ms ahead of the median: {opinion}\n"
         ));
     }
+    if status["drill"] == true {
+        text.push_str("it lets itself be drilled: whoever may write can put its doors wrong\n");
+    }
     if let Some(members) = status["members"].as_array().filter(|members| !members.is_empty()) {
         text.push('\n');
         text.push_str(&output::table(all, members, &MEMBERS[..MEMBERS.len() - 1]));

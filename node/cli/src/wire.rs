@@ -2,7 +2,9 @@
 //! ours and on others with, so that both are asked by the same client.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
+use quorate_env::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An answer's head and body are not longer.
@@ -109,6 +111,18 @@ impl Wire {
             _ => Ok(()),
         }
     }
+}
+
+/// Asks once, over a connection of its own; none when there is no answer in time.
+pub(crate) async fn once(
+    host: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    within: Duration,
+) -> Option<(u16, Vec<u8>)> {
+    let asking = async { Wire::connect(host).await?.ask(method, path, body).await };
+    timeout(within, asking).await.ok()?.ok()
 }
 
 fn broken() -> io::Error {

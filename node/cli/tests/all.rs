@@ -7,5 +7,8 @@ mod ca;
 mod common;
 mod dev;
 mod doctor;
+mod drill;
+mod guard;
 mod links;
 mod locks;
+mod wards;

@@ -80,6 +80,22 @@ fn the_document_has_what_readers_of_it_rely_on() {
 }
 
 #[test]
+fn failover_has_a_row_for_each_way_and_loses_no_call() {
+    let place = Place::new();
+    let few = ["--moves", "3", "--drained", "20", "--lost", "40", "--data-dir", "."];
+    let args = [&["bench", "failover", "-o", "json"], &few[..]].concat();
+    let document = json(&place.good(&args));
+    let rows = document["rows"].as_array().unwrap();
+    let named: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    for way in ["planned move", "drain of a node", "loss of a node"] {
+        assert!(named.iter().any(|name| name.starts_with(way)), "{way}: {named:?}");
+    }
+    let lost = rows.iter().find(|row| row["name"].as_str().unwrap().ends_with("lost_calls"));
+    assert_eq!(lost.unwrap()["ours_range"], serde_json::json!([0.0, 0.0]));
+    assert_empty(&place);
+}
+
+#[test]
 fn a_far_process_ends_with_its_near_one_however_that_ends() {
     let place = Place::new();
     let dir = place.path().join("probe");

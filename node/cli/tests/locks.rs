@@ -9,7 +9,8 @@ use common::{Place, eventually, json, lives, send, texts};
 use rustix::process::Signal;
 
 /// A command that says under which epoch it runs, and stays until it is ended.
-const STAYS: &str = "echo $QUORATE_NAME $QUORATE_EPOCH $$; exec sleep 1000";
+const STAYS: &str = "echo $QUORATE_NAME $QUORATE_EPOCH $$ $QUORATE_SESSION $QUORATE_LEASE_MS; \
+                     exec sleep 1000";
 
 /// One that runs `STAYS` under a lock, and what it said.
 fn locker(place: &Place, args: &[&str]) -> (Child, Vec<String>) {
@@ -40,6 +41,7 @@ fn a_command_runs_while_its_lock_is_held_and_its_exit_code_is_its_own() {
     let (mut first, said) = locker(&place, &["lock", "l/one", "--ttl", "30s"]);
     let held = json(&place.sure(&["name", "lookup", "l/one", "-o", "json"]));
     assert_eq!(said[..2], ["l/one".to_owned(), held["epoch"].to_string()]);
+    assert_eq!(said[3..], [held["session"].to_string(), "30000".to_owned()]);
     let refused = place.settled(&["lock", "l/one", "--try", "--", "true"]);
     assert_eq!(refused.status.code(), Some(124), "{:?}", texts(&refused));
     let late = place.settled(&["lock", "l/one", "--wait", "300ms", "--", "true"]);
@@ -70,6 +72,7 @@ fn a_command_is_ended_when_its_lock_is_lost_and_a_leader_stands_again() {
     let (mut leader, said) = locker(&place, &elect);
     let held = json(&place.sure(&["name", "lookup", "l/lead", "-o", "json"]));
     assert_eq!((held["epoch"].to_string(), &held["value"]), (said[1].clone(), &"me".into()));
+    assert_eq!((held["session"].to_string(), "20000"), (said[3].clone(), said[4].as_str()));
     place.sure(&["name", "release", "l/lead"]);
     eventually("it leads again", || {
         let found = place.run(&["name", "lookup", "l/lead", "-o", "json"]);

@@ -7,20 +7,25 @@ use quorate_vocab::Time;
 /// A wait ran out. What was waited for may still happen.
 pub use tokio::time::error::Elapsed as Late;
 
-use crate::Life;
+use crate::{Life, machine};
 
 /// This node's own time. On Linux it is `CLOCK_BOOTTIME`, which counts while the machine is suspended: a
-/// lease that ran out during a suspend must be seen to have run out.
-#[expect(clippy::disallowed_methods, reason = "this is the door")]
+/// lease that ran out during a suspend must be seen to have run out. A drill may let it run faster or slower
+/// ([`machine`]).
 pub fn now() -> Time {
-    if let Some(life) = Life::current() {
-        let elapsed = tokio::time::Instant::now().duration_since(life.config().origin);
-        // Far from zero, so that going back by a wait never meets the floor.
-        let elapsed = elapsed.mul_f64(life.config().clock_rate) + Duration::from_secs(1_000_000);
-        return Time::default() + elapsed;
+    match Life::current() {
+        Some(life) => now_in(&life),
+        None => machine::own(),
     }
-    let read = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Time(read.tv_sec as u64 * 1_000_000_000 + read.tv_nsec as u64)
+}
+
+/// What the clock of a life shows.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub(crate) fn now_in(life: &Life) -> Time {
+    let elapsed = tokio::time::Instant::now().duration_since(life.config().origin);
+    // Far from zero, so that going back by a wait never meets the floor.
+    let elapsed = elapsed.mul_f64(life.config().clock_rate) + Duration::from_secs(1_000_000);
+    Time::default() + elapsed
 }
 
 /// Waits for a span of this node's own time.
@@ -43,6 +48,6 @@ pub fn timeout<F: Future>(span: Duration, future: F) -> tokio::time::Timeout<F> 
 fn in_true_time(span: Duration) -> Duration {
     match Life::current() {
         Some(life) => span.div_f64(life.config().clock_rate),
-        None => span,
+        None => machine::span(span),
     }
 }

@@ -11,6 +11,7 @@
 mod clock;
 mod dice;
 mod life;
+pub mod machine;
 mod net;
 mod tcp;
 mod wall;

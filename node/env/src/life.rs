@@ -4,13 +4,16 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 
+use quorate_vocab::Time;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::clock;
 
 /// How nice a thread is that nobody waits for.
 const NICENESS: i32 = 10;
@@ -49,6 +52,8 @@ struct Inner {
     wall_skew_nanos: AtomicI64,
     dice: Mutex<SmallRng>,
     schedule: Mutex<SmallRng>,
+    /// While it is stopped, whoever would have been polled.
+    stopped: Mutex<Option<Vec<Waker>>>,
 }
 
 impl Life {
@@ -60,6 +65,7 @@ impl Life {
             wall_skew_nanos: AtomicI64::new(config.wall_skew_nanos),
             dice: Mutex::new(SmallRng::seed_from_u64(config.seed)),
             schedule: Mutex::new(SmallRng::seed_from_u64(!config.seed)),
+            stopped: Mutex::new(None),
         }))
     }
 
@@ -72,6 +78,24 @@ impl Life {
     /// Crashes it. Futures in its scope never finish and hold nothing any more once they are woken.
     pub fn end(&self) {
         self.0.ended.store(true, Ordering::Relaxed);
+        self.resume();
+    }
+
+    /// Stops it as SIGSTOP stops a process: nothing of it runs, while its clock goes on and what is sent to
+    /// it arrives.
+    pub fn stop(&self) {
+        self.stopped().get_or_insert_default();
+    }
+
+    /// Lets it run again, from where it was.
+    pub fn resume(&self) {
+        let waiting = self.stopped().take();
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// What its clock shows.
+    pub fn now(&self) -> Time {
+        clock::now_in(self)
     }
 
     /// Whether it has crashed.
@@ -93,6 +117,17 @@ impl Life {
 
     pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut SmallRng) -> R) -> R {
         draw(&mut self.0.dice.lock().expect("nothing panics while it holds the dice"))
+    }
+
+    /// Whether it is stopped; who asks is woken when it runs again.
+    fn holds(&self, waker: &Waker) -> bool {
+        let mut stopped = self.stopped();
+        let waiting = stopped.as_mut();
+        waiting.map(|waiting| waiting.push(waker.clone())).is_some()
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Option<Vec<Waker>>> {
+        self.0.stopped.lock().expect("nothing panics while it holds this")
     }
 
     /// tokio runs ready tasks first in, first out; without this no seed would explore another order.
@@ -192,6 +227,9 @@ impl<F: Future> Future for Mortal<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         if self.life.has_ended() {
             self.future = None;
+            return Poll::Pending;
+        }
+        if self.life.holds(cx.waker()) {
             return Poll::Pending;
         }
         if self.life.defers() {

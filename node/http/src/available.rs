@@ -7,33 +7,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use quorate::{AvailableHolder, Name};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::codes::named;
 use crate::face::Shared;
-use crate::parse::{self, Asked, NamePath};
+use crate::parse::{self, Asked, NamePath, Part};
 use crate::problem::Problem;
 
 /// The most names in one answer, and how many there are when it was not said.
 const LIST_MAX: usize = 1000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
-    #[serde(default)]
-    prefix: String,
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
 /// `GET /v1/available`
 pub(crate) async fn list(
     State(inside): State<Shared>,
-    wanted: Asked<Wanted>,
+    wanted: Asked<Part>,
 ) -> Result<Response, Problem> {
-    let Wanted { prefix, after, limit } = parse::asked(wanted)?;
-    let limit = parse::limit(limit, LIST_MAX)?;
+    let wanted = parse::asked(wanted)?;
+    let limit = wanted.limit(LIST_MAX)?;
+    let Part { prefix, after, .. } = wanted;
     let after = after.map(Name::new).transpose();
     let after = after.map_err(|e| Problem::new(named::BAD_NAME, e.to_string()))?;
     let available = inside.node.available();

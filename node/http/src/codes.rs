@@ -4,7 +4,8 @@
 //!
 //! A code is for ever: it is never given to another thing, and it is added to `docs/` with the release that
 //! brings it. Q01 is the cluster and the way to it, Q02 the request, Q03 the registry's answer, Q04 who may
-//! ask, Q05 the command line and the agent's start.
+//! ask, Q05 the command line and the agent's start, Q06 the guards in front of what is outside of the
+//! cluster.
 
 use serde::Serialize;
 
@@ -133,6 +134,10 @@ codes! {
         "Nothing changed: it was refused before it was proposed. What was acknowledged is not lost.";
         "Ask another node: one of them leads by now, if a majority has disks that work. `quorate status` \
          says what is wrong with this one's; once there is room, or it answers, the node goes on by itself."
+    NO_ROAD 116 503 NotDone:
+        "the node that has to be asked cannot be reached";
+        "Nothing changed.";
+        "Ask its own agent, or look at `quorate links` for why."
     BAD_NAME 201 400 Refused:
         "this is not a name";
         "Nothing changed.";
@@ -231,6 +236,47 @@ codes! {
         "the node lives";
         "Nothing changed. A node that lives would only come back.";
         "Stop it first; what it held is then released, and it can be taken out."
+    NO_SINGLETON 317 404 Refused:
+        "there is no such singleton";
+        "Nothing changed.";
+        "`quorate singleton list` shows those that somebody offers to run, or did."
+    NOT_GRANTED 318 409 Refused:
+        "the singleton is not held under that epoch";
+        "Nothing changed. Whatever still runs under that epoch is not the one any more.";
+        "Stop what runs under it. `quorate singleton show NAME` says who holds it now."
+    UNFIT 319 409 Refused:
+        "the singleton cannot be there";
+        "Nothing changed; it stays where it is.";
+        "`quorate singleton why NAME` says of each node why it can or cannot have it."
+    CYCLE 320 409 Refused:
+        "singletons would wait for each other";
+        "Nothing changed.";
+        "Leave one of them out of what the other one is to start after."
+    OFFERED 321 409 Refused:
+        "somebody offers to run the singleton";
+        "Nothing changed.";
+        "Stop it, or end the programs that offer it; `quorate singleton show NAME` names them."
+    NO_CANDIDATE 322 409 Refused:
+        "nobody there offers to run the singleton";
+        "Nothing changed.";
+        "`quorate singleton show NAME` names who does."
+    NO_EXEC 323 403 Refused:
+        "this agent starts no commands for others";
+        "Nothing changed.";
+        "Start the agents that may with --allow-exec, and ask one of them."
+    NO_DRILL 324 403 Refused:
+        "this agent lets nobody drill it";
+        "Nothing changed.";
+        "Start the agents that a drill may harm with --allow-drill, or with `allow = true` below `[drill]` \
+         in the config file."
+    NO_FAULT 325 404 Refused:
+        "there is no such fault";
+        "Nothing changed. It may have ended by itself.";
+        "GET /v1/drill/faults shows those that are present."
+    FAULTS_FULL 326 409 Refused:
+        "too many faults are present";
+        "Nothing changed.";
+        "Heal some of them, or all by DELETE /v1/drill/faults."
     NO_TOKEN 401 401 Refused:
         "a token is needed";
         "Nothing changed.";
@@ -304,6 +350,10 @@ codes! {
         "Nothing was written.";
         "`quorate ca init --dir DIR` makes a CA, `quorate ca issue --dir DIR --node NAME` a node's \
          certificate."
+    DRILL_FAILED 514 0 NotDone:
+        "the drill could not be played to its end";
+        "Its throw-away cluster was stopped and removed. This is no verdict on what was drilled.";
+        "The detail says what it came to; --retain keeps the nodes' data and logs."
     BAD_BACKUP 520 0 NotDone:
         "the backup cannot be used";
         "Nothing was written.";
@@ -317,6 +367,61 @@ codes! {
         "the loss was not accepted for this cluster";
         "Nothing was changed.";
         "Run it without --i-accept-loss to see which cluster the directory belongs to, and what may be lost."
+    STALE_OWNER 601 412 Refused:
+        "a newer epoch was here";
+        "Nothing was passed on or written.";
+        "Stop: another owner has taken over. Whoever shows this epoch has to be given the name anew before \
+         it writes."
+    UNMARKED 602 428 Refused:
+        "the request shows no epoch";
+        "Nothing was passed on.";
+        "Send Quorate-Singleton: NAME and Quorate-Epoch: E, as QUORATE_SINGLETON and QUORATE_EPOCH say them."
+    BAD_MARK 603 400 Refused:
+        "the epoch that is shown is not understood";
+        "Nothing was passed on.";
+        "Send one name and one epoch, a number below 2^53, each once."
+    GUARD_FULL 604 507 NotDone:
+        "the guard remembers no more names";
+        "Nothing was passed on. To forget a name would let its old owners in.";
+        "Allow more names (--names-max), or put a guard of its own in front of each thing."
+    GUARD_FORGETS 605 503 NotDone:
+        "the guard cannot keep the newest epoch";
+        "Nothing was passed on.";
+        "Look at the disk of the guard: what it cannot remember it must not pass on."
+    NO_UPSTREAM 606 502 NotDone:
+        "what is guarded cannot be reached";
+        "Nothing was passed on.";
+        "Start it, or look at the address behind --to."
+    UPSTREAM_BROKE 607 502 Unknown:
+        "what is guarded broke off";
+        "It was passed on, in part or whole, and no answer came. It may have had its effect.";
+        "Look before you send it again."
+    UPSTREAM_LATE 608 504 Unknown:
+        "what is guarded did not answer in time";
+        "It was passed on. It may have had its effect, or may yet.";
+        "Look before you send it again; a longer --timeout may help."
+    CUT_OFF 609 503 Unknown:
+        "a newer owner did not wait any longer";
+        "It was passed on, in part or whole, before a newer epoch came. It may have had its effect.";
+        "Stop: another owner has taken over."
+    NOT_PASSED 610 501 NotDone:
+        "the guard passes no tunnels on";
+        "Nothing was passed on.";
+        "A guard can check requests, not what flows through a tunnel. Reach the thing by plain requests."
+    TORN_BAR 611 0 NotDone:
+        "the file of epochs is damaged";
+        "Nothing was written, and it is as it was found.";
+        "Put the right one back. If it is lost, end all old owners, remove it, and begin with a floor \
+         (--at-least E) that no epoch from before reaches."
+    OTHER_OWNER 612 0 Refused:
+        "the file belongs to another singleton";
+        "Nothing was written.";
+        "Epochs of two names say nothing about each other. If it was given over on purpose, remove its \
+         .quorate-epoch."
+    GUARD_BUSY 613 0 NotDone:
+        "the file of epochs is in use";
+        "Nothing was written.";
+        "Try again. If it stays so, another guard runs on it, or a writer was stopped in the middle."
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use quorate::Node;
 use quorate_env::{spawn, timeout};
+use quorate_faults::Faults;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -20,8 +21,8 @@ use crate::guard::{Token, guard};
 use crate::metrics::Counts;
 use crate::problem::Problem;
 use crate::{
-    FaceError, available, backup, counters, group, links, locks, metrics, names, properties,
-    sessions, status, watch as watches,
+    FaceError, available, backup, counters, drill, group, links, locks, metrics, names, properties,
+    sessions, singletons, status, watch as watches,
 };
 
 /// How many listings may be put together at a time; each may be large.
@@ -37,6 +38,10 @@ pub struct FaceConfig {
     pub listen: String,
     /// What writers have to show; needed beyond loopback.
     pub token: Option<String>,
+    /// Whether whoever may write may also have this node run commands.
+    pub allow_exec: bool,
+    /// The faults of the node's doors, if whoever may write may also put those wrong.
+    pub faults: Option<Faults>,
 }
 
 /// A node's HTTP face while it is open.
@@ -52,6 +57,8 @@ pub struct Face {
 pub(crate) struct Inside {
     pub(crate) node: Node,
     pub(crate) token: Option<Token>,
+    pub(crate) allow_exec: bool,
+    pub(crate) faults: Option<Faults>,
     /// Whether only this machine can reach the face.
     pub(crate) loopback: bool,
     pub(crate) counts: Counts,
@@ -65,7 +72,7 @@ pub(crate) type Shared = Arc<Inside>;
 impl Face {
     /// Opens a face of a node. It does not keep the node from being shut down.
     pub async fn start(node: Node, config: FaceConfig) -> Result<Self, FaceError> {
-        let FaceConfig { listen, token } = config;
+        let FaceConfig { listen, token, allow_exec, faults } = config;
         let refused = |why| FaceError::Listen { listen: listen.clone(), why };
         let found: Vec<SocketAddr> = lookup_host(&listen).await.map_err(refused)?.collect();
         let loopback = found.iter().all(|address| address.ip().is_loopback());
@@ -80,6 +87,8 @@ impl Face {
         let inside = Arc::new(Inside {
             node,
             token,
+            allow_exec,
+            faults,
             loopback,
             counts: Counts::new(),
             closing: until_closing.clone(),
@@ -143,6 +152,27 @@ fn routes(inside: Shared) -> Router {
             "/v1/counters/{*name}",
             post(counters::add).get(counters::get).delete(counters::drop),
         )
+        .route("/v1/singletons", get(singletons::list))
+        .route(
+            "/v1/singletons/{name}",
+            put(singletons::offer).get(singletons::show).delete(singletons::withdraw),
+        )
+        .route("/v1/singletons/{name}/why", get(singletons::why))
+        .route("/v1/singletons/{name}/history", get(singletons::history))
+        .route("/v1/singletons/{name}/move", post(singletons::relocate))
+        .route("/v1/singletons/{name}/stop", post(singletons::stop))
+        .route("/v1/singletons/{name}/start", post(singletons::start))
+        .route("/v1/singletons/{name}/ready", post(singletons::ready))
+        .route("/v1/singletons/{name}/ended", post(singletons::end))
+        .route("/v1/singletons/{name}/checkpoint", put(singletons::keep).get(singletons::kept))
+        .route("/v1/singletons/{name}/exec", post(singletons::exec))
+        .route("/v1/singletons/{name}/logs", get(singletons::logs))
+        .route("/v1/singletons/{name}/force", post(singletons::force))
+        .route("/v1/nodes/{name}/drain", post(singletons::drain).get(singletons::drained))
+        .route("/v1/nodes/{name}/undrain", post(singletons::undrain))
+        .route("/v1/drill/faults", get(drill::list).post(drill::inject).delete(drill::heal_all))
+        .route("/v1/drill/faults/{id}", delete(drill::heal))
+        .route("/v1/plan", get(singletons::plan).post(singletons::commit))
         .route("/v1/watch", get(watches::watch))
         .route("/v1/links", get(links::list))
         .route("/v1/links/explain", get(links::explain).post(links::dry_run))

@@ -21,6 +21,7 @@ mod backup;
 mod codes;
 mod counters;
 mod door;
+mod drill;
 mod error;
 mod face;
 mod group;
@@ -34,6 +35,7 @@ mod problem;
 mod properties;
 mod sessions;
 mod shape;
+mod singletons;
 mod status;
 mod watch;
 

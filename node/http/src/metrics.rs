@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use quorate::{Clocks, Counters, Lane, Link, LinkState, MemberState, Status};
+use quorate::{Census, Clocks, Counters, Lane, Link, LinkState, MemberState, Status, Turnover};
 
 use crate::codes::named;
 use crate::face::Shared;
@@ -89,6 +89,8 @@ pub(crate) async fn metrics(State(inside): State<Shared>) -> Result<Response, Pr
         counters: inside.node.counters(),
         links: links.list(),
         clocks: links.clocks(),
+        census: inside.node.singletons().census(),
+        turnover: inside.node.singletons().turnover(),
     };
     let mut seen = Registry::with_prefix("quorate");
     seen.register_collector(Box::new(view));
@@ -113,12 +115,15 @@ struct View {
     counters: Counters,
     links: Vec<Link>,
     clocks: Clocks,
+    census: Census,
+    turnover: Turnover,
 }
 
 impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.gauges(&mut encoder)?;
         self.links(&mut encoder)?;
+        self.singletons(&mut encoder)?;
         self.peers(&mut encoder)
     }
 }
@@ -168,6 +173,37 @@ impl View {
         let help = "How long ago this node last heard from a leader";
         let seconds = Some(&Unit::Seconds);
         stale.encode(encoder.encode_descriptor("stale", help, seconds, MetricType::Gauge)?)
+    }
+
+    fn singletons(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Singletons, by how they are";
+        let mut family = encoder.encode_descriptor("singletons", help, None, MetricType::Gauge)?;
+        for (state, count) in self.census.by_state() {
+            ConstGauge::new(count as i64).encode(family.encode_family(&[("state", state)])?)?;
+        }
+        let help = "Singletons that this node has";
+        let here = ConstGauge::new(self.census.here as i64);
+        here.encode(encoder.encode_descriptor(
+            "singletons_here",
+            help,
+            None,
+            MetricType::Gauge,
+        )?)?;
+        let Turnover { ended, gaps, idle } = &self.turnover;
+        let help = "Holders of singletons that ended, by how that is known";
+        let counter = MetricType::Counter;
+        let mut family = encoder.encode_descriptor("singleton_ends", help, None, counter)?;
+        for (evidence, count) in ended {
+            let labels = [("evidence", *evidence)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "How often a singleton ran again after its holder had ended";
+        let gaps = ConstCounter::new(*gaps);
+        gaps.encode(encoder.encode_descriptor("singleton_gaps", help, None, counter)?)?;
+        let help = "For how long nobody ran one in between, all together";
+        let idle = ConstCounter::new(idle.as_secs_f64());
+        let seconds = Some(&Unit::Seconds);
+        idle.encode(encoder.encode_descriptor("singleton_idle", help, seconds, counter)?)
     }
 
     fn links(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

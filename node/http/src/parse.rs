@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, Request};
 use axum::http::{HeaderMap, Method, Uri};
 use futures_util::StreamExt;
 use quorate::{Epoch, LabelTest, Name, PageTokenError};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -102,6 +103,23 @@ pub(crate) fn page<T: FromStr<Err = PageTokenError>>(
 ) -> Result<Option<T>, Problem> {
     let from = text.map(|page| page.parse()).transpose();
     from.map_err(|e: PageTokenError| Problem::new(named::BAD_PARAMETER, e.to_string()))
+}
+
+/// Which part of a listing is wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    #[serde(default)]
+    pub(crate) prefix: String,
+    pub(crate) after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Part {
+    /// How many are answered at most.
+    pub(crate) fn limit(&self, most: usize) -> Result<usize, Problem> {
+        limit(self.limit, most)
+    }
 }
 
 /// A limit that is within its bounds, which are the most that is answered and at least one.

@@ -68,6 +68,7 @@ impl From<Error> for Problem {
                 Self::new(named::NO_QUORUM, detail)
             }
             Error::NotDone(NotDone::NoSession) => Self::new(named::NO_SESSION_HERE, detail),
+            Error::NotDone(NotDone::NoLink) => Self::new(named::NO_ROAD, detail),
             Error::NotDone(NotDone::Closing) => Self::new(named::CLOSING, detail),
             Error::NotDone(NotDone::NodeLives) => Self::new(named::NODE_LIVES, detail),
             Error::NotDone(NotDone::NoSuccessor) => Self::new(named::NO_SUCCESSOR, detail),
@@ -110,6 +111,16 @@ impl From<Refusal> for Problem {
             Refusal::Miscounted { present } | Refusal::Overflow { present } => {
                 Self::new(named::MISCOUNTED, detail).with("value", json!(present))
             }
+            Refusal::NoSingleton => Self::new(named::NO_SINGLETON, detail),
+            Refusal::NoCandidate => Self::new(named::NO_CANDIDATE, detail),
+            Refusal::NotGranted { present } => {
+                let epoch = json!(present.map(|epoch| epoch.get()));
+                Self::new(named::NOT_GRANTED, detail).with("holder", json!({ "epoch": epoch }))
+            }
+            Refusal::Unfit { .. } => Self::new(named::UNFIT, detail),
+            Refusal::Cycle { .. } => Self::new(named::CYCLE, detail),
+            Refusal::BadSpec { .. } => Self::new(named::BAD_BODY, detail),
+            Refusal::Offered => Self::new(named::OFFERED, detail),
             Refusal::TooNew { needs, agreed } => Self::new(named::TOO_NEW, detail)
                 .with("needs", json!(needs.number()))
                 .with("agreed", json!(agreed.number())),

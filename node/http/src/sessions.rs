@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::codes::named;
 use crate::face::Shared;
-use crate::parse;
+use crate::parse::{self, Asked};
 use crate::problem::Problem;
 use crate::shape;
 
@@ -24,6 +24,22 @@ const TTL_MS: std::ops::RangeInclusive<u64> = 100..=86_400_000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wish {
     ttl_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct How {
+    #[serde(default)]
+    evidence: End,
+}
+
+/// How a session is said to have ended.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum End {
+    #[default]
+    Stopped,
+    ProvenDead,
 }
 
 type SessionPath = Result<Path<u64>, PathRejection>;
@@ -59,12 +75,17 @@ pub(crate) async fn renew(
     }
 }
 
-/// `DELETE /v1/sessions/{id}`
+/// `DELETE /v1/sessions/{id}`. Its owner says that it stopped, or whoever guarded it that it is dead.
 pub(crate) async fn end(
     State(inside): State<Shared>,
     path: SessionPath,
+    how: Asked<How>,
 ) -> Result<StatusCode, Problem> {
-    inside.node.sessions().end(id(path)?).await?;
+    let (session, sessions) = (id(path)?, inside.node.sessions());
+    match parse::asked(how)?.evidence {
+        End::Stopped => sessions.end(session).await?,
+        End::ProvenDead => sessions.proven_dead(session).await?,
+    };
     Ok(StatusCode::NO_CONTENT)
 }
 

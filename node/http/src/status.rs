@@ -11,6 +11,9 @@ use crate::face::Shared;
 use crate::problem::Problem;
 use crate::shape;
 
+/// How many singletons that failed are named; the rest is counted.
+const FAILED_SHOWN: usize = 10;
+
 /// `GET /livez`: lives, with or without a quorum. Whoever restarts nodes must ask this and not the other.
 pub(crate) async fn livez(State(inside): State<Shared>) -> Result<&'static str, Problem> {
     match inside.node.status().group.fault {
@@ -52,6 +55,7 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "clock": clock(inside.node.links().clocks().own()),
         "names": status.names,
         "sessions": status.sessions,
+        "singletons": singletons(&inside.node.singletons().census()),
         "disk": {
             "standing": disk(status.disk.standing),
             "stuck": status.disk.stuck,
@@ -67,6 +71,8 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         },
         "recovered_at": recovery.applied.0,
         "repaired": recovery.repaired,
+        // Whether its doors may be put wrong from outside.
+        "drill": inside.faults.is_some(),
     });
     (shape::age(status.index, status.stale), Json(body)).into_response()
 }
@@ -94,6 +100,15 @@ pub(crate) async fn members(State(inside): State<Shared>) -> Response {
         "members": members,
     });
     (shape::age(status.index, status.stale), Json(body)).into_response()
+}
+
+fn singletons(census: &quorate::Census) -> Value {
+    let states = census.by_state().map(|(state, count)| (state.to_owned(), json!(count)));
+    let mut shown: serde_json::Map<String, Value> = states.into_iter().collect();
+    let failed = census.failed.iter().take(FAILED_SHOWN).map(|name| name.as_str());
+    shown.insert("failed_names".to_owned(), failed.collect());
+    shown.insert("here".to_owned(), json!(census.here));
+    shown.into()
 }
 
 /// This node's wall clock against the median of its peers' and its own.

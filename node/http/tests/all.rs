@@ -4,6 +4,7 @@ mod available;
 mod claims;
 mod common;
 mod doors;
+mod drill;
 mod links;
 mod routes;
 mod watch;

@@ -40,7 +40,7 @@ async fn a_face_that_others_reach_needs_a_token_that_cannot_be_guessed() {
     let rig = Rig::start().await;
     let start = |listen: &str, token: Option<&str>| {
         let (listen, token) = (listen.to_owned(), token.map(str::to_owned));
-        Face::start(rig.node.clone(), FaceConfig { listen, token })
+        Face::start(rig.node.clone(), FaceConfig { listen, token, allow_exec: false, faults: None })
     };
     let open = start("0.0.0.0:0", None).await.unwrap_err();
     assert!(matches!(&open, FaceError::Open { listen } if listen == "0.0.0.0:0"), "{open}");

@@ -61,4 +61,4 @@ pub use mesh::Mesh;
 pub use peer::{Inbound, LinkState, Peer, Road, Rule};
 pub use reason::Reason;
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
-pub use weather::{Climate, Conditions, Weather};
+pub use weather::{Climate, Conditions, Path as WeatherPath, Weather};

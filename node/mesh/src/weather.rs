@@ -34,7 +34,7 @@ use quorate_vocab::Time;
 use rand::RngExt;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use path::Path;
+pub use path::Path;
 
 /// How many bytes may be under way to one reader. More stay with the other net, and so with the sender: it is
 /// what a window is to TCP, and limits a connection to this many bytes a delay.
@@ -164,6 +164,10 @@ impl Net for Weather {
             let stream = self.inner.connect(address).await?;
             Ok(over(stream, address, &self.climate))
         })
+    }
+
+    fn secure(&self, stream: Stream) -> BoxFuture<'_, io::Result<Stream>> {
+        self.inner.secure(stream)
     }
 }
 

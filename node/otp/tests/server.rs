@@ -354,7 +354,7 @@ fn last_words_are_said_after_a_stop_and_not_after_a_kill_or_a_panic() {
 
         let till = Till::start(&actors, (Init::Traps, log.clone())).await.unwrap();
         let ended = actors.ended(till.pid());
-        assert_eq!(till.call(LONG, Ask::Panic).await, Err(CallError::NoProc));
+        assert_eq!(till.call(LONG, Ask::Panic).await, Err(CallError::Died));
         assert_eq!(ended.await, Exit::Panic("the till broke".to_owned()));
         log.says(&["init", "started", "init", "started"]);
     });

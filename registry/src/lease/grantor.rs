@@ -2,13 +2,16 @@
 //!
 //! It is volatile and lives on the leader. All that it knows is how long ago, on its own clock, it last heard
 //! of each session; a new leader knows nothing and starts every wait at its election, and so does a leader
-//! that was itself paused, as what was sent to it meanwhile is still unread.
+//! that was itself paused, as what was sent to it meanwhile is still unread. What a majority of the voters
+//! remembers ([`super::memory`]) may tell it later that a session had been silent for some time by then.
 //!
-//! Two duties of its driver are part of I3 and I4:
+//! Three duties of its driver are part of I3 and I4:
 //! - [`Input::Elected`] is given when the first entry of the leader's own term is applied, with the sessions
 //!   of that state. Then no older leader's expiry is still under way.
 //! - A renew is answered only if, after its quorum round, [`Grantor::admits`] still says yes. An expiry that
 //!   was proposed may yet be applied, so in this term there is no way back.
+//! - It is answered only in the term in which it was counted, as [`Grantor::term`] says when it comes: one
+//!   that came before the election was counted by nobody, and what the voters remember may begin before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,6 +49,13 @@ pub enum Input {
         /// Of which session.
         session: SessionId,
     },
+    /// A majority of the voters remembers for how long sessions have been silent by now, at least.
+    Recalled {
+        /// The term of the leader that asked them.
+        term: u64,
+        /// The youngest of their answers for each.
+        ages: Vec<(SessionId, Duration)>,
+    },
     /// Time passed.
     Tick,
 }
@@ -63,6 +73,17 @@ pub enum Output {
     },
 }
 
+/// For how long nothing was heard of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Silence {
+    /// How long ago its count began.
+    pub lasted: Duration,
+    /// How long ago its end was last asked for, if it was.
+    pub condemned: Option<Duration>,
+    /// Whether its count began with the leader's time, which the session's silence may be older than.
+    pub inherited: bool,
+}
+
 /// No wait is shorter, whatever a session asks for: the leader would do nothing but wake up. To wait longer
 /// than the terms say is always safe.
 const WAIT_MIN: Duration = Duration::from_millis(80);
@@ -72,11 +93,14 @@ const WAIT_MIN: Duration = Duration::from_millis(80);
 pub struct Grantor {
     terms: Terms,
     reign: Option<Reign>,
+    /// The greatest term that it was elected in.
+    newest: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Reign {
     term: u64,
+    began: Time,
     last_step: Time,
     counts: BTreeMap<SessionId, Count>,
     /// Derived: when each count is due.
@@ -92,6 +116,8 @@ struct Count {
     since: Time,
     /// When its expiry was last asked for. From the first time on, no renew is admitted.
     condemned: Option<Time>,
+    /// Nothing has happened to it since the reign began.
+    inherited: bool,
 }
 
 impl Count {
@@ -117,7 +143,7 @@ impl Count {
 impl Grantor {
     /// Grants nothing until it is elected.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, reign: None }
+        Self { terms, reign: None, newest: 0 }
     }
 
     /// Takes one input, then asks for whatever is due.
@@ -125,9 +151,12 @@ impl Grantor {
         match input {
             Input::Elected { term, sessions } => {
                 let mut reign = Reign::new(term, now);
+                // In a term that began once more, renewals of the first time may have been answered.
+                let inherited = term > self.newest;
                 for (session, ttl) in sessions {
-                    reign.watch(session, ttl, &self.terms, now);
+                    reign.watch(session, ttl, &self.terms, inherited);
                 }
+                self.newest = self.newest.max(term);
                 self.reign = Some(reign);
             }
             Input::Deposed => self.reign = None,
@@ -154,6 +183,21 @@ impl Grantor {
         count.is_some_and(|count| count.condemned.is_none())
     }
 
+    /// The term in which this leader counts now, if it does.
+    pub fn term(&self) -> Option<u64> {
+        self.reign.as_ref().map(|reign| reign.term)
+    }
+
+    /// For how long nothing was heard of each session that is watched, as of `now`.
+    pub fn silences(&self, now: Time) -> impl Iterator<Item = (SessionId, Silence)> {
+        let counts = self.reign.iter().flat_map(|reign| &reign.counts);
+        counts.map(move |(session, count)| {
+            let condemned = count.condemned.map(|asked| now.since(asked));
+            let lasted = now.since(count.since);
+            (*session, Silence { lasted, condemned, inherited: count.inherited })
+        })
+    }
+
     /// Asserts what the grantor relies on, for all sessions.
     ///
     /// # Panics
@@ -166,6 +210,8 @@ impl Grantor {
             assert!(reign.due.contains(&(count.due(), *session)), "I3: a count is never due");
             let waited = count.condemned.is_none_or(|at| at.since(count.since) >= count.wait);
             assert!(waited, "I3: a session was condemned before its time");
+            let grace = count.since + count.wait >= reign.began + count.wait / 4;
+            assert!(grace, "I3: a count began before its leader's time, and too long before");
         }
         assert_eq!(reign.due.len(), reign.counts.len(), "I3: something else is due");
         assert_eq!(reign.waits, waits, "I3: the shortest wait is not known");
@@ -176,6 +222,7 @@ impl Reign {
     fn new(term: u64, now: Time) -> Self {
         Self {
             term,
+            began: now,
             last_step: now,
             counts: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -187,11 +234,14 @@ impl Reign {
         let now = now.max(self.last_step);
         self.look_for_pause(now);
         self.last_step = now;
-        match *input {
-            Input::Opened { session, ttl } => self.watch(session, ttl, terms, now),
-            Input::Ended { session } => self.unwatch(session),
-            Input::Renewed { session } => self.restart(session, now),
-            Input::Tick | Input::Elected { .. } | Input::Deposed => {}
+        match input {
+            Input::Opened { session, ttl } => self.watch(*session, *ttl, terms, false),
+            Input::Ended { session } => self.unwatch(*session),
+            Input::Renewed { session } => self.restart(*session, now),
+            Input::Recalled { term, ages } if *term == self.term => {
+                ages.iter().for_each(|(session, age)| self.date_back(*session, now - *age));
+            }
+            Input::Recalled { .. } | Input::Tick | Input::Elected { .. } | Input::Deposed => {}
         }
         self.expire(now, out);
     }
@@ -210,11 +260,12 @@ impl Reign {
         sessions.into_iter().for_each(|session| self.restart(session, now));
     }
 
-    fn watch(&mut self, session: SessionId, ttl: Duration, terms: &Terms, now: Time) {
+    fn watch(&mut self, session: SessionId, ttl: Duration, terms: &Terms, inherited: bool) {
         if ttl.is_zero() || self.counts.contains_key(&session) {
             return;
         }
-        let count = Count { wait: terms.wait(ttl).max(WAIT_MIN), since: now, condemned: None };
+        let (wait, since) = (terms.wait(ttl).max(WAIT_MIN), self.last_step);
+        let count = Count { wait, since, condemned: None, inherited };
         *self.waits.entry(count.wait).or_default() += 1;
         self.due.insert((count.due(), session));
         self.counts.insert(session, count);
@@ -236,9 +287,23 @@ impl Reign {
     /// The session was heard of. For one that is condemned this comes too late.
     fn restart(&mut self, session: SessionId, now: Time) {
         self.alter(session, |count| {
+            count.inherited = false;
             if count.condemned.is_none() {
                 count.since = now;
             }
+        });
+    }
+
+    /// The session has been silent since then, unless it was heard of in this reign. Whoever had no leader to
+    /// renew with, for however long, has a quarter of the wait to find this one.
+    fn date_back(&mut self, session: SessionId, since: Time) {
+        let began = self.began;
+        self.alter(session, |count| {
+            if count.inherited && count.condemned.is_none() {
+                let earliest = began - (count.wait - count.wait / 4);
+                count.since = count.since.min(since.max(earliest));
+            }
+            count.inherited = false;
         });
     }
 

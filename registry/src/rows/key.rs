@@ -19,8 +19,12 @@ const KEPT: u8 = 0x60;
 const RULES: u8 = 0x70;
 const PROPERTY: u8 = 0x80;
 const COUNTER: u8 = 0x90;
+const SINGLETON: u8 = 0xa0;
+const CANDIDATE: u8 = 0xb0;
+const CHECKPOINT: u8 = 0xc0;
+const DRAINED: u8 = 0xd0;
 
-/// What stands between the name and the bearer of a property.
+/// What stands between the name and the bearer of a property, or the life of a candidate.
 const END_OF_NAME: u8 = 0;
 
 impl Key {
@@ -49,6 +53,12 @@ impl Key {
                 [named(PROPERTY, key), bearer].concat()
             }
             Self::Counter(name) => named(COUNTER, name),
+            Self::Singleton(name) => named(SINGLETON, name),
+            Self::Candidate((name, session)) => {
+                [named(CANDIDATE, name), numbers(END_OF_NAME, &[session.0])].concat()
+            }
+            Self::Checkpoint(name) => named(CHECKPOINT, name),
+            Self::Drained(node) => numbers(DRAINED, &[node.0]),
         }
     }
 
@@ -71,6 +81,16 @@ impl Key {
                 Some(Self::Property((name(&rest[..end])?, bearer(&rest[end + 1..])?)))
             }
             COUNTER => Some(Self::Counter(name(rest)?)),
+            SINGLETON => Some(Self::Singleton(name(rest)?)),
+            CANDIDATE => {
+                let end = rest.iter().position(|byte| *byte == END_OF_NAME)?;
+                match numbers(&rest[end + 1..])?[..] {
+                    [session] => Some(Self::Candidate((name(&rest[..end])?, SessionId(session)))),
+                    _ => None,
+                }
+            }
+            CHECKPOINT => Some(Self::Checkpoint(name(rest)?)),
+            DRAINED => Some(Self::Drained(NodeId(number()?))),
             _ => None,
         }
     }

@@ -4,14 +4,14 @@
 //! they meant.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use quorate_vocab::{Epoch, Index, Name, NodeId, NodeName, Pid, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bearer, Claim, Level, Machine, Node, Once, Property, Registration, RowError, Rules, Session,
-    SessionOwner, Verdict,
+    Bearer, Candidate, Checkpoint, Claim, Grant, Level, Machine, Node, Once, Past, Property,
+    Registration, RowError, Rules, Session, SessionOwner, Singleton, Spec, Verdict,
 };
 
 /// What a decoder may claim for one row. The codec counts eight bytes for every length, so the heaviest row
@@ -103,6 +103,30 @@ struct PropertyRow<'a> {
     version: Index,
 }
 
+#[derive(Serialize, Deserialize)]
+struct SingletonRow<'a> {
+    spec: Cow<'a, Spec>,
+    version: Index,
+    halted: bool,
+    grant: Option<Grant>,
+    past: Cow<'a, VecDeque<Past>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CandidateRow<'a> {
+    node: NodeId,
+    since: Index,
+    failed: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CheckpointRow<'a> {
+    epoch: Epoch,
+    version: Index,
+    #[serde(borrow, with = "serde_bytes")]
+    state: Cow<'a, [u8]>,
+}
+
 impl Record for Machine {
     fn record(&self) -> Vec<u8> {
         let Self { generation, applied, level, .. } = *self;
@@ -174,6 +198,35 @@ impl Record for i64 {
     }
 }
 
+impl Record for Singleton {
+    fn record(&self) -> Vec<u8> {
+        let (spec, past) = (Cow::Borrowed(&self.spec), Cow::Borrowed(&self.past));
+        let Self { version, halted, grant, .. } = *self;
+        write(1, &SingletonRow { spec, version, halted, grant, past })
+    }
+}
+
+impl Record for Candidate {
+    fn record(&self) -> Vec<u8> {
+        let failed = self.failed.as_deref().map(Cow::Borrowed);
+        write(1, &CandidateRow { node: self.node, since: self.since, failed })
+    }
+}
+
+impl Record for Checkpoint {
+    fn record(&self) -> Vec<u8> {
+        let state = Cow::Borrowed(&self.state[..]);
+        write(1, &CheckpointRow { epoch: self.epoch, version: self.version, state })
+    }
+}
+
+/// Why something is so.
+impl Record for str {
+    fn record(&self) -> Vec<u8> {
+        write(1, &self)
+    }
+}
+
 impl<'a> Stored<'a> {
     pub(super) fn header(self) -> Result<(u16, Index, Level), RowError> {
         if self.version()? == 1 {
@@ -231,6 +284,26 @@ impl<'a> Stored<'a> {
     }
 
     pub(super) fn counter(self) -> Result<i64, RowError> {
+        self.read(1)
+    }
+
+    pub(super) fn singleton(self, name: Name) -> Result<Singleton, RowError> {
+        let SingletonRow { spec, version, halted, grant, past } = self.read(1)?;
+        let (spec, past) = (spec.into_owned(), past.into_owned());
+        Ok(Singleton { name, spec, version, halted, grant, past })
+    }
+
+    pub(super) fn candidate(self, session: SessionId) -> Result<Candidate, RowError> {
+        let CandidateRow { node, since, failed } = self.read(1)?;
+        Ok(Candidate { session, node, since, failed: failed.map(Cow::into_owned) })
+    }
+
+    pub(super) fn checkpoint(self) -> Result<Checkpoint, RowError> {
+        let CheckpointRow { epoch, version, state } = self.read(1)?;
+        Ok(Checkpoint { epoch, version, state: state.into_owned() })
+    }
+
+    pub(super) fn reason(self) -> Result<String, RowError> {
         self.read(1)
     }
 

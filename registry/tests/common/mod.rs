@@ -13,6 +13,9 @@ use quorate_registry::{
 };
 use quorate_vocab::{Boot, Epoch, Index, Lane, Name, NodeId, NodeName, Pid, SessionId};
 
+pub(crate) mod singletons;
+pub(crate) mod stage;
+
 /// So many random cases; what fails is kept beside the test, and tried first from then on.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let kept = FileFailurePersistence::WithSource("regressions");
@@ -192,7 +195,17 @@ pub(crate) fn body(machine: &Machine) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// A log over few nodes, names, sessions and marks, such that commands meet.
 pub(crate) fn log(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(At, Command)>> {
-    vec((intent(), once(), 1..3_u64, 0..12_u8), len).prop_map(|intents| {
+    let intents = vec((intent(), once(), 1..3_u64, 0..12_u8), len);
+    (0..4_u8, intents).prop_map(|(rises, mut intents)| {
+        // Mostly the founder raises the level before anybody comes, and often three nodes come at once.
+        let join = |node| Intent::Join { node, name: 4, labels: 4 };
+        let open = |node| Intent::OpenNode { node, boot: 1 };
+        let come = (1..4).flat_map(|node| [join(node), open(node)]);
+        let begin = std::iter::once(Intent::Raise).chain(come.take(usize::from(rises / 2) * 6));
+        let begin = begin.take(if rises == 0 { 0 } else { intents.len() / 2 });
+        for (first, intent) in intents.iter_mut().zip(begin) {
+            *first = (intent, Mark::Free, 1, 1);
+        }
         let mut machine = Machine::new(3);
         let mut at = At { index: Index(0), term: 1 };
         let mut write = |(intent, once, skip, election)| {
@@ -209,7 +222,7 @@ pub(crate) fn log(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(At,
 /// What somebody wants, before it is known which sessions and epochs there are.
 #[derive(Clone, Copy, Debug)]
 enum Intent {
-    Join { node: u64, name: u8 },
+    Join { node: u64, name: u8, labels: u8 },
     Leave { node: u64 },
     OpenNode { node: u64, boot: u64 },
     OpenClient,
@@ -225,6 +238,7 @@ enum Intent {
     Raise,
     Release { name: u8, epoch: u8 },
     SetRules { rules: u8, version: u8 },
+    Wish(u8, singletons::Wish),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -238,11 +252,12 @@ fn intent() -> impl Strategy<Value = Intent> {
     let session = 0..8_usize;
     let weight = prop_oneof![8 => 0..40_usize, 1 => Just(Claim::BYTES_MAX + 1)];
     prop_oneof![
-        2 => (1..4_u64, 0..3_u8).prop_map(|(node, name)| Intent::Join { node, name }),
+        5 => (1..4_u64, 0..5_u8, 0..64_u8)
+            .prop_map(|(node, name, labels)| Intent::Join { node, name, labels }),
         1 => (1..4_u64).prop_map(|node| Intent::Leave { node }),
-        4 => (1..4_u64, 1..4_u64).prop_map(|(node, boot)| Intent::OpenNode { node, boot }),
+        6 => (1..4_u64, 1..4_u64).prop_map(|(node, boot)| Intent::OpenNode { node, boot }),
         2 => Just(Intent::OpenClient),
-        2 => (session.clone(), 0..5_u8)
+        2 => (session.clone(), 0..7_u8)
             .prop_map(|(session, evidence)| Intent::End { session, evidence }),
         8 => (0..6_u8, 0..8_u8, session.clone(), 0..8_u8, weight).prop_map(
             |(name, bond, session, epoch, weight)| {
@@ -274,6 +289,7 @@ fn intent() -> impl Strategy<Value = Intent> {
         3 => (0..6_u8, 0..4_u8).prop_map(|(name, epoch)| Intent::Release { name, epoch }),
         1 => (0..5_u8, 0..4_u8)
             .prop_map(|(rules, version)| Intent::SetRules { rules, version }),
+        36 => singletons::wish().prop_map(|(of, wish)| Intent::Wish(of, wish)),
     ]
 }
 
@@ -313,7 +329,20 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
         _ => None,
     };
     let op = match intent {
-        Intent::Join { node, name } => join(node, ["n1", "n2", "n3"][usize::from(name)]),
+        Intent::Join { node, name, labels } => {
+            let called = match name {
+                0..3 => usize::from(name),
+                _ => node as usize - 1,
+            };
+            let mut op = join(node, ["n1", "n2", "n3"][called]);
+            if let Op::Join { labels: of, .. } = &mut op {
+                *of = singletons::labels_of_node(labels);
+                if labels < 60 {
+                    Level::NEWEST.announce(of);
+                }
+            }
+            op
+        }
         Intent::Leave { node } => Op::Leave { node: NodeId(node) },
         Intent::OpenNode { node: id, boot } => Op::Open { owner: node(id, boot), ttl_ms: 2000 },
         Intent::OpenClient => Op::Open { owner: SessionOwner::Client, ttl_ms: 0 },
@@ -322,6 +351,8 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
                 0 => Evidence::Stopped,
                 1 => Evidence::NodeLeft,
                 2 => Evidence::Expired { term: at.term - 1 },
+                3 => Evidence::ProvenDead,
+                4 => Evidence::Forced,
                 _ => Evidence::Expired { term: at.term },
             };
             end(pick(machine, session), evidence)
@@ -396,6 +427,7 @@ fn spell_out(machine: &Machine, at: At, intent: Intent, mark: Mark) -> Command {
             }
             Op::SetRules { rules: of, replace }
         }
+        Intent::Wish(of, wish) => singletons::spell_out(machine, at, (of, wish)),
     };
     let once = match mark {
         Mark::Free => Once::Free,
@@ -426,6 +458,8 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         Just(Evidence::Stopped),
         Just(Evidence::NodeLeft),
         Just(Evidence::NameGone),
+        Just(Evidence::ProvenDead),
+        Just(Evidence::Forced),
         number().prop_map(|term| Evidence::Expired { term }),
         number().prop_map(|boot| Evidence::Superseded { by: Boot(boot) }),
     ];
@@ -497,11 +531,12 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         (text(), any::<i64>(), proptest::option::of(any::<i64>()))
             .prop_map(|(name, add, expected)| Op::Count { name, add, expected }),
         text().prop_map(|name| Op::DropCounter { name, expected: None }),
-        Just(Op::Raise { level: Level::One }),
+        Just(Op::Raise { level: Level::NEWEST }),
         (text(), epoch()).prop_map(|(name, epoch)| Op::Release { name, epoch }),
         (rules(0..4), proptest::option::of(number()))
             .prop_map(|(rules, replace)| Op::SetRules { rules, replace: replace.map(Index) }),
     ];
+    let op = prop_oneof![1 => op, 1 => singletons::any_op()];
     let once = prop_oneof![
         Just(Once::Free),
         any::<u128>().prop_map(Once::Key),

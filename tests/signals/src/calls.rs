@@ -53,7 +53,7 @@ async fn call(on: &Stage, server: &Addr<Ask>, number: u64, within: u64) -> Event
 fn said(answer: Result<u64, CallError>) -> String {
     match answer {
         Ok(number) => number.to_string(),
-        Err(CallError::NoProc) => "noproc".to_owned(),
+        Err(CallError::NoProc | CallError::Died) => "noproc".to_owned(),
         Err(CallError::Timeout) => "timeout".to_owned(),
         Err(CallError::NoReply) => "no reply".to_owned(),
         Err(other) => other.to_string(),

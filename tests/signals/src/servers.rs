@@ -311,7 +311,7 @@ async fn server_call_while_it_stops(mut on: Stage) -> Events {
     let (a, _) = server(&mut on, How::Plain).await;
     let said = match a.call(on.ms(5000), Tell::StopIn).await {
         Ok(answer) => answer.to_string(),
-        Err(CallError::NoProc) => "call failed noproc".to_owned(),
+        Err(CallError::NoProc | CallError::Died) => "call failed noproc".to_owned(),
         Err(CallError::NoReply) => "call failed no reply".to_owned(),
         Err(other) => format!("call failed {other}"),
     };

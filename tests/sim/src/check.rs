@@ -1,48 +1,32 @@
 //! The checkers: what must hold of a run, whatever happened in it.
 //!
 //! One file for each invariant of `docs/INVARIANTS.md` that can be seen from outside, one for
-//! linearizability, and one each for counters, properties and the rules of the topology. They read the
+//! linearizability, one for what the log says of singletons and one for calls to them, and one each for
+//! counters, properties and the rules of the topology. They read the
 //! client's history and what nodes applied; none of them shares code with what it judges. A checker answers
 //! with violations and never panics, so that one run shows all of them.
 
-use std::fmt;
-
+pub use quorate_drill::check::{Violation, linear};
 use quorate_registry::{Effect, Op};
 use quorate_vocab::Index;
 
 pub mod bearers;
+pub mod calls;
 pub mod counts;
+pub mod grants;
 pub mod i01_rising_epochs;
 pub mod i02_one_holder;
 pub mod i03_one_at_a_time;
 pub mod i04_answered_renewals;
+pub mod i05_turns;
+pub mod i06_stale_acts;
+pub mod i07_handoffs;
 pub mod i08_silent_minority;
 pub mod i10_nothing_lost;
 pub mod i11_same_everywhere;
 pub mod i12_mail_in_order;
-pub mod linear;
+pub mod l01_runs_again;
 pub mod topology;
-
-/// Something that must not be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which invariant.
-    pub invariant: &'static str,
-    /// What was seen.
-    pub what: String,
-}
-
-impl Violation {
-    pub(crate) fn new(invariant: &'static str, what: fmt::Arguments<'_>) -> Self {
-        Self { invariant, what: what.to_string() }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.what)
-    }
-}
 
 /// One entry of the log, as one life of a node applied it.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use quorate_drill::nemesis::Loss;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
@@ -32,18 +33,6 @@ use file::{Capture, Inode};
 /// A host's disk, which outlives its processes. A clone is the same disk.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<State>>);
-
-/// What a crash takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// Only the process died: the kernel still has all that was written.
-    Process,
-    /// Power went, and everything that was not synced with it.
-    Unsynced,
-    /// Power went, and of what was not synced a seeded part survives: some sectors of a file but not others,
-    /// some renames but not those before them.
-    Torn,
-}
 
 /// Whether a sync tells the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +141,12 @@ impl SimDisk {
         state.note(format_args!("stall {span:?}"));
         let until = clock::now() + span;
         state.stalled_until = Some(state.stalled_until.map_or(until, |at| at.max(until)));
+    }
+
+    /// How long it still holds all syncs.
+    pub fn stalls_for(&self) -> Duration {
+        let until = self.state().stalled_until;
+        until.map_or(Duration::ZERO, |until| until.duration_since(clock::now()))
     }
 
     /// Leaves room for so many bytes more; `None` for ever so many.

@@ -39,10 +39,9 @@ pub mod disk;
 pub mod net;
 pub mod shelf;
 
-pub mod nemesis;
-
 pub mod check;
 pub mod history;
 
+pub mod shrink;
 pub mod sweep;
 pub mod world;

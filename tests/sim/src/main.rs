@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::trace::Keep;
 use quorate_sim::world::{Mutant, Outcome, Plan};
@@ -21,12 +22,12 @@ struct Arguments {
     /// Only this seed.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// How many nodes; else every third world has five and the others three. All vote, but where the trouble
-    /// is spares: there three do.
+    /// How many nodes; else every third world has five and the others three, and one of a swarm up to seven.
+    /// All vote, but where the trouble is spares three do, and of a swarm five.
     #[arg(long, value_parser = ["1", "3", "5", "7"])]
     nodes: Option<String>,
-    /// Which trouble: everything, power-cuts or spares; else every fifth world has power cuts, every fifth
-    /// has spares, and the others everything.
+    /// Which trouble: everything, power-cuts, spares or swarm; else every fifth world has power cuts, every
+    /// fifth has spares, every fifth is of a swarm, and the others have everything.
     #[arg(long, value_parser = Plan::from_word)]
     plan: Option<Plan>,
     /// For how long there are faults, in simulated seconds.
@@ -38,8 +39,12 @@ struct Arguments {
     /// Print everything that happened; for one seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Build this bug in: ack-before-sync, leader-restore, forgets-marks, amends-blindly or expires-early.
-    /// Needs the feature `mutants`.
+    /// Find out how little of the trouble it takes to go wrong in the same way; for one seed that fails.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
+    /// Build this bug in: ack-before-sync, leader-restore, forgets-marks, amends-blindly, expires-early,
+    /// ignores-guard, forgets-renewals, counts-from-receipt, never-fences, begins-without-lease,
+    /// forgets-state or repeats-calls. Needs the feature `mutants`.
     #[arg(long, value_parser = Mutant::from_word)]
     mutant: Option<Mutant>,
 }
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
         None => arguments.from..arguments.from.saturating_add(arguments.seeds),
     };
     let nodes = arguments.nodes.as_ref().and_then(|nodes| nodes.parse().ok());
-    let cases = seeds.map(|seed| {
+    let mut cases = seeds.map(|seed| {
         let mut case = Case::of_seed(seed, nodes, arguments.plan);
         case.settings.seconds = arguments.seconds;
         case.settings.mutant = arguments.mutant;
@@ -67,6 +72,20 @@ fn main() -> ExitCode {
         }
         case
     });
+    if arguments.shrink {
+        return match cases.next().and_then(|case| shrink(&case.settings)) {
+            Some(shrunk) => {
+                print!("{shrunk}");
+                ExitCode::FAILURE
+            }
+            None => {
+                println!(
+                    "nothing goes wrong, or nothing does when the same is told instead of drawn"
+                );
+                ExitCode::SUCCESS
+            }
+        };
+    }
     #[expect(clippy::disallowed_methods, reason = "people want to know how fast it is")]
     let begun = Instant::now();
     let total = sweep(cases, arguments.jobs.max(1), tell);

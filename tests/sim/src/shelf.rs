@@ -12,8 +12,8 @@ use quorate_storage::{Row, Shelf};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::disk::Loss;
 use crate::trace::Trace;
+use quorate_drill::nemesis::Loss;
 
 /// A host's shelf, which outlives its processes. A clone is the same shelf.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::nemesis::Fault;
-use crate::world::{Mutant, Operations, Outcome, Plan, Settings, run};
+use crate::world::{Mutant, Operations, Outcome, Plan, Rare, Settings, Singletons, run};
+use quorate_drill::nemesis::Fault;
 
 /// What one world of a sweep is to be like.
 #[derive(Clone, Debug)]
@@ -28,8 +28,12 @@ pub struct Total {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// What became of singletons.
+    pub singletons: Singletons,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
+    /// How often what is rare came.
+    pub rare: BTreeMap<Rare, u64>,
     /// How many lives all nodes had.
     pub lives: u64,
     /// How many entries all logs had.
@@ -42,15 +46,22 @@ pub struct Total {
 
 impl Case {
     /// The case of a seed. Unless said otherwise every third world has five nodes and the others three; every
-    /// fifth has power cuts, every fifth has five nodes and only three voters, and the others everything.
+    /// fifth has power cuts, every fifth has five nodes and only three voters, every fifth has three to seven
+    /// nodes and some of the faults, and the others everything.
     pub fn of_seed(seed: u64, nodes: Option<usize>, plan: Option<Plan>) -> Self {
         let trouble = match seed % 5 {
             4 => Plan::PowerCuts,
             2 => Plan::Spares,
+            3 => Plan::Swarm,
             _ => Plan::Everything,
         };
         let plan = plan.unwrap_or(trouble);
-        let mixed = if seed.is_multiple_of(3) || plan == Plan::Spares { 5 } else { 3 };
+        let mixed = match plan {
+            Plan::Swarm => [3, 5, 7][(seed / 5 % 3) as usize],
+            Plan::Spares => 5,
+            _ if seed.is_multiple_of(3) => 5,
+            _ => 3,
+        };
         Self { settings: Settings::new(seed, nodes.unwrap_or(mixed), plan) }
     }
 
@@ -101,8 +112,21 @@ impl Total {
         all.unknown += one.unknown;
         self.letters.0 += outcome.letters.0;
         self.letters.1 += outcome.letters.1;
+        let (all, one) = (&mut self.singletons, outcome.singletons);
+        all.grants += one.grants;
+        all.turns += one.turns;
+        for (all, one) in all.calls.iter_mut().zip(one.calls) {
+            *all += one;
+        }
+        all.deeds.0 += one.deeds.0;
+        all.deeds.1 += one.deeds.1;
+        all.ended += one.ended;
+        all.again = all.again.max(one.again);
         for (fault, count) in &outcome.faults {
             *self.faults.entry(*fault).or_default() += count;
+        }
+        for (rare, count) in &outcome.rare {
+            *self.rare.entry(*rare).or_default() += count;
         }
         self.lives += outcome.lives;
         self.entries += outcome.entries;
@@ -132,9 +156,21 @@ impl fmt::Display for Total {
              letters: {} sent, {} arrived; histories too hard to judge: {}",
             self.letters.0, self.letters.1, self.undecided,
         )?;
+        let Singletons { grants, turns, calls, deeds, ended, again } = self.singletons;
+        writeln!(
+            f,
+            "singletons: {grants} grants, {turns} turns; calls: {} answered, {} not seen, {} in doubt; \
+             deeds: {} done, {} refused as stale; nodes ended by their guardians: {ended}; after the heal \
+             all ran within {again:?}",
+            calls[0], calls[1], calls[2], deeds.0, deeds.1,
+        )?;
         write!(f, "faults:")?;
         for (fault, count) in &self.faults {
             write!(f, " {fault} {count}")?;
+        }
+        write!(f, "\nrare:")?;
+        for rare in Rare::ALL {
+            write!(f, " {rare} {}", self.rare.get(&rare).copied().unwrap_or_default())?;
         }
         Ok(())
     }

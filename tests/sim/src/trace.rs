@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use quorate_drill::history::{NO_HASH, hash_on};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -45,7 +46,7 @@ impl Trace {
         Self(Arc::new(Mutex::new(Inner {
             origin: clock::now(),
             keep,
-            hash: FNV_OFFSET,
+            hash: NO_HASH,
             count: 0,
             line: String::new(),
             lines: VecDeque::new(),
@@ -85,9 +86,7 @@ impl Inner {
         // Writing to a String cannot fail.
         let _ = write!(self.line, "{nanos:>14} {event}");
         // The line's end is hashed as well, so that two events never read like one.
-        for byte in self.line.bytes().chain([b'\n']) {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
-        }
+        self.hash = hash_on(hash_on(self.hash, self.line.as_bytes()), b"\n");
         self.count += 1;
         let kept_max = match self.keep {
             Keep::Nothing => return,
@@ -99,16 +98,6 @@ impl Inner {
             self.lines.pop_front();
         }
     }
-}
-
-// FNV-1a: the same on every machine and in every version, which the standard library's hasher does not
-// promise. Nobody attacks it here.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-
-/// Hashes bytes the way the trace does.
-pub fn hash_of(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@
 //!
 //! Not here: what a fault is (`nemesis`), and what is right (`check`).
 //!
-//! I1, I2, I3, I4, I8, I10, I11, I12 and linearizability are checked; that a healed cluster serves again
-//! within ten seconds is, too (L1, as far as names go). So is that the rules of the topology are obeyed.
+//! I1 to I8, I10, I11, I12 and linearizability are checked; that a healed cluster serves again within ten
+//! seconds, and that its singletons run, is, too (L1). So is that the rules of the topology are obeyed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate::{Ground, Node};
+use quorate_drill::history::hash_of;
+use quorate_drill::nemesis::{Fault, Loss, Planned, Tempo};
 use quorate_vocab::Name;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -29,9 +31,8 @@ use tokio::time::Instant;
 use crate::check::Violation;
 use crate::clock;
 use crate::history::History;
-use crate::nemesis::{Fault, Tempo};
 use crate::net::{SimNet, Weather};
-use crate::trace::{Keep, Trace, hash_of};
+use crate::trace::{Keep, Trace};
 
 mod available;
 mod bearing;
@@ -39,17 +40,24 @@ mod client;
 mod counting;
 mod end;
 mod fate;
+mod guardian;
 mod lives;
 mod locking;
+mod operators;
 mod panics;
 mod processes;
+mod rare;
 mod seat;
 mod stage;
 mod tenant;
 mod topology;
+mod troupe;
 mod witness;
 
 pub use available::Clashes;
+use fate::Trouble;
+use guardian::Guardian;
+pub use rare::Rare;
 use seat::{Alive, Seat, Start};
 pub use stage::{Claimed, Ended, Stage};
 use witness::Witness;
@@ -69,12 +77,8 @@ pub enum Mutant {
     AckBeforeSync,
     /// A restarted leader goes on without an election.
     LeaderRestore,
-    /// A command that is sent again carries another mark.
-    ForgetsMarks,
-    /// What is said under a name is changed whatever its version.
-    AmendsBlindly,
-    /// The leader waits for half as long as a session may be silent.
-    ExpiresEarly,
+    /// One of the hall's.
+    Hall(quorate::Bug),
 }
 
 /// No deliberate bug is built in.
@@ -84,30 +88,25 @@ pub enum Mutant {}
 
 #[cfg(feature = "mutants")]
 impl Mutant {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::AckBeforeSync,
-        Self::LeaderRestore,
-        Self::ForgetsMarks,
-        Self::AmendsBlindly,
-        Self::ExpiresEarly,
-    ];
+    /// All of them, each with its word on the command line.
+    fn all() -> impl Iterator<Item = (Self, &'static str)> {
+        let own =
+            [(Self::AckBeforeSync, "ack-before-sync"), (Self::LeaderRestore, "leader-restore")];
+        own.into_iter().chain(quorate::Bug::ALL.map(|(bug, word)| (Self::Hall(bug), word)))
+    }
 
     /// Reads a word of the command line.
     pub fn from_word(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|mutant| mutant.word() == word);
-        found.ok_or_else(|| format!("it is one of {:?}", Self::ALL.map(Self::word)))
+        let found = Self::all().find(|(_, one)| *one == word).map(|(mutant, _)| mutant);
+        found.ok_or_else(|| {
+            let words: Vec<_> = Self::all().map(|(_, word)| word).collect();
+            format!("it is one of {words:?}")
+        })
     }
 
     /// The word of the command line.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::AckBeforeSync => "ack-before-sync",
-            Self::LeaderRestore => "leader-restore",
-            Self::ForgetsMarks => "forgets-marks",
-            Self::AmendsBlindly => "amends-blindly",
-            Self::ExpiresEarly => "expires-early",
-        }
+        Self::all().find(|(mutant, _)| *mutant == self).map_or("", |(_, word)| word)
     }
 }
 
@@ -135,16 +134,19 @@ pub enum Plan {
     /// More nodes than voters, of which one is away for long or taken out again and again: who votes
     /// changes often, and who leads.
     Spares,
+    /// Some of all faults, drawn for each seed, at a tempo and with a load that are drawn, too. What never
+    /// comes together where everything may happen comes together where little else does.
+    Swarm,
 }
 
 impl Plan {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Everything, Self::PowerCuts, Self::Spares];
+    pub const ALL: [Self; 4] = [Self::Everything, Self::PowerCuts, Self::Spares, Self::Swarm];
 
     /// Reads a word of the command line.
     pub fn from_word(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|plan| plan.word() == word);
-        found.ok_or_else(|| "it is everything, power-cuts or spares".to_owned())
+        found.ok_or_else(|| "it is everything, power-cuts, spares or swarm".to_owned())
     }
 
     /// The word of the command line.
@@ -153,6 +155,7 @@ impl Plan {
             Self::Everything => "everything",
             Self::PowerCuts => "power-cuts",
             Self::Spares => "spares",
+            Self::Swarm => "swarm",
         }
     }
 
@@ -160,13 +163,14 @@ impl Plan {
     fn voters(self, nodes: usize) -> usize {
         match self {
             Self::Spares => nodes.min(3),
-            _ => nodes,
+            Self::Swarm => nodes.min(5),
+            Self::Everything | Self::PowerCuts => nodes,
         }
     }
 
     fn faults(self) -> Vec<Fault> {
         match self {
-            Self::Everything => Fault::ALL.to_vec(),
+            Self::Everything | Self::Swarm => Fault::ALL.to_vec(),
             Self::PowerCuts => vec![Fault::PowerLossOfAll, Fault::DiskStall, Fault::SlowLinks],
             Self::Spares => vec![
                 Fault::Absence,
@@ -182,7 +186,7 @@ impl Plan {
     fn tempo(self) -> Tempo {
         let millis = Duration::from_millis;
         match self {
-            Self::Everything | Self::Spares => Tempo::default(),
+            Self::Everything | Self::Spares | Self::Swarm => Tempo::default(),
             Self::PowerCuts => {
                 Tempo { fault: (millis(100), millis(600)), peace: (millis(1_000), millis(3_000)) }
             }
@@ -211,6 +215,8 @@ pub struct Settings {
     pub faults: Vec<Fault>,
     /// How long faults last.
     pub tempo: Tempo,
+    /// What is done, if it is not to be drawn.
+    pub plans: Option<Vec<Planned>>,
     /// Whether the nodes' clocks run at different rates.
     pub drifts: bool,
     /// How often in a thousand polls a ready task is put behind the others.
@@ -225,7 +231,7 @@ impl Settings {
     /// A minute of trouble; how many clients there are, and how clocks and schedules are, the seed says.
     pub fn new(seed: u64, nodes: usize, plan: Plan) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed_of(seed, "settings"));
-        Self {
+        let drawn = Self {
             seed,
             plan,
             nodes,
@@ -235,11 +241,31 @@ impl Settings {
             clients: rng.random_range(3..=6),
             faults: plan.faults(),
             tempo: plan.tempo(),
+            plans: None,
             drifts: rng.random_bool(0.7),
             deferrals_per_mille: [0, 5, 20, 80][rng.random_range(0..4)],
             mutant: None,
             keep: Keep::Nothing,
+        };
+        if plan == Plan::Swarm { drawn.swarmed() } else { drawn }
+    }
+
+    /// With some of the faults, and a tempo and a load of its own.
+    fn swarmed(mut self) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed_of(self.seed, "swarm"));
+        let share = rng.random_range(0.1..0.9);
+        self.faults.retain(|_| rng.random_bool(share));
+        if self.faults.is_empty() {
+            self.faults.push(Fault::ALL[rng.random_range(0..Fault::ALL.len())]);
         }
+        let mut span = |least: u64, most: u64| {
+            let first = rng.random_range(least..most);
+            (Duration::from_millis(first), Duration::from_millis(rng.random_range(first..=most)))
+        };
+        self.tempo = Tempo { fault: span(50, 8_000), peace: span(50, 8_000) };
+        self.clients = rng.random_range(1..=10);
+        self.replace_after = Duration::from_secs(rng.random_range(2..=20));
+        self
     }
 }
 
@@ -256,10 +282,16 @@ pub struct Outcome {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// What became of singletons.
+    pub singletons: Singletons,
     /// What became of available names.
     pub clashes: Clashes,
     /// How often each fault was done.
     pub faults: BTreeMap<Fault, u64>,
+    /// What was done, and when.
+    pub plans: Vec<Planned>,
+    /// How often what is rare came.
+    pub rare: BTreeMap<Rare, u64>,
     /// How many lives the nodes had together.
     pub lives: u64,
     /// Up to which index the log was applied.
@@ -270,6 +302,23 @@ pub struct Outcome {
     pub simulated: Duration,
     /// The trace, as far as it was kept.
     pub lines: Vec<String>,
+}
+
+/// What became of singletons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Singletons {
+    /// How many grants there were.
+    pub grants: u64,
+    /// How many turns.
+    pub turns: u64,
+    /// How many calls were answered, were never seen, and are in doubt.
+    pub calls: [u64; 3],
+    /// How many deeds took effect, and how many were refused as stale.
+    pub deeds: (u64, u64),
+    /// How often a guardian ended its node.
+    pub ended: u64,
+    /// How long it took after the heal until all ran, at most.
+    pub again: Duration,
 }
 
 /// How operations ended.
@@ -296,14 +345,11 @@ pub fn tell(settings: Settings, story: impl AsyncFnOnce(Stage)) -> Outcome {
     within(settings, async |world: &Arc<World>| {
         story(Stage::new(world.clone())).await;
         fate::heal(world);
-        BTreeMap::new()
+        Trouble::default()
     })
 }
 
-fn within(
-    settings: Settings,
-    trouble: impl AsyncFnOnce(&Arc<World>) -> BTreeMap<Fault, u64>,
-) -> Outcome {
+fn within(settings: Settings, trouble: impl AsyncFnOnce(&Arc<World>) -> Trouble) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -331,6 +377,10 @@ struct World {
     seats: Vec<Arc<Seat>>,
     witness: Witness,
     clashes: available::Tally,
+    /// The singletons that every node offers to run.
+    parts: Vec<troupe::Part>,
+    /// How often a guardian ended its node.
+    ended_by_guardians: AtomicU64,
     /// Clients and processes come to an end.
     closing: AtomicBool,
     lives: AtomicU64,
@@ -347,6 +397,8 @@ impl World {
         let hosts: BTreeSet<String> = seats.iter().map(|seat| seat.host.clone()).collect();
         let witness = Witness::new(trace.clone(), history.clone(), hosts, settings.voters);
         let origin = clock::now();
+        let mut dice = SmallRng::seed_from_u64(seed_of(settings.seed, "parts"));
+        let parts = troupe::parts(&mut dice, settings.nodes);
         Arc::new(Self {
             settings,
             origin,
@@ -356,15 +408,14 @@ impl World {
             seats,
             witness,
             clashes: available::Tally::default(),
+            parts,
+            ended_by_guardians: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             lives: AtomicU64::new(0),
         })
     }
 
-    async fn live(
-        settings: Settings,
-        trouble: impl AsyncFnOnce(&Arc<Self>) -> BTreeMap<Fault, u64>,
-    ) -> Outcome {
+    async fn live(settings: Settings, trouble: impl AsyncFnOnce(&Arc<Self>) -> Trouble) -> Outcome {
         let world = Self::new(settings);
         for nth in 0..world.seats.len() {
             world.start(nth);
@@ -378,9 +429,10 @@ impl World {
                 locking::begin(&world),
                 processes::begin(&world),
                 available::begin(&world),
+                operators::begin(&world),
                 vec![bearing::begin(&world), topology::begin(&world)],
             ];
-            outcome.faults = trouble(&world).await;
+            Trouble { faults: outcome.faults, plans: outcome.plans } = trouble(&world).await;
             world.closing.store(true, Ordering::Relaxed);
             for task in begun.into_iter().flatten() {
                 if let Err(error) = task.await {
@@ -390,10 +442,12 @@ impl World {
             end::settle(&world).await;
             available::settle(&world).await;
             topology::settle(&world).await;
+            operators::look(&world);
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));
         }
         end::judge(&world, &mut outcome);
+        world.seats.iter().for_each(|seat| seat.leave());
         outcome
     }
 
@@ -401,7 +455,9 @@ impl World {
     fn start(self: &Arc<Self>, nth: usize) {
         let seat = self.seats[nth].clone();
         let door = self.net.host(&seat.host);
-        let Start { life, number, config, ground } = seat.begin(&self.settings, self.origin, door);
+        let Start { life, number, config, mut ground } =
+            seat.begin(&self.settings, self.origin, door);
+        ground.sentinel = Some(Guardian::begin(self, nth, number, &life, seat.clock_rate()));
         self.lives.fetch_add(1, Ordering::Relaxed);
         self.trace.note(format_args!("life {} {number} begins", seat.host));
         self.look_at_cables();
@@ -441,22 +497,40 @@ impl World {
         alive.run(witness::follow(self.clone(), alive.clone()));
         alive.run(witness::feel_pulse(self.clone(), alive.clone()));
         alive.run(topology::watch(self.clone(), alive.clone()));
+        alive.run(troupe::offer(Arc::downgrade(self), nth, alive.clone()));
     }
 
     /// A node is stopped, and with `power` its whole machine.
-    fn stop(&self, nth: usize, loss: crate::disk::Loss) {
+    fn stop(&self, nth: usize, loss: Loss) {
         let seat = &self.seats[nth];
         if !seat.is_up() {
             return;
         }
         self.trace.note(format_args!("life {} ends by {loss:?}", seat.host));
-        if loss == crate::disk::Loss::Process {
+        if loss == Loss::Process {
             self.net.crash(&seat.host);
         } else {
             self.net.vanish(&seat.host);
         }
+        let life = (seat.host.clone(), seat.number());
         seat.crash(loss);
+        self.witness.died(&life);
         self.look_at_cables();
+    }
+
+    /// A node is stopped, as SIGSTOP does it: nothing of it runs, and its connections stay.
+    fn freeze(&self, nth: usize) {
+        self.trace.note(format_args!("{} is frozen", self.seats[nth].host));
+        self.seats[nth].freeze();
+    }
+
+    /// A node that was stopped goes on, if nobody has ended it meanwhile.
+    fn thaw(&self, nth: usize) {
+        let host = &self.seats[nth].host;
+        self.trace.note(format_args!("{host} goes on"));
+        // What it looked at last is older than it knows.
+        self.witness.seen().topology.woke(host);
+        self.seats[nth].thaw();
     }
 
     /// Tells the witness who can speak to whom now.
@@ -492,12 +566,13 @@ fn name(text: impl AsRef<str>) -> Name {
 
 /// The same doors, for another start.
 fn again(ground: &Ground) -> Ground {
-    let Ground { identity, disk, shelf, shelf_replaced, net } = ground;
+    let Ground { identity, disk, shelf, shelf_replaced, net, sentinel } = ground;
     Ground {
         identity: identity.clone(),
         disk: disk.clone(),
         shelf: shelf.clone(),
         shelf_replaced: shelf_replaced.clone(),
         net: net.clone(),
+        sentinel: sentinel.clone(),
     }
 }

@@ -4,10 +4,9 @@
 mod available;
 mod checkers;
 mod disk;
-mod linear;
-mod nemesis;
 mod net;
 mod sayings;
 mod stories;
 mod trouble;
+mod turns;
 mod world;

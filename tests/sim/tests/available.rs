@@ -1,6 +1,6 @@
 //! Available names on both sides of cuts.
 
-use quorate_sim::nemesis::Fault;
+use quorate_drill::nemesis::Fault;
 use quorate_sim::world::{Clashes, Plan, Settings, run};
 
 #[test]

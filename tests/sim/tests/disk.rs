@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use quorate_drill::nemesis::Loss;
 use quorate_sim::clock;
-use quorate_sim::disk::{DiskFaults, Honesty, Loss, SimDisk};
+use quorate_sim::disk::{DiskFaults, Honesty, SimDisk};
 use quorate_sim::shelf::SimShelf;
 use quorate_sim::trace::{Keep, Trace};
 use quorate_storage::{Disk, File, Shelf};

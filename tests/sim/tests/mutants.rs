@@ -3,6 +3,8 @@
 //! Run it with `cargo test --release -p quorate-sim --features mutants --test mutants`.
 #![cfg(feature = "mutants")]
 
+use quorate::Bug;
+use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::world::{Mutant, Plan};
 
@@ -29,20 +31,62 @@ fn caught_by(invariant: &str, mutant: Mutant, seeds: std::ops::Range<u64>) -> Ve
 
 #[test]
 fn a_command_that_is_counted_twice_is_found_within_eight_seeds() {
-    let found = caught_by("counts", Mutant::ForgetsMarks, 0..8);
+    let found = caught_by("counts", Mutant::Hall(Bug::ForgetsMarks), 0..8);
     assert!(!found.is_empty(), "nobody noticed that something was counted twice");
 }
 
 #[test]
 fn a_change_of_what_its_author_never_saw_is_found_within_three_seeds() {
-    let found = caught_by("versions", Mutant::AmendsBlindly, 0..3);
+    let found = caught_by("versions", Mutant::Hall(Bug::AmendsBlindly), 0..3);
     assert!(!found.is_empty(), "nobody noticed a change of another version than was expected");
 }
 
 #[test]
 fn a_session_that_expires_early_is_found_within_eight_seeds() {
-    let found = caught_by("I4", Mutant::ExpiresEarly, 0..8);
+    let found = caught_by("I4", Mutant::Hall(Bug::ExpiresEarly), 0..8);
     assert!(!found.is_empty(), "nobody noticed that a promise of time was broken");
+}
+
+#[test]
+fn a_voter_that_forgets_what_it_said_it_would_remember_is_found() {
+    let found = caught_by("I3", Mutant::Hall(Bug::ForgetsRenewals), 0..40);
+    assert!(!found.is_empty(), "nobody noticed that a new leader counted from too early a time");
+}
+
+#[test]
+fn a_lease_that_is_counted_from_the_answer_is_found() {
+    let found = caught_by("I3", Mutant::Hall(Bug::CountsFromReceipt), 40..80);
+    assert!(!found.is_empty(), "nobody noticed that a lease was counted from too late a time");
+}
+
+#[test]
+fn a_node_that_ends_nothing_when_it_loses_its_lease_is_found_within_eight_seeds() {
+    let found = caught_by("I3", Mutant::Hall(Bug::NeverFences), 0..8);
+    assert!(!found.is_empty(), "nobody noticed that turns outlived the lease");
+}
+
+#[test]
+fn a_turn_that_begins_without_a_lease_is_found_within_eight_seeds() {
+    let found = caught_by("I3", Mutant::Hall(Bug::BeginsWithoutLease), 0..8);
+    assert!(!found.is_empty(), "nobody noticed that a turn began without a lease");
+}
+
+#[test]
+fn a_grant_that_comes_before_the_last_one_is_over_is_found_within_eight_seeds() {
+    let found = caught_by("I3", Mutant::Hall(Bug::ExpiresEarly), 0..8);
+    assert!(!found.is_empty(), "nobody noticed that two had a singleton");
+}
+
+#[test]
+fn a_state_that_is_not_handed_on_is_found_within_three_seeds() {
+    let found = caught_by("I7", Mutant::Hall(Bug::ForgetsState), 0..3);
+    assert!(!found.is_empty(), "nobody noticed that a count went back");
+}
+
+#[test]
+fn a_call_that_is_put_twice_is_found_within_eight_seeds() {
+    let found = caught_by("calls", Mutant::Hall(Bug::RepeatsCalls), 0..8);
+    assert!(!found.is_empty(), "nobody noticed that a call was acted on twice");
 }
 
 /// Which of some seeds find a bug.
@@ -76,4 +120,23 @@ fn a_leader_that_resumes_without_an_election_is_found_within_eight_seeds() {
 #[test]
 fn the_same_seeds_are_clean_without_a_bug() {
     assert_eq!(caught(None, 0..40), Vec::<u64>::new());
+}
+
+#[test]
+fn what_it_takes_to_find_a_bug_is_shrunk_to_little_and_finds_it_again() {
+    let bug = Mutant::Hall(Bug::NeverFences);
+    let found = caught_by("I3", bug, 0..8);
+    let mut settings = Case::of_seed(found[0], Some(3), Some(Plan::Everything)).settings;
+    settings.mutant = Some(bug);
+    let shrunk = shrink(&settings).expect("it fails, and fails when it is told");
+    println!("{shrunk}");
+    let left = shrunk.settings.plans.as_ref().expect("it is told").len();
+    assert!(left * 2 < shrunk.before, "{left} of {}", shrunk.before);
+    let again = quorate_sim::world::run(shrunk.settings.clone());
+    assert_eq!(again.violations, shrunk.outcome.violations, "what is left repeats itself");
+    let without = quorate_sim::world::run(quorate_sim::world::Settings {
+        mutant: None,
+        ..shrunk.settings.clone()
+    });
+    assert_eq!(without.violations, [], "nothing is wrong without the bug");
 }

@@ -4,9 +4,10 @@
 //! Times are the world's, so they may be asserted.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use quorate::{Error, NotDone};
+use quorate::{Error, Node, NotDone};
 use quorate_sim::world::{Outcome, Plan, Settings, Stage, tell};
 
 /// Nobody waits for longer than this when leadership goes over as planned.
@@ -17,6 +18,8 @@ const SOON: Duration = Duration::from_secs(20);
 const HUNG: Duration = Duration::from_secs(8);
 /// A session that is not renewed is over by then: its lease and the guard, by the slowest clocks.
 const SILENT: Duration = Duration::from_millis(2_200);
+/// How long before the leader somebody else falls silent.
+const BEFORE: Duration = Duration::from_secs(1);
 
 fn settings(seed: u64, nodes: usize, voters: usize) -> Settings {
     let settings = Settings::new(seed, nodes, Plan::Everything);
@@ -87,6 +90,37 @@ fn a_leader_that_is_shut_down_hands_over_first() {
         assert!(took.is_some_and(|took| took < GAP_MAX), "{took:?}");
         stage.start(leader);
     });
+}
+
+#[test]
+fn whoever_fell_silent_before_its_leader_is_missed_a_wait_after_that_and_not_after_the_election() {
+    let all = Mutex::new(Vec::new());
+    told(5, 3, async |stage: Stage| {
+        for _ in 0..3 {
+            let leader = stage.leader().await;
+            let voters = stage.voters(leader).await;
+            let lost = (0..5).find(|nth| *nth != leader && !voters.contains(nth));
+            let lost = lost.expect("two do not vote");
+            let by = *voters.iter().find(|nth| **nth != leader).expect("three vote");
+            let session = stage.on(lost, async |node| node.status().session).await.flatten();
+            let session = session.expect("all are well");
+            let begun = stage.now();
+            stage.cut_off(lost);
+            stage.pause(BEFORE).await;
+            stage.cut_off(leader);
+            let ended = async |node: &Node| node.inspect(|it, _| it.session(session).is_none());
+            let is_over = async || stage.on(by, ended).await == Some(true);
+            stage.until("its session is over", SOON, is_over).await;
+            all.lock().unwrap().push(stage.now().duration_since(begun));
+            stage.heal_cables();
+            stage.settled().await;
+        }
+    });
+    // Now and then an election takes longer, or there are two. A wait that began with one would be over
+    // BEFORE later, at least.
+    let mut all = all.into_inner().unwrap();
+    all.sort_unstable();
+    assert!(all[all.len() / 2] < SILENT + BEFORE / 2, "{all:?}");
 }
 
 #[test]

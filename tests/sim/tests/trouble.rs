@@ -71,6 +71,7 @@ impl Machine {
             shelf: Arc::new(SimShelf::new(&host, nth, trace).mount().unwrap()),
             shelf_replaced: None,
             net: net.host(&host),
+            sentinel: None,
         };
         let node = life.scope(Node::start_on(config(&host), ground)).await.unwrap();
         Self { disk, life, node }

@@ -2,7 +2,7 @@
 
 use quorate_sim::sweep::{Case, Total, sweep};
 use quorate_sim::trace::Keep;
-use quorate_sim::world::{Outcome, Plan, Settings, run};
+use quorate_sim::world::{Outcome, Plan, Rare, Settings, run};
 
 const JOBS: usize = 2;
 
@@ -88,7 +88,9 @@ fn one_node_alone_serves_and_survives_its_power_cuts() {
 #[test]
 fn a_hundred_and_fifty_seeds_hold_all_invariants() {
     let total = hold((0..150).map(|seed| Case::of_seed(seed, None, None)).collect());
-    assert_eq!(total.faults.len(), quorate_sim::nemesis::Fault::ALL.len());
+    assert_eq!(total.faults.len(), quorate_drill::nemesis::Fault::ALL.len());
+    let never = |rare: &&Rare| !total.rare.contains_key(rare);
+    assert_eq!(Rare::ALL.iter().find(never), None, "it came never: {total}");
     assert_eq!(total.undecided, 0, "the checkers could not judge everything");
     assert!(total.operations.answered > 200_000, "{total}");
 }

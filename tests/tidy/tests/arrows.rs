@@ -3,7 +3,7 @@
 use quorate_tidy::{Manifest, assert_tidy, manifests, names_in, root};
 
 /// A crate of the product, the crates of the workspace that it may depend on, and why no others.
-const ARROWS: [(&str, &[&str], &str); 14] = [
+const ARROWS: [(&str, &[&str], &str); 18] = [
     ("quorate-vocab", &[], "the nouns stand below every room"),
     ("quorate-env", &["quorate-vocab"], "doors decide nothing, so they need nothing but nouns"),
     ("quorate-registry", &["quorate-vocab"], "what is decided is pure: no door, no disk, no peer"),
@@ -43,12 +43,29 @@ const ARROWS: [(&str, &[&str], &str); 14] = [
         "it proposes addresses to whoever dials, and knows neither links nor members",
     ),
     (
+        "quorate-fencer",
+        &["quorate-env", "quorate-vocab"],
+        "it knows times and processes; leases and names are its parent's",
+    ),
+    (
+        "quorate-faults",
+        &["quorate-env", "quorate-mesh", "quorate-storage", "quorate-vocab"],
+        "it stands in front of doors, and knows nothing of the node behind them",
+    ),
+    (
+        "quorate-guard",
+        &["quorate-vocab"],
+        "it stands before what is no part of the cluster, where neither a node nor a runtime is",
+    ),
+    (
         "quorate",
         &[
             "quorate-actor",
             "quorate-consensus",
             "quorate-discovery",
             "quorate-env",
+            "quorate-fencer",
+            "quorate-guard",
             "quorate-mesh",
             "quorate-otp",
             "quorate-registry",
@@ -60,8 +77,14 @@ const ARROWS: [(&str, &[&str], &str); 14] = [
     ),
     (
         "quorate-http",
-        &["quorate", "quorate-env", "quorate-vocab"],
-        "a face asks the hall; what it shows of a room, the hall gives out",
+        &["quorate", "quorate-discovery", "quorate-env", "quorate-faults", "quorate-vocab"],
+        "a face asks the hall; what it shows of a room, the hall gives out. Faults stand beside the hall, \
+         and a wrong word is put right where others are",
+    ),
+    (
+        "quorate-drill",
+        &["quorate-registry", "quorate-vocab"],
+        "a script and a verdict are pure, so that processes and the simulation can share them",
     ),
     (
         "quorate-bench",
@@ -70,7 +93,17 @@ const ARROWS: [(&str, &[&str], &str); 14] = [
     ),
     (
         "quorate-cli",
-        &["quorate", "quorate-bench", "quorate-discovery", "quorate-env", "quorate-http"],
+        &[
+            "quorate",
+            "quorate-bench",
+            "quorate-discovery",
+            "quorate-drill",
+            "quorate-env",
+            "quorate-faults",
+            "quorate-fencer",
+            "quorate-guard",
+            "quorate-http",
+        ],
         "the command line stands on top of the faces, not beside the rooms; what a machine can be asked \
          before a node runs on it, it asks by itself",
     ),

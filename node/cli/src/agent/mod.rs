@@ -1,6 +1,8 @@
 //! One node of a cluster, as a process: it starts what its settings say, serves until a signal or a fault,
 //! and closes in order.
 
+mod detached;
+mod last_word;
 mod rotation;
 mod settings;
 
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use quorate::{Climate, Config, Ground, Node, StartError, Weather};
 use quorate_env::timeout;
+use quorate_faults::Faults;
 use quorate_http::{Face, FaceConfig, FaceError, code};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,7 @@ use tokio::signal::unix::{self, SignalKind};
 use crate::fail::{Done, Fail};
 use crate::wan::Wan;
 use crate::{args, secrets, span};
-use settings::Settings;
+use settings::{Drill, Settings};
 
 /// How long a node may take to close before its process ends anyway.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -86,6 +89,12 @@ pub(crate) struct Args {
     /// The token that writes over HTTP need (mode 0600); required unless --http is loopback
     #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
     api_token_file: Option<PathBuf>,
+    /// Let whoever may write over HTTP have this node run commands, by `quorate singleton run --detach`
+    #[arg(long, env = "QUORATE_ALLOW_EXEC", num_args = 0..=1, default_missing_value = "true")]
+    allow_exec: Option<bool>,
+    /// Let whoever may write over HTTP put this node's net, disk and clocks wrong for a while, as drills do
+    #[arg(long, env = "QUORATE_ALLOW_DRILL", num_args = 0..=1, default_missing_value = "true")]
+    allow_drill: Option<bool>,
     /// What to log to stderr: error, warn, info, debug, trace, or a list such as warn,quorate_mesh=debug
     /// [default: info]
     #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG")]
@@ -93,9 +102,15 @@ pub(crate) struct Args {
     /// Live as if the others were far away: 40ms[,jitter=5ms][,loss=1%][,rate=100mbit]
     #[arg(long, value_name = "WEATHER", hide = true)]
     wan: Option<Wan>,
+    /// Lose on SIGKILL what a power cut would take; for drills
+    #[arg(long, hide = true)]
+    drill_forgetful: bool,
     /// End when this process is no longer the parent
     #[arg(long, value_name = "PID", hide = true)]
     die_with_parent: Option<i32>,
+    /// Say for the life before this one that it is over, and be no node
+    #[arg(long, hide = true)]
+    bury: bool,
     /// Write the addresses down here once they are known
     #[arg(long, value_name = "FILE", hide = true)]
     announce: Option<PathBuf>,
@@ -114,11 +129,15 @@ pub(crate) struct Signals([unix::Signal; 3]);
 
 /// `quorate agent`
 pub(crate) fn run(args: Args) -> Done {
+    if args.bury {
+        return last_word::say(args);
+    }
     if let Some(parent) = args.die_with_parent {
         die_with(parent)?;
     }
     let announce = args.announce.clone();
-    let settings = Settings::gather(args)?;
+    let mut settings = Settings::gather(args)?;
+    settings.config.fencer = Some(last_word::fencer());
     settings.log.start()?;
     settings.tell();
     let runtime = Builder::new_multi_thread().enable_all().build();
@@ -133,14 +152,20 @@ async fn live(settings: Settings, announce: Option<&Path>) -> Done {
     if let Some(file) = settings.cookie_file {
         quorate_env::spawn(rotation::follow(file, settings.config.cookies.clone()));
     }
+    let data = settings.config.data.clone();
     let node = tokio::select! {
         biased;
         _ = signals.next() => return Ok(()),
-        started = start(settings.config, settings.wan) => {
+        started = start(settings.config, settings.wan, settings.drill.as_ref()) => {
             started.map_err(|e| Fail::new(code::NO_START, e.to_string()))?
         }
     };
-    let face = FaceConfig { listen: settings.http, token: settings.token };
+    let allow_exec = settings.allow_exec;
+    if allow_exec {
+        quorate_env::spawn(detached::follow(node.clone(), data.clone()));
+    }
+    let faults = settings.drill.map(|drill| drill.faults);
+    let face = FaceConfig { listen: settings.http, token: settings.token, allow_exec, faults };
     let face = match Face::start(node.clone(), face).await {
         Ok(face) => face,
         Err(error) => {
@@ -160,6 +185,7 @@ async fn live(settings: Settings, announce: Option<&Path>) -> Done {
         name = %node.name(), id = %node.id(), mesh = addresses.mesh, http = addresses.http,
         "this node runs"
     );
+    quorate_env::spawn(last_word::note_peers(node.clone(), data));
     if let Some(file) = announce {
         secrets::write_whole(file, &serde_json::json!(addresses).to_string())?;
     }
@@ -178,12 +204,27 @@ async fn live(settings: Settings, announce: Option<&Path>) -> Done {
     }
 }
 
-/// Starts a node, under weather if there is to be some.
-async fn start(config: Config, wan: Option<Wan>) -> Result<Node, StartError> {
-    let Some(wan) = wan else { return Node::start(config).await };
+/// Starts a node, under weather and behind doors that can be put wrong if there are to be such.
+async fn start(
+    config: Config,
+    wan: Option<Wan>,
+    drill: Option<&Drill>,
+) -> Result<Node, StartError> {
+    if wan.is_none() && drill.is_none() {
+        return Node::start(config).await;
+    }
     config.validate()?;
     let mut ground = Ground::real(&config)?;
-    ground.net = Arc::new(Weather::over(ground.net, Climate::new(wan.conditions())));
+    if let Some(wan) = wan {
+        ground.net = Arc::new(Weather::over(ground.net, Climate::new(wan.conditions())));
+    }
+    if let Some(Drill { faults, forgetful }) = drill {
+        ground.net = faults.net(ground.net);
+        if *forgetful {
+            ground.disk = Faults::forgetful(ground.disk);
+        }
+        ground.disk = faults.disk(ground.disk);
+    }
     Node::start_on(config, ground).await
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use quorate::{Config, Cookie, Cookies, GroupConfig, Limits, NodeName, TlsFiles};
 use quorate_discovery::{Spec, nearest};
 use quorate_env::PacedTcp;
+use quorate_faults::Faults;
 use quorate_http::code;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -17,8 +18,8 @@ use crate::fail::{Done, Fail};
 use crate::wan::{self, Wan};
 use crate::{args, secrets, span};
 
-/// What the config file may say; the same as the long flags.
-const KEYS: [&str; 19] = [
+/// What the config file may say; the same as the long flags, but for the table `[drill]`.
+const KEYS: [&str; 21] = [
     "name",
     "listen",
     "advertise",
@@ -37,6 +38,8 @@ const KEYS: [&str; 19] = [
     "congestion",
     "data-connections",
     "api-token-file",
+    "allow-exec",
+    "drill",
     "log",
 ];
 
@@ -47,8 +50,18 @@ pub(crate) struct Settings {
     pub(crate) cookie_file: Option<PathBuf>,
     pub(crate) http: String,
     pub(crate) token: Option<String>,
+    pub(crate) allow_exec: bool,
     pub(crate) log: Log,
     pub(crate) wan: Option<Wan>,
+    /// Whether this node lets itself be drilled.
+    pub(crate) drill: Option<Drill>,
+}
+
+/// What a node has that lets itself be drilled.
+pub(crate) struct Drill {
+    pub(crate) faults: Faults,
+    /// Whether what was not synced is lost with the process.
+    pub(crate) forgetful: bool,
 }
 
 /// What is logged.
@@ -121,7 +134,10 @@ impl Settings {
         *connections = args.data_connections.unwrap_or(*connections);
         config.validate().map_err(|e| bad(e.to_string()))?;
         let log = Log::new(args.log.as_deref().unwrap_or("info"))?;
-        Ok(Self { config, cookie_file: args.cookie_file, http, token, log, wan: args.wan })
+        let allow_exec = args.allow_exec.unwrap_or(false);
+        let drill = drill(args.allow_drill.unwrap_or(false), args.drill_forgetful)?;
+        let (cookie_file, wan) = (args.cookie_file, args.wan);
+        Ok(Self { config, cookie_file, http, token, allow_exec, log, wan, drill })
     }
 
     /// Says what follows from the settings.
@@ -136,6 +152,13 @@ impl Settings {
             tracing::warn!(
                 "connections between nodes are plain: whoever can alter packets on the way can alter \
                  what they carry; `quorate ca` makes certificates for --tls-cert, --tls-key and --tls-ca"
+            );
+        }
+        if let Some(Drill { forgetful, .. }) = self.drill {
+            tracing::warn!(
+                forgetful,
+                "this node lets itself be drilled: whoever may write over HTTP may put its net, disk and \
+                 clocks wrong for a while"
             );
         }
         if *expect == 0 && join.is_empty() {
@@ -214,10 +237,27 @@ fn take(args: &mut Args, key: &str, value: &Value) -> Result<(), Wrong> {
         "congestion" => put(&mut args.congestion, || text(value)),
         "data-connections" => put(&mut args.data_connections, || number(value)),
         "api-token-file" => put(&mut args.api_token_file, || text(value).map(Into::into)),
+        "allow-exec" => put(&mut args.allow_exec, || truth(value)),
+        "drill" => take_drill(args, value),
+        // A key that lets others harm this node is said in one way only.
+        "allow-drill" => Err("it is said as `allow = true` below `[drill]`".to_owned()),
         "log" => put(&mut args.log, || text(value)),
         _ => return Err(Wrong::Key),
     }
     .map_err(Wrong::Value)
+}
+
+/// The table `[drill]`.
+fn take_drill(args: &mut Args, value: &Value) -> Result<(), String> {
+    let table =
+        value.as_table().ok_or("it must be a table: `[drill]`, and below it `allow = true`")?;
+    for (key, value) in table {
+        match key.as_str() {
+            "allow" => put(&mut args.allow_drill, || truth(value))?,
+            _ => return Err(format!("`{key}` is no key of it; the nearest is `allow`")),
+        }
+    }
+    Ok(())
 }
 
 /// Understands the value in any case, so that a file with a mistake is not one only on some days.
@@ -229,6 +269,10 @@ fn put<T>(place: &mut Option<T>, value: impl FnOnce() -> Result<T, String>) -> R
 
 fn text(value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| "it must be a string".to_owned())
+}
+
+fn truth(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "it must be true or false".to_owned())
 }
 
 fn number(value: &Value) -> Result<usize, String> {
@@ -262,6 +306,14 @@ fn node_name(asked: Option<String>) -> Result<NodeName, Fail> {
     };
     let name: String = asked.unwrap_or_else(host);
     NodeName::try_from(name.as_str()).map_err(|e| bad(format!("the name `{name}`: {e}")))
+}
+
+/// The switchboard of a node that lets itself be drilled; none where nobody may.
+fn drill(is_allowed: bool, forgetful: bool) -> Result<Option<Drill>, Fail> {
+    if forgetful && !is_allowed {
+        return Err(bad("--drill-forgetful is for drills: it needs --allow-drill"));
+    }
+    Ok(is_allowed.then(|| Drill { faults: Faults::new(), forgetful }))
 }
 
 /// All three files of a certificate, or none.
@@ -334,7 +386,8 @@ mod tests {
              log = \"debug\"\n\
              advertise = \"c:3\"\ncookie-file = \"/c\"\n\
              tls-cert = \"/1\"\ntls-key = \"/2\"\ntls-ca = \"/3\"\n\
-             congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\n",
+             congestion = \"reno\"\ndata-connections = 3\napi-token-file = \"/t\"\nallow-exec = true\n\
+             [drill]\nallow = true\n",
         )
         .unwrap();
         assert_eq!(args.name.as_deref(), Some("flag"));
@@ -343,7 +396,8 @@ mod tests {
         assert_eq!(args.lease, Some(Duration::from_secs(3)));
         assert_eq!(args.replace_after, Some(Duration::from_secs(3600)));
         assert_eq!(args.congestion.as_deref(), Some("reno"));
-        assert_eq!(args.data_connections, Some(3));
+        assert_eq!((args.data_connections, args.allow_exec), (Some(3), Some(true)));
+        assert_eq!(args.allow_drill, Some(true));
         assert_eq!(args.label, Some(vec![("zone".to_owned(), "a".to_owned())]));
     }
 
@@ -355,6 +409,15 @@ mod tests {
             ["expect = -1", "expect = \"3\"", "lease = 2", "join = 7", "label = [\"zone\"]", "x ="]
         {
             assert!(file(wrong).is_err(), "{wrong}");
+        }
+        for (wrong, says) in [
+            ("allow-drill = true", "`allow = true` below `[drill]`"),
+            ("drill = true", "it must be a table"),
+            ("[drill]\nalow = true", "the nearest is `allow`"),
+            ("[drill]\nallow = \"yes\"", "true or false"),
+        ] {
+            let Err(Fail::Told(told)) = file(wrong) else { panic!("{wrong} was taken") };
+            assert!(told.to_string().contains(says), "{told}");
         }
         // Also where a flag makes the value moot.
         assert!(file("name = 7").is_err());
@@ -375,6 +438,22 @@ mod tests {
         let config = gather("reno").unwrap().config;
         assert_eq!(config.congestion.as_deref(), Some("reno"));
         assert!(gather("no_such_one").map(drop).unwrap_err().is(code::BAD_SETTING));
+    }
+
+    #[test]
+    fn a_node_is_drilled_only_by_leave_and_forgets_only_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let cookie = dir.path().join("cookie");
+        secrets::draw(&cookie).unwrap();
+        let gather = |allow_drill, drill_forgetful| {
+            let cookie_file = Some(cookie.clone());
+            Settings::gather(Args { cookie_file, allow_drill, drill_forgetful, ..Args::default() })
+        };
+        let drill = |allow, forgetful| gather(allow, forgetful).unwrap().drill;
+        assert!(drill(None, false).is_none() && drill(Some(false), false).is_none());
+        assert!(!drill(Some(true), false).unwrap().forgetful);
+        assert!(drill(Some(true), true).unwrap().forgetful);
+        assert!(gather(None, true).map(drop).unwrap_err().is(code::BAD_SETTING));
     }
 
     #[test]

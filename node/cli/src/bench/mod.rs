@@ -4,6 +4,7 @@
 
 mod actors;
 mod etcd;
+mod failover;
 mod load;
 mod lookup;
 mod machine;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Lookup(lookup::Args),
     /// Many watchers of one voter while names change: how late they hear, and that they miss nothing
     Watch(watch::Args),
+    /// Singletons in code on three nodes: one is moved, a node is drained, a node is killed
+    Failover(failover::Args),
 }
 
 /// From where three nodes are asked.
@@ -69,6 +72,7 @@ pub(crate) fn run(command: &Command) -> Done {
         Command::Register(args) => register::run(args),
         Command::Lookup(args) => lookup::run(args),
         Command::Watch(args) => watch::run(args),
+        Command::Failover(args) => failover::run(args),
     }
 }
 

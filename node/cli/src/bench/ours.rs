@@ -49,14 +49,8 @@ impl Nodes {
         let cookie = Cookie::new(secrets::random()).map_err(|e| failed(e.to_string()))?;
         let mut nodes: Vec<Node> = Vec::new();
         for number in 1..=3 {
-            let name = format!("n{number}");
-            let data = dir.join(&name);
-            let name = name.try_into().map_err(|e: quorate::NameError| failed(e.to_string()))?;
-            let mut config = Config::new(name, cookie.clone());
-            config.listen = "127.0.0.1:0".to_owned();
-            config.data = data;
-            config.expect = 3;
-            config.join = nodes.iter().map(|node| node.address().to_owned()).collect();
+            let join = nodes.iter().map(|node| node.address().to_owned()).collect();
+            let config = config(dir, number, &cookie, join)?;
             nodes.push(Node::start(config).await.map_err(|e| failed(e.to_string()))?);
         }
         for node in &nodes {
@@ -91,6 +85,24 @@ impl Nodes {
     }
 }
 
+/// One of three nodes on loopback, each with its data in a directory of its own.
+pub(crate) fn config(
+    dir: &Path,
+    number: usize,
+    cookie: &Cookie,
+    join: Vec<String>,
+) -> Result<Config, Fail> {
+    let name = format!("n{number}");
+    let data = dir.join(&name);
+    let name = name.try_into().map_err(|e: quorate::NameError| super::because(e))?;
+    let mut config = Config::new(name, cookie.clone());
+    config.listen = "127.0.0.1:0".to_owned();
+    config.data = data;
+    config.expect = 3;
+    config.join = join;
+    Ok(config)
+}
+
 impl Taker for RustTaker {
     async fn take(&mut self, name: &str) -> Result<(), String> {
         let name = Name::new(name).map_err(|e| e.to_string())?;
@@ -105,8 +117,8 @@ impl Taker for RustTaker {
 
 /// Three agents, each a process of its own.
 pub(crate) async fn agents(dir: &Path) -> Result<Cluster, Fail> {
-    let mut cluster =
-        Cluster::new(Plan { nodes: 3, http_port: 0, root: Some(dir.to_owned()), wan: None })?;
+    let root = Some(dir.to_owned());
+    let mut cluster = Cluster::new(Plan { nodes: 3, http_port: 0, root, wan: None, flags: &[] })?;
     cluster.come_up(PATIENCE).await?;
     Ok(cluster)
 }

@@ -1,5 +1,6 @@
 //! Nodes as child processes on loopback, in one temporary directory.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,13 +16,19 @@ use crate::agent::Addresses;
 use crate::fail::{Done, Fail};
 use crate::secrets;
 use crate::wan::Wan;
-use crate::wire::Wire;
+use crate::wire::once;
 
 /// How the directories of throw-away clusters begin.
 pub(crate) const MARK: &str = "quorate-dev-";
 
 /// How long nodes may take to close by themselves.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long whoever guarded a dead node may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a node may take to say where it is found: a disk may be slow, and is read first.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often something that is waited for is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -38,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) root: Option<PathBuf>,
     /// How far apart the nodes are to be, if they are.
     pub(crate) wan: Option<Wan>,
+    /// What more is said to each agent.
+    pub(crate) flags: &'static [&'static str],
 }
 
 /// The cluster. Dropped, it kills its nodes and removes its directory.
@@ -47,6 +56,7 @@ pub(crate) struct Cluster {
     dir: Option<TempDir>,
     kept: PathBuf,
     wan: Option<Wan>,
+    flags: &'static [&'static str],
 }
 
 /// One node.
@@ -60,6 +70,10 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn http(&self) -> &str {
         self.addresses.as_ref().map_or("", |addresses| &addresses.http)
+    }
+
+    pub(crate) fn mesh(&self) -> &str {
+        self.addresses.as_ref().map_or("", |addresses| &addresses.mesh)
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -93,7 +107,8 @@ impl Cluster {
             paused: false,
         };
         let members = (0..plan.nodes).map(member).collect();
-        Ok(Self { members, kept: dir.path().to_owned(), dir: Some(dir), wan: plan.wan })
+        let (kept, dir) = (dir.path().to_owned(), Some(dir));
+        Ok(Self { members, kept, dir, wan: plan.wan, flags: plan.flags })
     }
 
     /// Starts all nodes and returns when each of them is quorate.
@@ -188,10 +203,33 @@ impl Cluster {
         if self.members[at].pid().is_some() {
             return Ok(format!("n{number} runs; k {number} kills it"));
         }
-        self.spawn(at)?;
-        self.learn_addresses(at, now() + Duration::from_secs(5)).await?;
+        self.start(at).await?;
         let pid = self.members[at].pid().unwrap_or(0);
         Ok(format!("n{number} runs again (pid {pid})"))
+    }
+
+    /// Starts a node, if it does not run, and returns when it can be asked.
+    pub(crate) async fn start(&mut self, at: usize) -> Done {
+        self.reap();
+        if self.members[at].pid().is_some() {
+            return Ok(());
+        }
+        self.spawn(at)?;
+        self.learn_addresses(at, now() + STARTS_WITHIN).await
+    }
+
+    /// Sends a signal to a node, if it runs.
+    pub(crate) fn signal(&self, at: usize, signal: Signal) -> Done {
+        self.members[at].signal(signal)
+    }
+
+    /// Returns when a node has ended.
+    pub(crate) async fn ended(&mut self, at: usize) -> Done {
+        if let Some(child) = self.members[at].child.as_mut() {
+            child.wait().await.map_err(Fail::io("waiting for a node's end"))?;
+        }
+        self.members[at].child = None;
+        Ok(())
     }
 
     /// Stops a node in its tracks, or lets it go on.
@@ -243,6 +281,10 @@ impl Cluster {
             // Does nothing to a child that has ended, and waits for one that has not.
             let _ = child.kill().await;
         }
+        if self.dir.is_some() {
+            // If it cannot be, the system removes it as it does all that is temporary.
+            let _ = remove_left(&self.kept).await;
+        }
     }
 
     fn spawn(&mut self, at: usize) -> Done {
@@ -274,18 +316,14 @@ impl Cluster {
             .arg("--announce")
             .arg(self.announcement(at))
             .args(["--die-with-parent", &std::process::id().to_string()]);
+        command.args(self.flags);
         if let Some(wan) = &self.wan {
             command.args(["--wan", &wan.to_string()]);
         }
         if !joins.is_empty() {
             command.args(["--join", &joins.join(",")]);
         }
-        // What is set for the user's own agent is not meant for these.
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("QUORATE_") {
-                command.env_remove(variable);
-            }
-        }
+        forget_settings(&mut command);
         let _ = std::fs::remove_file(self.announcement(at));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log(at));
         let log = log.map_err(Fail::io(format!("opening the log of {name}")))?;
@@ -359,7 +397,28 @@ impl Cluster {
     }
 }
 
+/// Keeps from a command what is set for the user's own agent, and not meant for it.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("QUORATE_") {
+            command.env_remove(variable);
+        }
+    }
+}
+
+/// Removes what dead nodes left. Who guarded one may still be saying for it that it is dead, and writes down
+/// how far that is: then a directory that was just emptied is not empty.
+pub(crate) async fn remove_left(dir: &Path) -> io::Result<()> {
+    let until = now() + LAST_WORDS;
+    loop {
+        match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != ErrorKind::NotFound && now() < until => sleep(LOOK_AGAIN).await,
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => return Ok(()),
+        }
+    }
+}
+
 async fn ask(http: &str, path: &str) -> Option<(u16, Vec<u8>)> {
-    let asking = async { Wire::connect(http).await?.ask("GET", path, "").await };
-    timeout(Duration::from_secs(1), asking).await.ok()?.ok()
+    once(http, "GET", path, "", Duration::from_secs(1)).await
 }

@@ -1,11 +1,14 @@
 //! A throw-away cluster: real nodes as processes on this machine, gone without a trace when it ends.
 //!
 //! The nodes are children that die with this process, however it dies. What it writes lies in one temporary
-//! directory, and in one file that tells the other commands where the nodes are.
+//! directory, and in one file that tells the other commands where the nodes are. With a command of the user's
+//! it lives for as long as that runs, and its banner is talk: stdout is the command's.
 
+mod charge;
 pub(crate) mod cluster;
 mod keys;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -45,6 +48,9 @@ pub(crate) struct Args {
     /// Keep the directory with data and logs
     #[arg(long)]
     retain: bool,
+    /// Run CMD in it as the singleton `dev`, and end with it
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
 }
 
 /// `quorate dev`
@@ -56,15 +62,16 @@ pub(crate) fn run(args: &Args) -> Done {
 async fn live(args: &Args) -> Done {
     let began = now();
     let mut signals = Signals::new()?;
-    tidy_up_after_others();
+    tidy_up_after_others().await;
     let (nodes, wan) = (usize::from(args.nodes), args.wan.clone());
-    let plan = Plan { nodes, http_port: args.http_port, root: None, wan };
+    let plan = Plan { nodes, http_port: args.http_port, root: None, wan, flags: &[] };
     let mut cluster = Cluster::new(plan)?;
     let up = tokio::select! {
         biased;
         _ = signals.next() => None,
         up = cluster.come_up(PATIENCE) => Some(up),
     };
+    let mut code = Ok(());
     let context = match up {
         None => None,
         Some(Err(fail)) => {
@@ -73,12 +80,16 @@ async fn live(args: &Args) -> Done {
         }
         Some(Ok(())) => {
             let context = note(&cluster);
-            let done = match banner(&cluster, args, context.is_some(), now().since(began)).await {
-                Ok(()) => watch(&mut cluster, &mut signals).await,
+            let is_noted = context.is_some();
+            let done = match banner(&cluster, args, is_noted, now().since(began)).await {
+                Ok(()) if args.command.is_empty() => watch(&mut cluster, &mut signals).await,
+                Ok(()) => charge::run(&mut cluster, &args.command, is_noted, &mut signals).await,
                 // Nobody reads the banner: then nobody uses the cluster either.
                 Err(fail) => Err(fail),
             };
-            if let Err(fail) = done {
+            if let Err(Fail::Exit(_)) = done {
+                code = done;
+            } else if let Err(fail) = done {
                 if let Some(context) = &context {
                     context.remove();
                 }
@@ -95,22 +106,20 @@ async fn live(args: &Args) -> Done {
         output::talk(&format!("data and logs are in {}", cluster.retain().display()));
     }
     cluster.end().await;
-    Ok(())
+    code
 }
 
 /// Removes what a `dev` left behind that was killed. Its nodes have died with it.
-fn tidy_up_after_others() {
-    if let Some(orphaned) = Context::orphaned() {
-        // Only a directory that bears our mark is ours to remove.
-        let ours = orphaned
-            .dir
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(cluster::MARK));
-        if ours {
-            let _ = std::fs::remove_dir_all(&orphaned.dir);
-        }
-        orphaned.remove();
+async fn tidy_up_after_others() {
+    let Some(orphaned) = Context::orphaned() else { return };
+    let dir = &orphaned.dir;
+    // Only a directory that bears our mark is ours to remove.
+    if dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(cluster::MARK))
+        && let Err(e) = cluster::remove_left(dir).await
+    {
+        output::talk(&format!("{} is left of a dev that was killed: {e}", dir.display()));
     }
+    orphaned.remove();
 }
 
 /// Lets the other commands find this cluster, unless another one was first.
@@ -160,10 +169,15 @@ async fn banner(cluster: &Cluster, args: &Args, noted: bool, took: Duration) -> 
     let _ = write!(
         text,
         "{}try   quorate name register web/primary http://10.0.0.4{agent}\n      \
-         quorate name lookup web/primary -o json{agent}\nkeys  {}\n",
+         quorate name lookup web/primary -o json{agent}\n",
         if args.wan.is_some() { "" } else { "\n" },
-        if keys::are_read() { keys::SUMMARY } else { "Ctrl-C ends it" },
     );
+    if !args.command.is_empty() {
+        output::talk(text.trim_end());
+        return Ok(());
+    }
+    let keys = if keys::are_read() { keys::SUMMARY } else { "Ctrl-C ends it" };
+    let _ = writeln!(text, "keys  {keys}");
     output::bytes(text.as_bytes())
 }
 

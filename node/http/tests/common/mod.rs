@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate::{Config, Cookie, Limits, Node};
+use quorate_faults::Faults;
 use quorate_http::{Face, FaceConfig};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -64,6 +65,19 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(token: Option<&str>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(token, None, change).await
+    }
+
+    /// A node with a face that lets it be drilled. Its doors are not wrapped.
+    pub(crate) async fn start_drilled(token: Option<&str>, faults: Faults) -> Self {
+        Self::open(token, Some(faults), |_| ()).await
+    }
+
+    async fn open(
+        token: Option<&str>,
+        faults: Option<Faults>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let cookie = Cookie::new("a cookie for tests only").unwrap();
         let mut config = Config::new("n1".try_into().unwrap(), cookie);
@@ -75,7 +89,7 @@ impl Rig {
         change(&mut config);
         let node = Node::start(config).await.unwrap();
         let token = token.map(str::to_owned);
-        let face = FaceConfig { listen: "127.0.0.1:0".into(), token };
+        let face = FaceConfig { listen: "127.0.0.1:0".into(), token, allow_exec: false, faults };
         let face = Face::start(node.clone(), face).await.unwrap();
         Self { node, face, _data: data }
     }

@@ -18,9 +18,9 @@ const ROUND_TRIP_MIN: Duration = Duration::from_micros(100);
 /// The window falls no lower than this many segments.
 const WINDOW_MIN_SEGMENTS: usize = 2;
 
-/// The state of one way.
+/// The state of one way of one connection, for who holds bytes back by himself.
 #[derive(Debug)]
-pub(super) struct Path {
+pub struct Path {
     /// When all before has arrived: bytes do not overtake each other, and a rate is a queue.
     busy_until: Time,
     /// How many bytes a round trip carries while segments are lost.
@@ -36,7 +36,7 @@ impl Default for Path {
 impl Path {
     /// When bytes arrive that are sent now, behind all that were sent before. `draw` gives numbers from 0
     /// to 1.
-    pub(super) fn due(
+    pub fn due(
         &mut self,
         now: Time,
         bytes: usize,

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use quorate_registry::{
-    At, Bearer, Bond, Claim, Command, Evidence, Lanes, Machine, NodeRole, Once, Op, Rate, Rule,
-    Selector, SessionOwner, Stance, snapshot,
+    At, Bearer, Bond, Claim, Command, Company, Ending, Evidence, Lanes, Legacy, Level, Machine,
+    NodeRole, Once, Op, Rate, Rule, Selector, SessionOwner, Spec, Stance, snapshot,
 };
-use quorate_vocab::{Boot, Index, Name, NodeId, Pid, SessionId};
+use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, Pid, SessionId};
 
 use crate::Target;
 
@@ -32,9 +32,9 @@ impl Snapshots {
     /// Lets a few states grow, and writes each down now and then.
     pub fn new() -> Self {
         let mut corpus = vec![snapshot::encode(&Machine::new(0))];
-        for generation in [0, 4095] {
+        for (generation, life) in [(0, life()), (4095, life()), (1, singletons())] {
             let mut machine = Machine::new(generation);
-            for (index, command) in (1..).zip(life()) {
+            for (index, command) in (1..).zip(life) {
                 let at = At { index: Index(index), term: 1 };
                 machine.apply(at, command, &mut Vec::new());
                 if index % 5 == 0 {
@@ -103,7 +103,7 @@ fn go_on(machine: &mut Machine) {
     let session = machine.sessions().next().map(|session| session.id);
     let node = machine.nodes().next().map(|node| node.id);
     let held = machine.list("", None).next().map(|held| (held.name.clone(), held.epoch));
-    let mut ops = life();
+    let mut ops = [singletons(), life()].concat();
     if let Some((name, epoch)) = held {
         ops.push(Command { once: Once::Key(1), op: register(name.as_str(), session, Some(epoch)) });
         ops.push(free(Op::Release { name, epoch: None }));
@@ -159,6 +159,56 @@ fn life() -> Vec<Command> {
         free(set("worker", Some(Pid { node: NodeId(1), boot: Boot(2), serial: 9 }))),
         free(Op::Count { name: name("sold"), add: -1, expected: None }),
     ]
+}
+
+/// Singletons in every state, on nodes that understand them.
+fn singletons() -> Vec<Command> {
+    let offer = |of: &str, session, node, spec| {
+        let (name, session, node) = (name(of), SessionId(session), NodeId(node));
+        free(Op::Volunteer { name, session, node, spec: Box::new(spec) })
+    };
+    let open = |node| {
+        let owner = SessionOwner::Node { node: NodeId(node), boot: Boot(1) };
+        free(Op::Open { owner, ttl_ms: 2000 })
+    };
+    let crew = Company { group: "crew".into(), apart: true, spread: Some("zone".into()) };
+    let after = Spec { after: [name("till")].into(), ..Spec::default() };
+    let alone = Spec { company: Some(crew), ..Spec::default() };
+    let epoch = Epoch::new(1, Index(6)).expect("the sixth entry of the first generation");
+    let legacy = Legacy { bytes: 1 << 20, digest: 7 };
+    let left = Ending::Left { to: Some(SessionId(5)), legacy };
+    vec![
+        free(Op::Raise { level: Level::NEWEST }),
+        newest(1, "n1"),
+        newest(2, "n2"),
+        open(1),
+        open(2),
+        offer("left", 4, 1, Spec::default()),
+        offer("left", 5, 2, Spec::default()),
+        free(Op::Checkpoint { name: name("left"), epoch, state: b"one".to_vec() }),
+        free(Op::Move { name: name("left"), to: Some(NodeId(2)), expected: Some(epoch) }),
+        free(Op::EndGrant { name: name("left"), epoch, ending: left }),
+        offer("till", 4, 1, alone.clone()),
+        offer("till", 5, 2, alone.clone()),
+        offer("door", 4, 1, alone.clone()),
+        offer("desk", 5, 2, alone),
+        offer("shop", 5, 2, after),
+        free(Op::Halt { name: name("till") }),
+        free(Op::Resume { name: name("till") }),
+        free(Op::Move { name: name("till"), to: None, expected: None }),
+        free(Op::Drain { node: NodeId(2), why: Some("new disk".into()) }),
+        free(Op::End { session: SessionId(4), evidence: Evidence::ProvenDead }),
+        free(Op::Drain { node: NodeId(2), why: None }),
+        free(Op::Halt { name: name("desk") }),
+    ]
+}
+
+fn newest(node: u64, text: &str) -> Command {
+    let mut command = join(node, text);
+    if let Op::Join { labels, .. } = &mut command.op {
+        Level::NEWEST.announce(labels);
+    }
+    command
 }
 
 /// Borne by the second life of the first node.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use quorate_vocab::Index;
 
 use super::{Applied, Violation};
-use crate::trace::hash_of;
+use quorate_drill::history::hash_of;
 
 const I11: &str = "I11";
 

@@ -45,6 +45,11 @@ impl Topology {
         }
     }
 
+    /// A node went on after it had been stopped: it has as long as ever from now on.
+    pub fn woke(&mut self, node: &str) {
+        self.forbidden_since.retain(|(of, ..), _| of != node);
+    }
+
     /// What was found.
     pub fn finish(self) -> Vec<Violation> {
         self.violations

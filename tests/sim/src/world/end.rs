@@ -9,11 +9,11 @@ use quorate_vocab::{Index, Name, SessionId};
 
 use super::client::outcome_of;
 use super::seat::Alive;
-use super::{Outcome, PATIENCE, World, counting, lives, name};
+use super::{Outcome, PATIENCE, Singletons, World, counting, lives, name, operators};
 use crate::check::linear;
 use crate::clock;
 use crate::history::{self, Answer, Ask, Mark};
-use crate::trace::hash_of;
+use quorate_drill::history::hash_of;
 
 /// Within this time a healed cluster serves through every node, and comes to one state.
 const SOON: Duration = Duration::from_secs(10);
@@ -80,6 +80,8 @@ impl World {
 /// After the heal the world serves through every node, and all nodes come to the same state.
 pub(super) async fn settle(world: &Arc<World>) {
     world.serves_within(SOON).await;
+    operators::calm(world).await;
+    operators::settle(world).await;
     let until = clock::now() + SOON;
     let mut standings = None;
     while clock::now() < until {
@@ -143,12 +145,27 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     outcome.clashes = world.clashes.read();
     let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
     outcome.undecided = linear.undecided.len();
+    outcome.rare = seen.rare.seen().clone();
     outcome.violations = seen.violations;
+    outcome.singletons = Singletons {
+        grants: seen.grants.count(),
+        turns: seen.turns.count(),
+        calls: seen.calls.counts(),
+        deeds: seen.stale.counts(),
+        ended: world.ended_by_guardians.load(std::sync::atomic::Ordering::Relaxed),
+        again: seen.again.took(),
+    };
     for found in [
         seen.epochs.finish(&records),
         seen.holders.finish(),
         seen.bodies.finish(),
         seen.renewals.finish(),
+        seen.turns.finish(&seen.grants),
+        seen.stale.finish(&seen.grants),
+        seen.handoffs.finish(&seen.grants),
+        seen.grants.finish(),
+        seen.calls.finish(),
+        seen.again.finish(),
         seen.minority.finish(&records),
         seen.lost.finish(&records),
         seen.same.finish(),

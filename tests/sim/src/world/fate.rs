@@ -8,34 +8,70 @@ use quorate::{NodeName, Role};
 
 use super::{PATIENCE, World};
 use crate::clock;
-use crate::disk::Loss;
-use crate::nemesis::{Action, Fault, Nemesis, NodeView, WorldView};
+use quorate_drill::nemesis::Loss;
+use quorate_drill::nemesis::{Action, Fault, Nemesis, NodeView, Planned, WorldView};
+use tokio::time::Instant;
 
 /// How often somebody tries to take a node out whose session is not over.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Lets the nemesis rule for as long as the settings say; then everything is whole again.
-pub(super) async fn rule(world: &Arc<World>) -> BTreeMap<Fault, u64> {
-    let until = clock::now() + Duration::from_secs(world.settings.seconds);
-    let settings = &world.settings;
-    let mut nemesis = Nemesis::new(settings.faults.iter().copied(), settings.tempo.clone());
-    let mut dice = world.dice("nemesis");
-    'plans: loop {
-        let view = view(world).await;
-        for action in nemesis.next(&mut dice, &view) {
-            if let Action::Wait(span) = action {
-                let left = until.duration_since(clock::now());
-                clock::pause(span.min(left)).await;
-            } else {
-                perform(world, action);
-            }
-            if clock::now() >= until {
-                break 'plans;
+/// What was done to a world.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// How often each fault was drawn.
+    pub(super) faults: BTreeMap<Fault, u64>,
+    /// All of it.
+    pub(super) plans: Vec<Planned>,
+}
+
+/// Lets the nemesis rule for as long as the settings say, or does what they say instead; then everything is
+/// whole again.
+pub(super) async fn rule(world: &Arc<World>) -> Trouble {
+    let begun = clock::now();
+    let until = begun + Duration::from_secs(world.settings.seconds);
+    let mut trouble = Trouble::default();
+    if let Some(plans) = world.settings.plans.clone() {
+        for planned in plans {
+            clock::pause((begun + planned.at).duration_since(clock::now())).await;
+            // As it was when this was drawn: to look at the world takes part in what happens.
+            view(world).await;
+            carry_out(world, &planned.actions, until).await;
+            trouble.plans.push(planned);
+        }
+        clock::pause(until.duration_since(clock::now())).await;
+    } else {
+        let settings = &world.settings;
+        let mut nemesis = Nemesis::new(settings.faults.iter().copied(), settings.tempo.clone());
+        let mut dice = world.dice("nemesis");
+        loop {
+            let at = clock::now().duration_since(begun);
+            let actions = nemesis.next(&mut dice, &view(world).await);
+            let is_over = !carry_out(world, &actions, until).await;
+            trouble.plans.push(Planned { at, actions });
+            if is_over {
+                break;
             }
         }
+        trouble.faults = nemesis.told().clone();
     }
     heal(world);
-    nemesis.told().clone()
+    trouble
+}
+
+/// Does what was planned, if there is time for it.
+async fn carry_out(world: &Arc<World>, actions: &[Action], until: Instant) -> bool {
+    for action in actions {
+        if let Action::Wait(span) = action {
+            let left = until.duration_since(clock::now());
+            clock::pause((*span).min(left)).await;
+        } else {
+            perform(world, action.clone());
+        }
+        if clock::now() >= until {
+            return false;
+        }
+    }
+    true
 }
 
 pub(super) async fn view(world: &Arc<World>) -> WorldView {
@@ -53,7 +89,7 @@ pub(super) async fn view(world: &Arc<World>) -> WorldView {
             leader = leader.max(Some((group.term, nth)));
         }
     }
-    WorldView { nodes, leader: leader.map(|(_, nth)| nth) }
+    WorldView { nodes, leader: leader.map(|(_, nth)| nth), owner: None }
 }
 
 fn perform(world: &Arc<World>, action: Action) {
@@ -76,7 +112,11 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::Reset { a, b } => world.net.reset(&a, &b),
         Action::Crash { host } => world.stop(nth(&host), Loss::Process),
         Action::PowerLoss { host, loss } => world.stop(nth(&host), loss),
+        // A guardian's machine may have started it meanwhile.
+        Action::Start { host } if world.seats[nth(&host)].is_up() => {}
         Action::Start { host } => world.start(nth(&host)),
+        Action::Freeze { host } => world.freeze(nth(&host)),
+        Action::Thaw { host } => world.thaw(nth(&host)),
         Action::StallDisk { host, span } => world.seats[nth(&host)].disk.stall(span),
         Action::SlowDisk { host, takes } => world.seats[nth(&host)].slow_disk(takes),
         Action::FillDisk { host, room } => world.seats[nth(&host)].disk.set_room(room),
@@ -92,6 +132,8 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::Remove { host, machine } => {
             drop(quorate_env::spawn(remove(world.clone(), nth(&host), machine)));
         }
+        // Scripts of drills have more, for real processes.
+        other => world.trace.note(format_args!("fate has no way to {other:?}")),
     }
 }
 
@@ -121,6 +163,7 @@ pub(super) fn heal(world: &Arc<World>) {
     for (nth, seat) in world.seats.iter().enumerate() {
         seat.disk.set_room(None);
         seat.slow_disk(Duration::ZERO);
+        world.thaw(nth);
         if !seat.is_up() {
             world.start(nth);
         }

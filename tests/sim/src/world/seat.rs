@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use super::{Mutant, Settings, seed_of};
 use crate::clock;
-use crate::disk::{DiskFaults, Loss, SimDisk};
+use crate::disk::{DiskFaults, SimDisk};
 use crate::shelf::SimShelf;
 use crate::trace::Trace;
+use quorate_drill::nemesis::Loss;
 
 /// Where every node's mesh listens.
 const PORT: u16 = 4747;
@@ -28,6 +29,8 @@ const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_0
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
     pub(super) host: String,
+    /// Its place among all, from 1.
+    nth: usize,
     pub(super) disk: SimDisk,
     pub(super) shelf: SimShelf,
     clock_rate: f64,
@@ -101,6 +104,7 @@ impl Seat {
             wall_skew_nanos,
             sync_takes,
             state: Mutex::new(state),
+            nth,
             host,
         };
         seat.slow_disk(Duration::ZERO);
@@ -153,8 +157,9 @@ impl Seat {
             shelf: Arc::new(shelf),
             shelf_replaced,
             net,
+            sentinel: None,
         };
-        Start { life, number: state.boot, config: config(&self.host, settings), ground }
+        Start { life, number: state.boot, config: config(&self.host, self.nth, settings), ground }
     }
 
     /// After a power cut the shelf has sometimes forgotten everything, and only sometimes says so.
@@ -192,6 +197,38 @@ impl Seat {
             // Whoever waits for this node learns it now, as from a broken connection.
             present.gone.send_replace(true);
         }
+    }
+
+    /// Stops the present life, if there is one.
+    pub(super) fn freeze(&self) {
+        if let Some(present) = &self.state().present {
+            present.life.stop();
+        }
+    }
+
+    /// Lets the present life go on, if it was stopped.
+    pub(super) fn thaw(&self) {
+        let life = self.state().present.as_ref().map(|present| present.life.clone());
+        // Outside of the lock: whoever wakes up may ask for this seat.
+        if let Some(life) = life {
+            life.resume();
+        }
+    }
+
+    /// How many lives there were.
+    pub(super) fn number(&self) -> u64 {
+        self.state().boot
+    }
+
+    /// How fast its clock runs against true time.
+    pub(super) fn clock_rate(&self) -> f64 {
+        self.clock_rate
+    }
+
+    /// Lets go of the node, which would hold the world as the world holds it.
+    pub(super) fn leave(&self) {
+        let present = self.state().present.take();
+        drop(present);
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -241,7 +278,7 @@ impl Alive {
     }
 }
 
-fn config(host: &str, settings: &Settings) -> Config {
+fn config(host: &str, nth: usize, settings: &Settings) -> Config {
     let name = NodeName::try_from(host).expect("a host's name is a node's name");
     let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
     let mut config = Config::new(name, cookie);
@@ -254,6 +291,7 @@ fn config(host: &str, settings: &Settings) -> Config {
     config.expect = settings.nodes;
     config.voters = settings.voters;
     config.replace_after = settings.replace_after;
+    config.labels = super::troupe::labels(nth);
     // Small, so that a minute sees many snapshots, purges and visits to the shelf.
     config.group.snapshot_every = 200;
     config.group.log_kept = 50;
@@ -270,9 +308,7 @@ fn apply(mutant: Option<Mutant>, config: &mut Config) {
         None => {}
         Some(Mutant::AckBeforeSync) => config.ack_before_sync = true,
         Some(Mutant::LeaderRestore) => config.group.leader_restore = true,
-        Some(Mutant::ForgetsMarks) => config.bug = Some(quorate::Bug::ForgetsMarks),
-        Some(Mutant::AmendsBlindly) => config.bug = Some(quorate::Bug::AmendsBlindly),
-        Some(Mutant::ExpiresEarly) => config.bug = Some(quorate::Bug::ExpiresEarly),
+        Some(Mutant::Hall(bug)) => config.bug = Some(bug),
     }
 }
 

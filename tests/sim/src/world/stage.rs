@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::client::outcome_of;
 use super::{PATIENCE, World, fate, name};
 use crate::clock;
-use crate::disk::Loss;
 use crate::history::{Answer, Ask, Mark};
+use quorate_drill::nemesis::Loss;
 
 /// How often it is looked whether something has come to pass.
 const LOOK: Duration = Duration::from_millis(10);

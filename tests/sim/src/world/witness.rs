@@ -5,28 +5,36 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use quorate_drill::history::hash_of;
 use quorate_registry::{Effect, Machine, Registration, snapshot};
 use quorate_vocab::{Epoch, Index, Name};
 
 use super::World;
+use super::rare::Rarities;
 use super::seat::Alive;
 use crate::check::bearers::Bearers;
+use crate::check::calls::Calls;
 use crate::check::counts::Counts;
+use crate::check::grants::Grants;
 use crate::check::i01_rising_epochs::RisingEpochs;
 use crate::check::i02_one_holder::OneHolder;
 use crate::check::i03_one_at_a_time::OneAtATime;
 use crate::check::i04_answered_renewals::AnsweredRenewals;
+use crate::check::i05_turns::Turns;
+use crate::check::i06_stale_acts::StaleActs;
+use crate::check::i07_handoffs::Handoffs;
 use crate::check::i08_silent_minority::SilentMinority;
 use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
+use crate::check::l01_runs_again::RunsAgain;
 use crate::check::linear::Hints;
 use crate::check::linear::versions::Said;
 use crate::check::topology::Topology;
 use crate::check::{Applied, Violation};
 use crate::clock;
 use crate::history::{History, Mark};
-use crate::trace::{Trace, hash_of};
+use crate::trace::Trace;
 
 /// The state is hashed at every so many indexes, where a node happens to stand there.
 const HASH_EVERY: u64 = 16;
@@ -53,8 +61,15 @@ pub(super) struct Seen {
     pub(super) topology: Topology,
     pub(super) counts: Counts,
     pub(super) bearers: Bearers,
+    pub(super) grants: Grants,
+    pub(super) turns: Turns,
+    pub(super) stale: StaleActs,
+    pub(super) handoffs: Handoffs,
+    pub(super) calls: Calls,
+    pub(super) again: RunsAgain,
     pub(super) hints: Hints,
     pub(super) said: Said,
+    pub(super) rare: Rarities,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -88,8 +103,15 @@ impl Witness {
             topology: Topology::default(),
             counts: Counts::default(),
             bearers: Bearers::default(),
+            grants: Grants::default(),
+            turns: Turns::default(),
+            stale: StaleActs::default(),
+            handoffs: Handoffs::default(),
+            calls: Calls::default(),
+            again: RunsAgain::default(),
             hints: Hints::new(),
             said: Said::new(),
+            rare: Rarities::default(),
             violations: Vec::new(),
         };
         Self { trace, history, hosts, seen: Mutex::new(seen) }
@@ -119,6 +141,15 @@ impl Witness {
         self.seen().minority.changed(now, &self.hosts, down, cuts);
     }
 
+    /// A life of a node has ended, and all that ran in it.
+    pub(super) fn died(&self, life: &(String, u64)) {
+        let now = self.history.moment();
+        let ended = self.seen().turns.died(life, now);
+        if ended > 0 {
+            self.trace.note(format_args!("{ended} turns end with {}", life.0));
+        }
+    }
+
     /// A node shows all of its state.
     pub(super) fn shown(&self, alive: &Alive, machine: &Machine, index: Index) {
         let mut seen = self.seen();
@@ -126,6 +157,9 @@ impl Witness {
         seen.holders.restored(&alive.host, alive.number, index, held);
         for held in machine.list("", None) {
             seen.read(held);
+        }
+        for row in machine.singletons("", None) {
+            seen.grants.shown(row);
         }
         let held: BTreeMap<Name, Epoch> =
             machine.list("", None).map(|held| (held.name.clone(), held.epoch)).collect();
@@ -143,6 +177,8 @@ impl Witness {
         seen.epochs.applied(&applied);
         seen.holders.applied(&applied);
         seen.lost.applied(&applied);
+        seen.grants.applied(&applied);
+        seen.rare.applied(index, effects, now.at);
         let hash = seen.same.applied(&applied);
         self.trace.note(format_args!("apply {} {index} {hash:016x}", alive.host));
         for effect in effects {
@@ -150,6 +186,9 @@ impl Witness {
                 Effect::Registered(held) => {
                     seen.read(held);
                     seen.bodies.registered(&held.name, held.epoch, now);
+                    if let Some((of, epoch)) = super::troupe::doer(held) {
+                        seen.stale.done(&of, epoch, index, "an applied deed");
+                    }
                 }
                 Effect::Amended(held) => seen.read(held),
                 Effect::SessionEnded { session, evidence } => {
@@ -165,13 +204,18 @@ impl Witness {
 /// Follows what one life of a node applies.
 pub(super) async fn follow(world: Arc<World>, alive: Alive) {
     let witness = &world.witness;
+    let mut is_first = true;
     loop {
+        if !std::mem::take(&mut is_first) {
+            // Its state was replaced.
+            witness.seen().rare.snapshot(!world.net.cuts().is_empty());
+        }
         let index = alive.node.inspect(|machine, index| {
             witness.shown(&alive, machine, index);
             index
         });
         let mut watch = alive.node.changes(index);
-        // Ends when the node's state was replaced by a snapshot.
+        // Ends when a snapshot replaces the node's state.
         while let Ok(change) = watch.next().await {
             witness.applied(&alive, change.index, &change.effects);
             alive.node.inspect(|machine, index| {
@@ -196,6 +240,8 @@ pub(super) async fn feel_pulse(world: Arc<World>, alive: Alive) {
             world.witness.violate("stopped", what);
             return;
         }
+        let (group, now) = (&status.group, world.history.moment().at);
+        world.witness.seen().rare.pulse(group.term, &group.voters, now);
         let index = alive.node.inspect(|_, index| index);
         if index < reached {
             let what = format_args!("{} went back from {reached} to {index}", alive.host);

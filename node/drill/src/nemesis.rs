@@ -16,8 +16,6 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use crate::disk::Loss;
-
 /// What the nemesis sees of the world.
 #[derive(Clone, Debug, Default)]
 pub struct WorldView {
@@ -25,6 +23,8 @@ pub struct WorldView {
     pub nodes: Vec<NodeView>,
     /// Which of them leads, if any seems to.
     pub leader: Option<usize>,
+    /// Which of them runs the singleton that is looked at, if one is.
+    pub owner: Option<usize>,
 }
 
 /// What the nemesis sees of a node.
@@ -34,6 +34,18 @@ pub struct NodeView {
     pub host: String,
     /// Whether it runs.
     pub up: bool,
+}
+
+/// What a crash takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Only the process died: the kernel still has all that was written.
+    Process,
+    /// Power went, and everything that was not synced with it.
+    Unsynced,
+    /// Power went, and of what was not synced a seeded part survives: some sectors of a file but not others,
+    /// some renames but not those before them.
+    Torn,
 }
 
 /// One thing to do to the world.
@@ -85,6 +97,16 @@ pub enum Action {
         /// What its disk loses.
         loss: Loss,
     },
+    /// Stop a node's process, as SIGSTOP does: it lives, and nothing of it runs.
+    Freeze {
+        /// Which.
+        host: String,
+    },
+    /// Let it go on, if it lives.
+    Thaw {
+        /// Which.
+        host: String,
+    },
     /// Start a node that is down.
     Start {
         /// Which.
@@ -111,6 +133,53 @@ pub enum Action {
         /// How many.
         room: Option<u64>,
     },
+    /// Lose a share of what is sent in a direction, so that it is sent again; zero ends it.
+    Lossy {
+        /// Whose bytes.
+        from: String,
+        /// To whom.
+        to: String,
+        /// How many of a hundred segments.
+        percent: u8,
+    },
+    /// Let a node's clock go faster by so many millionths; zero ends it.
+    ClockRate {
+        /// Whose.
+        host: String,
+        /// By how many; below zero slower.
+        ppm: i32,
+    },
+    /// Let the time that a node shows be ahead by so much; zero ends it.
+    WallJump {
+        /// Whose.
+        host: String,
+        /// By how much; below zero behind.
+        ms: i64,
+    },
+    /// End a node's process in order.
+    Shut {
+        /// Which.
+        host: String,
+    },
+    /// Wait until all nodes serve and all singletons run.
+    Calm,
+    /// Have singletons leave a node.
+    Drain {
+        /// Which.
+        host: String,
+    },
+    /// Let them come back.
+    Undrain {
+        /// Which.
+        host: String,
+    },
+    /// Move the singleton that is looked at.
+    Move {
+        /// Where to.
+        to: String,
+    },
+    /// Save all, lose all, and begin a new cluster with what was saved.
+    Restore,
     /// Have another voter lead.
     HandOver {
         /// Who, if it is not left to the leader.
@@ -164,13 +233,15 @@ pub enum Fault {
     HandOver,
     /// A process dies and is away for so long that others do its work.
     Absence,
+    /// A process is stopped, and goes on later, or is ended meanwhile by whoever guards it.
+    Pause,
     /// A process dies and is taken out; then somebody starts it after all, or another machine in its place.
     Removal,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Halves,
         Self::LeaderAlone,
         Self::LeaderDeaf,
@@ -190,6 +261,7 @@ impl Fault {
         Self::HandOver,
         Self::Absence,
         Self::Removal,
+        Self::Pause,
     ];
 
     /// Whether it stops nodes; such a fault is never joined with another of its kind.
@@ -201,6 +273,7 @@ impl Fault {
                 | Self::PowerLossOfAll
                 | Self::Absence
                 | Self::Removal
+                | Self::Pause
         )
     }
 
@@ -243,6 +316,18 @@ impl Default for Tempo {
 
 /// How long a node is away when others are to do its work: longer than a session may be silent.
 const AWAY: (Duration, Duration) = (Duration::from_millis(3_500), Duration::from_millis(8_000));
+
+/// How long a session may be silent.
+const LEASE_MS: u64 = 2_000;
+
+/// A plan, and when its time came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Since trouble began.
+    pub at: Duration,
+    /// What is done, one after the other.
+    pub actions: Vec<Action>,
+}
 
 /// The generator of plans.
 #[derive(Clone, Debug)]
@@ -385,6 +470,7 @@ fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
             blow.inject.push(Action::Wait(span(rng, AWAY)));
             blow
         }
+        Fault::Pause => pause(rng, leader, shuffled[0]),
         Fault::Removal => {
             let mut blow = stop(view, rng, 1, |host, _| Action::Crash { host });
             if let Some(Action::Crash { host }) = blow.inject.first().cloned() {
@@ -409,6 +495,21 @@ fn disk(
     Blow { inject: action(true), heal: action(false) }
 }
 
+/// Stops a process a few times, half of the time the leader's: mostly for a moment, sometimes beyond its
+/// lease.
+fn pause(rng: &mut SmallRng, leader: &str, other: &str) -> Blow {
+    let host = if rng.random_bool(0.5) { leader } else { other };
+    let mut blow = Blow::default();
+    for _ in 0..rng.random_range(1..4) {
+        let most = [300, 2_500, 3 * LEASE_MS][rng.random_range(0..3)];
+        blow.inject.push(Action::Freeze { host: host.to_owned() });
+        blow.inject.push(Action::Wait(Duration::from_millis(rng.random_range(10..=most))));
+        blow.inject.push(Action::Thaw { host: host.to_owned() });
+        blow.inject.push(Action::Wait(span(rng, (Duration::ZERO, Duration::from_millis(800)))));
+    }
+    blow
+}
+
 /// A few changes of leadership, to somebody or to nobody in particular.
 fn hand_over(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
     let mut inject = Vec::new();
@@ -420,7 +521,7 @@ fn hand_over(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
     Blow { inject, heal: vec![] }
 }
 
-fn between<'a>(one: &[&'a str], other: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn between<'a>(one: &[&'a str], other: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     let pairs = one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b)));
     pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect()
 }

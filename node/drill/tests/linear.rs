@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_sim::check::linear::{self, Call, Deed, Hints, Judgement, order, search};
-use quorate_sim::history::{Answer, Ask, Ending, Mark, Moment, Outcome, Record};
+use quorate_drill::check::linear::{self, Call, Deed, Hints, Judgement, order, search};
+use quorate_drill::history::{Answer, Ask, Ending, Mark, Moment, Outcome, Record};
 use quorate_vocab::{Epoch, Index, Name, SessionId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

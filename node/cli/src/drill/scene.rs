@@ -1,0 +1,252 @@
+//! A drill from curtain to curtain: the world comes up, load is put on it, the steps are done and undone, and
+//! what was seen becomes a story with a verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quorate_drill::lives::{Turns, wrongs};
+use quorate_drill::nemesis::Action;
+use quorate_drill::script::{Deed, Plan, Script, Step, plan};
+use quorate_drill::story::{Done as Deeds, Stale, Story, Turn};
+use quorate_drill::verdict;
+use quorate_env::{sleep, spawn, timeout};
+use quorate_http::code;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+
+use super::load::{CLIENTS, Client, fill, restored};
+use super::notes::{HOMECOMING, Notes};
+use super::watch::watch;
+use super::world::{PATIENCE, SINGLETONS, World};
+use crate::fail::{Done, Fail};
+use crate::output;
+use crate::singletons;
+use crate::wire::once;
+
+/// What agents have by themselves.
+const LEASE: Duration = Duration::from_secs(2);
+/// How soon all must run again: what a lease and its wait take, an election that is not the first one, a
+/// process that starts, and a machine that does other things besides.
+const BOUND: Duration = Duration::from_secs(6);
+/// How long load runs before anything is done.
+const PRELUDE: Duration = Duration::from_secs(1);
+/// How many write at once what fills a disk.
+const FILLERS: u64 = 6;
+/// Calls that are about as many as a page can show.
+const CALLS: u32 = 12_000;
+const FASTEST: Duration = Duration::from_millis(60);
+
+/// Plays it; an error is of the stage, and no verdict.
+pub(super) async fn play(
+    script: &Script,
+    seed: u64,
+    again: String,
+    retain: bool,
+) -> Result<Story, Fail> {
+    let mut world = World::begin(script.nodes, script.forgetful).await?;
+    let played = acts(&mut world, script, seed, again).await;
+    if let Some(kept) = world.end(retain).await {
+        output::talk(&format!("data and logs are in {}", kept.display()));
+    }
+    played
+}
+
+async fn acts(world: &mut World, script: &Script, seed: u64, again: String) -> Result<Story, Fail> {
+    let (notes, nodes) = (Notes::begin(), world.nodes());
+    let length: Duration = script.steps.iter().map(|step| step.lasts + step.rest).sum();
+    let pace = (length * u32::try_from(CLIENTS).unwrap_or(1) / CALLS).max(FASTEST);
+    let mut tasks = Vec::new();
+    for (node, http) in nodes.clone() {
+        tasks.push(spawn(watch(notes.clone(), node, http)));
+    }
+    for number in 1..=CLIENTS {
+        tasks.push(spawn(Client::new(number, seed, notes.clone(), &nodes, pace).live()));
+    }
+    let mut story = Story {
+        drill: script.name.clone(),
+        about: script.about.clone(),
+        seed,
+        again,
+        nodes: nodes.iter().map(|(node, _)| node.clone()).collect(),
+        lease_ms: LEASE.as_millis() as u64,
+        bound_ms: BOUND.as_millis() as u64,
+        ..Story::default()
+    };
+    world.wait(PRELUDE).await?;
+    let mut dice = SmallRng::seed_from_u64(seed);
+    for step in &script.steps {
+        let done = act(world, &notes, step, &mut dice).await?;
+        tell(&done);
+        let never = done.calm.is_none();
+        story.done.push(done);
+        if never {
+            // What comes after would say nothing that is not known by now.
+            break;
+        }
+        late_writes(world, &notes, &nodes).await?;
+        world.wait(step.rest).await?;
+    }
+    reader(world, &notes).read_all(BOUND).await;
+    notes.over();
+    for task in tasks {
+        let _ = timeout(HOMECOMING, task).await;
+    }
+    story.took_ms = notes.ms();
+    let turns = world.turns()?;
+    story.accuse(&wrongs(&turns));
+    story.turns = shown(&notes, &turns);
+    let sheet = notes.take();
+    (story.probes, story.reigns) = (sheet.probes, sheet.reigns);
+    (story.calls, story.stale) = (sheet.calls, sheet.stale);
+    story.checks = verdict::judge(&story, &sheet.records);
+    Ok(story)
+}
+
+/// One step: it is done, lasts, is undone, and it is seen when all is calm again.
+async fn act(
+    world: &mut World,
+    notes: &Notes,
+    step: &Step,
+    dice: &mut SmallRng,
+) -> Result<Deeds, Fail> {
+    let view = world.view(notes)?;
+    let planned = plan(step, &view, dice);
+    let Plan { on, inject, heal } = &planned;
+    if inject.is_empty() {
+        let why =
+            format!("`{}` comes to nothing among {} nodes", step.deed.word(), view.nodes.len());
+        return Err(Fail::new(code::DRILL_FAILED, why));
+    }
+    // What is younger than a backup is lost with all the rest, so nobody is to be told of such.
+    let is_lost = step.deed == Deed::Restore;
+    let mut before = None;
+    if is_lost {
+        notes.still(true);
+        sleep(HOMECOMING / 2).await;
+        let held = reader(world, notes).read_all(BOUND).await;
+        before = Some((held, notes.moment()));
+    }
+    let from = notes.ms();
+    for action in inject {
+        world.perform(action, step.lasts).await?;
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut fillers = Vec::new();
+    if step.deed == Deed::FillDisk {
+        for number in 1..=FILLERS {
+            fillers.push(spawn(fill(number, world.nodes(), is_over.clone())));
+        }
+    }
+    let takes_its_time = inject.iter().any(|action| matches!(action, Action::Wait(_)));
+    if !step.deed.is_order() && !takes_its_time {
+        world.wait(step.lasts).await?;
+    }
+    for action in heal {
+        world.perform(action, step.lasts).await?;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for filler in fillers {
+        let _ = timeout(HOMECOMING, filler).await;
+    }
+    let until = notes.ms();
+    let calm = world.calm(PATIENCE).await?.then(|| notes.ms());
+    if let Some((before, asked)) = before {
+        let began = notes.moment();
+        let after = reader(world, notes).read_all(BOUND).await;
+        restored(notes, &before, &after, asked, began);
+        notes.still(false);
+    }
+    Ok(Deeds {
+        deed: step.deed.word().to_owned(),
+        what: told(&step.deed, on),
+        on: on.clone(),
+        from,
+        until,
+        calm,
+        quorum: planned.leaves_quorum(&view),
+    })
+}
+
+/// One more client, who only reads.
+fn reader(world: &World, notes: &Notes) -> Client {
+    Client::new(CLIENTS + 1, 0, notes.clone(), &world.nodes(), FASTEST)
+}
+
+fn told(deed: &Deed, on: &[String]) -> String {
+    let whom = on.join(", ");
+    match deed {
+        Deed::Kill => format!("{whom} killed"),
+        Deed::Pause => format!("{whom} stopped in its tracks"),
+        Deed::Restart => format!("{whom} restarted"),
+        Deed::Cut => format!("{whom} cut off"),
+        Deed::Deafen => format!("{whom} hears nobody"),
+        Deed::Mute => format!("nobody hears {whom}"),
+        Deed::OneWay => format!("one does not hear {whom}"),
+        Deed::Halves => format!("{whom} in the smaller half"),
+        Deed::Bridge => format!("two halves, and {whom} hears both"),
+        Deed::Flap => format!("the links of {whom} come and go"),
+        Deed::Slow { by } => format!("the links of {whom} take {} ms longer", by.as_millis()),
+        Deed::Lossy { percent } => format!("{percent} % lost on the links of {whom}"),
+        Deed::Clock { ppm } => format!("the clock of {whom} off by {ppm} ppm"),
+        Deed::Jump { ms } => format!("the time of day on {whom} off by {} s", ms / 1000),
+        Deed::FillDisk => format!("the disk of {whom} full"),
+        Deed::SlowDisk { takes } => format!("a sync on {whom} takes {} ms", takes.as_millis()),
+        Deed::StallDisk => format!("the disk of {whom} does not answer"),
+        Deed::Drain => format!("{whom} drained"),
+        Deed::Move => format!("moved away from {whom}"),
+        Deed::StepDown => "another one leads".to_owned(),
+        Deed::Restore => "all lost, and restored".to_owned(),
+    }
+}
+
+/// Says what was done, as it goes.
+fn tell(done: &Deeds) {
+    let after = match done.calm {
+        Some(calm) => format!("calm after {:.1} s", (calm - done.until) / 1000.0),
+        None => format!("not calm in {} s; --retain keeps the logs", PATIENCE.as_secs()),
+    };
+    let seconds = (done.until - done.from) / 1000.0;
+    output::talk(&format!(
+        "{:6.1}s  {} for {seconds:.1} s; {after}",
+        done.from / 1000.0,
+        done.what
+    ));
+}
+
+/// Has the owner before the present one write what it may not any more.
+async fn late_writes(world: &World, notes: &Notes, nodes: &[(String, String)]) -> Done {
+    let turns = world.turns()?;
+    for name in SINGLETONS {
+        let Some([.., former, _]) = turns.get(name).map(Vec::as_slice) else { continue };
+        let path = format!("{}/checkpoint", singletons::path(name));
+        let body = json!({ "epoch": former.epoch, "state": "late" }).to_string();
+        for (_, http) in nodes {
+            let answer = once(http, "PUT", &path, &body, HOMECOMING).await;
+            let refused = answer.and_then(|(status, body)| {
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                match status {
+                    200 => Some(false),
+                    _ if body["code"] == code::NOT_GRANTED.name() => Some(true),
+                    _ => None,
+                }
+            });
+            let (name, epoch) = (name.to_owned(), former.epoch);
+            notes.stale(Stale { at: notes.ms(), name, epoch, refused });
+        }
+    }
+    Ok(())
+}
+
+fn shown(notes: &Notes, turns: &Turns) -> Vec<Turn> {
+    let all = turns.iter().flat_map(|(name, turns)| turns.iter().map(move |turn| (name, turn)));
+    all.map(|(name, turn)| Turn {
+        name: name.clone(),
+        epoch: turn.epoch,
+        node: turn.node.clone(),
+        from: notes.ms_of(turn.first.max(notes.began())),
+        until: notes.ms_of(turn.last),
+    })
+    .collect()
+}

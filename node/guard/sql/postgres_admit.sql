@@ -1,0 +1,1 @@
+SELECT quorate_admit(:name, :epoch);
