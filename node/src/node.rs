@@ -264,6 +264,7 @@ impl Node {
             name: hall.config().name.clone(),
             cluster: hall.identity().cluster(),
             quorate: session.is_some(),
+            lease: hall.config().lease,
             session,
             leader,
             term: group.term,

@@ -18,6 +18,8 @@ pub struct Status {
     pub cluster: Option<ClusterId>,
     /// Whether it holds a valid lease, confirmed by a majority.
     pub quorate: bool,
+    /// How long it may be silent before the others take it for dead.
+    pub lease: Duration,
     /// Its present session.
     pub session: Option<SessionId>,
     /// Who leads, as far as it knows.

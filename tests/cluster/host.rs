@@ -1,6 +1,7 @@
 //! Processes that a test starts, speaks to, and certainly ends.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,13 +89,20 @@ impl Agent {
         if !join.is_empty() {
             command.args(["--join", &join.join(",")]);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let said = OpenOptions::new().create(true).append(true).open(self.said());
+        let said = said.expect("the directory is ours");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         self.child = Some(child.spawn().expect("the binary starts"));
         eventually("the agent says where it listens", || self.addresses().is_some());
     }
 
     fn announcement(&self) -> PathBuf {
         self.data.with_extension("json")
+    }
+
+    /// What it has logged, in all its lives.
+    fn said(&self) -> PathBuf {
+        self.data.with_extension("log")
     }
 
     fn addresses(&self) -> Option<Value> {
@@ -142,6 +150,13 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        // A test that fails where nobody can look afterwards has to say then what its daemons said.
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(self.said()).unwrap_or_default();
+            let lines: Vec<_> = said.lines().collect();
+            let last = lines[lines.len().saturating_sub(60)..].join("\n");
+            println!("{} said at last:\n{last}\n", self.name);
+        }
         self.kill();
     }
 }

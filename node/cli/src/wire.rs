@@ -2,6 +2,7 @@
 //! ours and on others with, so that both are asked by the same client.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_env::timeout;
@@ -17,6 +18,8 @@ type Tcp = tokio::net::TcpStream;
 pub(crate) struct Wire {
     tcp: Tcp,
     host: String,
+    /// What is shown with each question.
+    token: Option<Arc<str>>,
     /// What was read and not yet used.
     held: Vec<u8>,
 }
@@ -26,7 +29,12 @@ impl Wire {
     pub(crate) async fn connect(host: &str) -> io::Result<Self> {
         let tcp = Tcp::connect(host).await?;
         tcp.set_nodelay(true)?;
-        Ok(Self { tcp, host: host.to_owned(), held: Vec::new() })
+        Ok(Self { tcp, host: host.to_owned(), token: None, held: Vec::new() })
+    }
+
+    /// The same, which shows a token with each question.
+    pub(crate) fn showing(self, token: Option<Arc<str>>) -> Self {
+        Self { token, ..self }
     }
 
     /// Asks, and gives status and body. After an error the connection is of no more use.
@@ -37,8 +45,12 @@ impl Wire {
         body: &str,
     ) -> io::Result<(u16, Vec<u8>)> {
         let (host, length) = (&self.host, body.len());
+        let shown = self.token.as_deref().unwrap_or_default();
+        let bearer = if shown.is_empty() { "" } else { "Authorization: Bearer " };
+        let end = if shown.is_empty() { "" } else { "\r\n" };
         let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{bearer}{shown}{end}Content-Length: {length}\r\n\r\n\
+             {body}"
         );
         self.tcp.write_all(text.as_bytes()).await?;
         let end = loop {

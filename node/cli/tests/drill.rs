@@ -5,7 +5,8 @@
 
 use crate::common;
 
-use common::{Place, json, texts};
+use common::{Dev, Place, json, texts};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Runs a drill whose exit code may be that of something late, and gives its story.
@@ -83,4 +84,86 @@ fn what_was_acknowledged_outlives_the_power_of_all_and_what_was_saved_the_data_o
     );
     let story = story(&place, &file, &[]);
     assert_eq!(story["done"].as_array().unwrap().len(), 2, "{}", story["done"]);
+}
+
+fn agents(dev: &Dev) -> String {
+    ["n1", "n2", "n3"].map(|node| dev.http(node).to_owned()).join(",")
+}
+
+fn run<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["drill", "run"], more].concat()
+}
+
+fn status(place: &Place, agent: &str) -> Value {
+    json(&place.good(&["status", "--agent", agent, "-o", "json"]))
+}
+
+#[test]
+fn a_cluster_that_others_use_is_drilled_only_if_all_of_it_agrees_and_just_it_is_meant() {
+    let place = Place::new();
+    let dev = place.dev(&["--allow-drill"]);
+    let all = agents(&dev);
+    let cluster = status(&place, dev.http("n1"))["cluster"].as_str().unwrap().to_owned();
+
+    let err = place.bad(&run(&["kill-owner", "--on", &all]), 2, "Q0501");
+    assert!(err.contains("are not harmed"), "{err}");
+    let err = place.bad(&run(&["partition-owner", "--on", dev.http("n1")]), 1, "Q0514");
+    assert!(err.contains("n2 is of the cluster, too"), "{err}");
+    let err = place.bad(&run(&["partition-owner", "--on", &all]), 2, "Q0501");
+    assert!(err.contains("cut owner for 5s; by itself it ends 10s later"), "the plan: {err}");
+    assert!(err.contains(&format!("--i-mean {cluster}")), "{err}");
+    let err =
+        place.bad(&run(&["partition-owner", "--on", &all, "--i-mean", "another"]), 2, "Q0501");
+    assert!(err.contains("nothing was done"), "{err}");
+    place.good(&["name", "register", "drill-3", "mine", "--agent", dev.http("n1")]);
+    let err = place.bad(&run(&["partition-owner", "--on", &all, "--i-mean", &cluster]), 1, "Q0514");
+    assert!(err.contains("drill-3 is there already"), "{err}");
+    place.good(&["name", "release", "drill-3", "--agent", dev.http("n1")]);
+
+    let file = write(&place, "mine.toml", "[[step]]\ndo = 'cut'\nlasts = '3s'\nrest = '100ms'\n");
+    let story = story(&place, &file, &["--on", &all, "--i-mean", &cluster]);
+    assert_eq!(story["done"][0]["deed"], "cut");
+    assert!(story["turns"].as_array().unwrap().len() >= 3, "{}", story["turns"]);
+    // Nothing of it is left.
+    let left = status(&place, dev.http("n2"));
+    assert_eq!((&left["names"], &left["singletons"]["here"]), (&0.into(), &0.into()), "{left}");
+    let out = place.good(&["drill", "stop", "--on", &all]);
+    assert_eq!(out.matches("  0 faults ended").count(), 3, "{out}");
+    assert_eq!(place.good(&["singleton", "list", "-o", "name", "--agent", dev.http("n1")]), "");
+    dev.signal(Signal::INT);
+}
+
+#[test]
+fn an_agent_that_allows_no_drill_is_left_alone() {
+    let place = Place::new();
+    let dev = place.dev(&[]);
+    let err = place.bad(&["drill", "run", "drain", "--on", &agents(&dev)], 1, "Q0514");
+    assert!(err.contains("n1 does not let itself be drilled"), "{err}");
+    let out = place.run(&["drill", "stop", "--on", "127.0.0.1:9"]);
+    assert_eq!(out.status.code(), Some(1));
+    dev.signal(Signal::INT);
+}
+
+#[test]
+fn a_drill_of_a_cluster_that_others_use_is_stopped_by_a_signal_and_leaves_no_fault() {
+    let place = Place::new();
+    let dev = place.dev(&["--allow-drill"]);
+    let all = agents(&dev);
+    let cluster = status(&place, dev.http("n1"))["cluster"].as_str().unwrap().to_owned();
+    let file = write(&place, "mine.toml", "[[step]]\ndo = 'cut'\nlasts = '60s'\n");
+    let args = ["drill", "run", &file, "--on", &all, "--i-mean", &cluster];
+    let mut drill = place.command(&args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let faults = |node: &str| {
+        let url =
+            format!("http://{}/v1/drill/faults", dev.http(node).trim_start_matches("http://"));
+        let body = ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+        json(&body)["faults"].as_array().unwrap().len()
+    };
+    common::eventually("a node is cut off", || {
+        ["n1", "n2", "n3"].iter().any(|node| faults(node) > 0)
+    });
+    common::send(drill.id() as i32, Signal::INT);
+    assert!(!drill.wait().unwrap().success());
+    assert_eq!(["n1", "n2", "n3"].map(faults), [0, 0, 0]);
+    dev.signal(Signal::INT);
 }

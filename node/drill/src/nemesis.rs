@@ -48,6 +48,29 @@ pub enum Loss {
     Torn,
 }
 
+/// What is done to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DiskCall {
+    /// A file is made.
+    Create,
+    /// Bytes are written.
+    Write,
+    /// A file is renamed.
+    Rename,
+    /// A file is removed.
+    Remove,
+    /// A file is synced.
+    Sync,
+    /// The folder is synced.
+    SyncFolder,
+}
+
+impl DiskCall {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Create, Self::Write, Self::Rename, Self::Remove, Self::Sync, Self::SyncFolder];
+}
+
 /// One thing to do to the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -94,6 +117,17 @@ pub enum Action {
     PowerLoss {
         /// Whose.
         host: String,
+        /// What its disk loses.
+        loss: Loss,
+    },
+    /// Let a node die in one of the next calls of its disk, before that has come to anything or after.
+    Trap {
+        /// Which.
+        host: String,
+        /// In a call of this kind.
+        call: DiskCall,
+        /// So many halves of such calls from now: an even one is the beginning of a call, an odd one its end.
+        after: u32,
         /// What its disk loses.
         loss: Loss,
     },
@@ -237,11 +271,21 @@ pub enum Fault {
     Pause,
     /// A process dies and is taken out; then somebody starts it after all, or another machine in its place.
     Removal,
+    /// A node dies in the middle of what it does to its disk.
+    DeathInACall,
+    /// A process ends in order, and starts again.
+    Restart,
+    /// Much of what is sent has to be sent again.
+    LossyLinks,
+    /// A clock goes wrong.
+    ClockRate,
+    /// The time of day jumps.
+    WallJump,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Halves,
         Self::LeaderAlone,
         Self::LeaderDeaf,
@@ -262,6 +306,11 @@ impl Fault {
         Self::Absence,
         Self::Removal,
         Self::Pause,
+        Self::DeathInACall,
+        Self::Restart,
+        Self::LossyLinks,
+        Self::ClockRate,
+        Self::WallJump,
     ];
 
     /// Whether it stops nodes; such a fault is never joined with another of its kind.
@@ -274,6 +323,8 @@ impl Fault {
                 | Self::Absence
                 | Self::Removal
                 | Self::Pause
+                | Self::DeathInACall
+                | Self::Restart
         )
     }
 
@@ -319,6 +370,9 @@ const AWAY: (Duration, Duration) = (Duration::from_millis(3_500), Duration::from
 
 /// How long a session may be silent.
 const LEASE_MS: u64 = 2_000;
+/// Within what the protocol bears with, which is 1 %.
+const CLOCK_PPM: i32 = 9_500;
+const HOUR_MS: i64 = 3_600_000;
 
 /// A plan, and when its time came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -442,7 +496,14 @@ fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
             stop(view, rng, usize::MAX, |host, loss| Action::PowerLoss { host, loss })
         }
         Fault::Flapping => flapping(rng, leader, &others().collect::<Vec<_>>()),
-        Fault::SlowLinks => slow(rng, &hosts),
+        Fault::SlowLinks => some_links(rng, &hosts, |rng, from, to| {
+            let extra = span(rng, (Duration::from_millis(20), Duration::from_millis(1500)));
+            [extra, Duration::ZERO].map(|extra| Action::Slow {
+                from: from.clone(),
+                to: to.clone(),
+                extra,
+            })
+        }),
         Fault::Resets => resets(rng, &hosts),
         Fault::DiskStall => {
             let host = if rng.random_bool(0.5) { leader } else { shuffled[0] };
@@ -452,14 +513,14 @@ fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
         }
         Fault::DiskSlow => {
             let takes = span(rng, (Duration::from_millis(20), Duration::from_millis(250)));
-            disk(rng, leader, shuffled[0], |host, is_hurt| {
+            machine(rng, leader, shuffled[0], |host, is_hurt| {
                 let takes = if is_hurt { takes } else { Duration::ZERO };
                 Action::SlowDisk { host, takes }
             })
         }
         Fault::DiskFull => {
             let room = rng.random_range(0..=64 * 1024);
-            disk(rng, leader, shuffled[0], |host, is_hurt| {
+            machine(rng, leader, shuffled[0], |host, is_hurt| {
                 let room = is_hurt.then_some(room);
                 Action::FillDisk { host, room }
             })
@@ -480,11 +541,43 @@ fn blow(fault: Fault, rng: &mut SmallRng, view: &WorldView) -> Blow {
             }
             blow
         }
+        Fault::DeathInACall => {
+            let call = DiskCall::ALL[rng.random_range(0..DiskCall::ALL.len())];
+            let often = matches!(call, DiskCall::Write | DiskCall::Sync);
+            let after = rng.random_range(0..if often { 100 } else { 4 });
+            let loss = [Loss::Process, Loss::Unsynced, Loss::Torn][rng.random_range(0..3)];
+            stop(view, rng, 1, |host, _| Action::Trap { host, call, after, loss })
+        }
+        Fault::Restart => stop(view, rng, 1, |host, _| Action::Shut { host }),
+        Fault::LossyLinks => {
+            let percent = rng.random_range(1..30);
+            some_links(rng, &hosts, |_, from, to| {
+                [percent, 0].map(|percent| Action::Lossy {
+                    from: from.clone(),
+                    to: to.clone(),
+                    percent,
+                })
+            })
+        }
+        Fault::ClockRate => {
+            let ppm = rng.random_range(-CLOCK_PPM..=CLOCK_PPM);
+            machine(rng, leader, shuffled[0], |host, is_hurt| {
+                let ppm = if is_hurt { ppm } else { 0 };
+                Action::ClockRate { host, ppm }
+            })
+        }
+        Fault::WallJump => {
+            let ms = rng.random_range(-HOUR_MS..=HOUR_MS);
+            machine(rng, leader, shuffled[0], |host, is_hurt| {
+                let ms = if is_hurt { ms } else { 0 };
+                Action::WallJump { host, ms }
+            })
+        }
     }
 }
 
-/// Hurts one disk, half of the time the leader's.
-fn disk(
+/// Hurts one machine, half of the time the leader's.
+fn machine(
     rng: &mut SmallRng,
     leader: &str,
     other: &str,
@@ -589,17 +682,20 @@ fn flapping(rng: &mut SmallRng, leader: &str, others: &[&str]) -> Blow {
     Blow { inject, heal: vec![] }
 }
 
-fn slow(rng: &mut SmallRng, hosts: &[&str]) -> Blow {
+/// Hurts some directions, each in its own way, and heals them.
+fn some_links(
+    rng: &mut SmallRng,
+    hosts: &[&str],
+    mut both: impl FnMut(&mut SmallRng, String, String) -> [Action; 2],
+) -> Blow {
     let mut blow = Blow::default();
     for from in hosts {
         for to in hosts.iter().filter(|to| *to != from) {
-            if !rng.random_bool(0.4) {
-                continue;
+            if rng.random_bool(0.4) {
+                let [inject, heal] = both(rng, (*from).to_owned(), (*to).to_owned());
+                blow.inject.push(inject);
+                blow.heal.push(heal);
             }
-            let extra = span(rng, (Duration::from_millis(20), Duration::from_millis(1500)));
-            let (from, to) = ((*from).to_owned(), (*to).to_owned());
-            blow.inject.push(Action::Slow { from: from.clone(), to: to.clone(), extra });
-            blow.heal.push(Action::Slow { from, to, extra: Duration::ZERO });
         }
     }
     blow

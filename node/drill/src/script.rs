@@ -11,11 +11,12 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::nemesis::{Action, Loss, WorldView, between};
 
 /// A drill.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Script {
     /// What it is called.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct Script {
 }
 
 /// One thing that is done and undone.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// What.
     pub deed: Deed,
@@ -43,7 +44,7 @@ pub struct Step {
 }
 
 /// Whom a step is done to, when it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
     /// The node that runs the first singleton.
     Owner,
@@ -64,7 +65,7 @@ pub enum Who {
 }
 
 /// What is done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Deed {
     /// Its processes die, and start again when it is over.
     Kill,
@@ -136,6 +137,37 @@ pub struct Plan {
     pub heal: Vec<Action>,
 }
 
+impl Script {
+    /// Whether a world can play it that has one log from its beginning to its end, as the simulation's have.
+    pub fn keeps_the_log(&self) -> bool {
+        self.steps.iter().all(|step| step.deed != Deed::Restore)
+    }
+
+    /// The first step that ends or stops processes, or loses what they wrote: what no cluster is asked to
+    /// bear that others use.
+    pub fn harms_processes(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| {
+            matches!(step.deed, Deed::Kill | Deed::Pause | Deed::Restart | Deed::Restore)
+        })
+    }
+}
+
+impl Who {
+    /// What they are called, in files.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Owner => "owner",
+            Self::Leader => "leader",
+            Self::Other => "other",
+            Self::Any => "any",
+            Self::Minority => "minority",
+            Self::Majority => "majority",
+            Self::All => "all",
+            Self::Node(name) => name,
+        }
+    }
+}
+
 impl Deed {
     /// What it is called, in files and on pages.
     pub fn word(&self) -> &'static str {
@@ -167,6 +199,14 @@ impl Deed {
     /// Whether it is an order that is carried out, rather than a fault that lasts.
     pub fn is_order(&self) -> bool {
         matches!(self, Self::Move | Self::StepDown | Self::Restore)
+    }
+}
+
+impl Step {
+    /// Whether it has to be let last, as what it comes to neither takes its time nor is over at once.
+    pub fn has_to_last(&self, inject: &[Action]) -> bool {
+        let takes_its_time = inject.iter().any(|action| matches!(action, Action::Wait(_)));
+        !self.deed.is_order() && !takes_its_time
     }
 }
 

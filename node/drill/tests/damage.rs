@@ -56,6 +56,8 @@ impl Damage {
             Action::Freeze { host } => assert!(self.frozen.insert(host), "stopped twice"),
             Action::Thaw { host } => assert!(self.frozen.remove(&host), "it was not stopped"),
             Action::Start { host } => assert!(self.down.remove(&host), "started alive"),
+            // Whether it is sprung, the world will tell; then it has to be started.
+            Action::Trap { host, .. } => assert!(self.down.insert(host), "set twice"),
             Action::Reset { a, b } => assert_ne!(a, b),
             Action::StallDisk { span, .. } => assert!(!span.is_zero()),
             Action::SlowDisk { host, takes } => self.hurt(host, !takes.is_zero()),

@@ -14,18 +14,21 @@ use crate::{Life, machine};
 /// ([`machine`]).
 pub fn now() -> Time {
     match Life::current() {
-        Some(life) => now_in(&life),
+        Some(life) => life.now(),
         None => machine::own(),
     }
 }
 
-/// What the clock of a life shows.
+/// True time, by which the clocks of lives go.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
-pub(crate) fn now_in(life: &Life) -> Time {
-    let elapsed = tokio::time::Instant::now().duration_since(life.config().origin);
-    // Far from zero, so that going back by a wait never meets the floor.
-    let elapsed = elapsed.mul_f64(life.config().clock_rate) + Duration::from_secs(1_000_000);
-    Time::default() + elapsed
+pub(crate) fn true_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+/// Waits for a span of true time.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub(crate) fn true_sleep(span: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(span)
 }
 
 /// Waits for a span of this node's own time.
@@ -47,7 +50,7 @@ pub fn timeout<F: Future>(span: Duration, future: F) -> tokio::time::Timeout<F> 
 
 fn in_true_time(span: Duration) -> Duration {
     match Life::current() {
-        Some(life) => span.div_f64(life.config().clock_rate),
+        Some(life) => span.div_f64(life.clock_rate()),
         None => machine::span(span),
     }
 }

@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use quorate_vocab::Time;
 use rand::rngs::SmallRng;
@@ -17,6 +18,9 @@ use crate::clock;
 
 /// How nice a thread is that nobody waits for.
 const NICENESS: i32 = 10;
+
+/// How long a task that is held is held: from less than anything waits to more than a heartbeat's patience.
+const HOLDS_MICROS: std::ops::RangeInclusive<u64> = 200..=400_000;
 
 tokio::task_local! {
     static LIFE: Life;
@@ -34,7 +38,8 @@ pub struct Life(Arc<Inner>);
 pub struct LifeConfig {
     /// Where all numbers that this life draws come from.
     pub seed: u64,
-    /// How fast its clock runs against true time; 1.0 is exact.
+    /// How fast its clock runs against true time at first; 1.0 is exact.
+    /// [`set_clock_rate`](Life::set_clock_rate) changes it.
     pub clock_rate: f64,
     /// How often in a thousand polls a ready task is put behind the others.
     pub deferrals_per_mille: u32,
@@ -45,11 +50,27 @@ pub struct LifeConfig {
     pub wall_skew_nanos: i64,
 }
 
+/// A clock that goes at a rate of its own: since when, and from what on.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    since: tokio::time::Instant,
+    shown: Time,
+    rate: f64,
+}
+
+impl Rate {
+    fn shows(self, at: tokio::time::Instant) -> Time {
+        self.shown + at.duration_since(self.since).mul_f64(self.rate)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
-    config: LifeConfig,
+    deferrals_per_mille: u32,
     ended: AtomicBool,
+    clock: Mutex<Rate>,
     wall_skew_nanos: AtomicI64,
+    holds_per_million: AtomicU32,
     dice: Mutex<SmallRng>,
     schedule: Mutex<SmallRng>,
     /// While it is stopped, whoever would have been polled.
@@ -57,12 +78,22 @@ struct Inner {
 }
 
 impl Life {
+    /// What clocks show when a world begins: far from zero, so that going back by a wait never meets the
+    /// floor.
+    pub(crate) const CLOCK_BEGINS: Time = Time(1_000_000_000_000_000);
+
     /// Begins a life.
     pub fn begin(config: LifeConfig) -> Self {
         Self(Arc::new(Inner {
-            config,
+            deferrals_per_mille: config.deferrals_per_mille,
             ended: AtomicBool::new(false),
+            clock: Mutex::new(Rate {
+                since: config.origin,
+                shown: Self::CLOCK_BEGINS,
+                rate: config.clock_rate,
+            }),
             wall_skew_nanos: AtomicI64::new(config.wall_skew_nanos),
+            holds_per_million: AtomicU32::new(0),
             dice: Mutex::new(SmallRng::seed_from_u64(config.seed)),
             schedule: Mutex::new(SmallRng::seed_from_u64(!config.seed)),
             stopped: Mutex::new(None),
@@ -71,7 +102,7 @@ impl Life {
 
     /// Runs a future as part of this life.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let mortal = Mortal { future: Some(Box::pin(future)), life: self.clone() };
+        let mortal = Mortal { future: Some(Box::pin(future)), life: self.clone(), held: None };
         LIFE.scope(self.clone(), mortal)
     }
 
@@ -95,7 +126,30 @@ impl Life {
 
     /// What its clock shows.
     pub fn now(&self) -> Time {
-        clock::now_in(self)
+        self.rate().shows(clock::true_now())
+    }
+
+    /// How fast its clock runs against true time.
+    pub fn clock_rate(&self) -> f64 {
+        self.rate().rate
+    }
+
+    /// Lets its clock run at another rate from now on, from what it shows. A wait that is under way keeps to
+    /// the rate at which it was begun.
+    pub fn set_clock_rate(&self, rate: f64) {
+        let (mut clock, since) = (self.rate(), clock::true_now());
+        *clock = Rate { since, shown: clock.shows(since), rate };
+    }
+
+    /// Sets by how much its wall clock is ahead of the world's.
+    pub fn set_wall_skew(&self, nanos: i64) {
+        self.0.wall_skew_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Holds a ready task now and then, so often in a million polls, while all others go on: as if what it
+    /// runs on had been taken away.
+    pub fn hold_tasks(&self, per_million: u32) {
+        self.0.holds_per_million.store(per_million, Ordering::Relaxed);
     }
 
     /// Whether it has crashed.
@@ -107,12 +161,12 @@ impl Life {
         LIFE.try_with(Clone::clone).ok()
     }
 
-    pub(crate) fn config(&self) -> &LifeConfig {
-        &self.0.config
-    }
-
     pub(crate) fn wall_skew(&self) -> &AtomicI64 {
         &self.0.wall_skew_nanos
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.0.clock.lock().expect("nothing panics while it holds the clock")
     }
 
     pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut SmallRng) -> R) -> R {
@@ -130,9 +184,20 @@ impl Life {
         self.0.stopped.lock().expect("nothing panics while it holds this")
     }
 
+    /// For how long a ready task is held, if it is one of the few.
+    fn hold(&self) -> Option<Duration> {
+        let per_million = self.0.holds_per_million.load(Ordering::Relaxed);
+        if per_million == 0 {
+            return None;
+        }
+        let mut schedule = self.0.schedule.lock().expect("nothing panics while it holds it");
+        let is_held = schedule.random_range(0..1_000_000) < per_million;
+        is_held.then(|| Duration::from_micros(schedule.random_range(HOLDS_MICROS)))
+    }
+
     /// tokio runs ready tasks first in, first out; without this no seed would explore another order.
     fn defers(&self) -> bool {
-        let per_mille = self.0.config.deferrals_per_mille;
+        let per_mille = self.0.deferrals_per_mille;
         per_mille > 0 && {
             let mut schedule = self.0.schedule.lock().expect("nothing panics while it holds it");
             schedule.random_range(0..1000) < per_mille
@@ -219,6 +284,7 @@ pub fn blocking<T: Send + 'static>(
 struct Mortal<F> {
     future: Option<Pin<Box<F>>>,
     life: Life,
+    held: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<F: Future> Future for Mortal<F> {
@@ -231,6 +297,15 @@ impl<F: Future> Future for Mortal<F> {
         }
         if self.life.holds(cx.waker()) {
             return Poll::Pending;
+        }
+        if self.held.is_none()
+            && let Some(span) = self.life.hold()
+        {
+            self.held = Some(Box::pin(clock::true_sleep(span)));
+        }
+        if let Some(held) = &mut self.held {
+            ready!(held.as_mut().poll(cx));
+            self.held = None;
         }
         if self.life.defers() {
             cx.waker().wake_by_ref();

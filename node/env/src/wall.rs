@@ -53,11 +53,9 @@ const WORLD_BEGINS: Wall = Wall(1_767_225_600_000_000_000);
 static SKEW_NANOS: AtomicI64 = AtomicI64::new(0);
 
 /// What this node's wall clock shows. For people, and for the hybrid logical clock; never for a decision.
-#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn wall() -> Wall {
     if let Some(life) = Life::current() {
-        let elapsed = tokio::time::Instant::now().duration_since(life.config().origin);
-        let shown = WORLD_BEGINS + elapsed.mul_f64(life.config().clock_rate);
+        let shown = WORLD_BEGINS + life.now().since(Life::CLOCK_BEGINS);
         return shown.skewed(life.wall_skew().load(Ordering::Relaxed));
     }
     let read = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -72,7 +70,7 @@ pub fn wall() -> Wall {
 /// process. For drills and development; no machine's clock is touched.
 pub fn set_wall_skew(nanos: i64) {
     match Life::current() {
-        Some(life) => life.wall_skew().store(nanos, Ordering::Relaxed),
+        Some(life) => life.set_wall_skew(nanos),
         None => SKEW_NANOS.store(nanos, Ordering::Relaxed),
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "term": status.term,
         "index": status.index.0,
         "stale_ms": shape::millis(status.stale),
+        "lease_ms": shape::millis(status.lease),
         "session": status.session.map(|session| session.0),
         "clock": clock(inside.node.links().clocks().own()),
         "names": status.names,

@@ -16,9 +16,10 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_drill::nemesis::Loss;
+use quorate_drill::nemesis::{DiskCall, Loss};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -96,6 +97,7 @@ impl SimDisk {
             faults: DiskFaults::default(),
             stalled_until: None,
             bytes_max: None,
+            trap: None,
             view: BTreeMap::new(),
             durable: BTreeMap::new(),
             changes: Vec::new(),
@@ -154,6 +156,20 @@ impl SimDisk {
         let mut state = self.state();
         state.note(format_args!("room {bytes:?}"));
         state.bytes_max = bytes.map(|bytes| state.bytes_used() + bytes);
+    }
+
+    /// Ends the present life in one of its next calls of this kind, so many halves of them from now: an even
+    /// one is the beginning of a call, which then comes to nothing, and an odd one its end, of which nobody is
+    /// told. Whoever set the trap is told when, and has to crash the disk then.
+    pub fn trap(&self, call: DiskCall, after: u32) -> oneshot::Receiver<()> {
+        let (spring, sprung) = oneshot::channel();
+        self.state().trap = Some(Trap { call, left: after, spring });
+        sprung
+    }
+
+    /// Takes the trap away, if there is one.
+    pub fn untrap(&self) {
+        self.state().trap = None;
     }
 
     /// Whether there is room for so many bytes and no more.
@@ -221,6 +237,7 @@ struct State {
     faults: DiskFaults,
     stalled_until: Option<Instant>,
     bytes_max: Option<u64>,
+    trap: Option<Trap>,
     view: Folder,
     durable: Folder,
     /// What was done to the folder since its last sync, oldest first.
@@ -230,6 +247,13 @@ struct State {
     /// What lying syncs still owe.
     late: Vec<(Instant, Owed)>,
     next_inode: u64,
+}
+
+/// Where a life ends.
+struct Trap {
+    call: DiskCall,
+    left: u32,
+    spring: oneshot::Sender<()>,
 }
 
 /// A change of the folder.
@@ -278,6 +302,24 @@ impl State {
             return Err(io::Error::other("the disk failed to write (simulated EIO)"));
         }
         Ok(())
+    }
+
+    /// A call begins or ends. An error is that the life ends here.
+    fn step(&mut self, call: DiskCall) -> io::Result<()> {
+        let Some(trap) = self.trap.as_mut().filter(|trap| trap.call == call) else {
+            return Ok(());
+        };
+        if trap.left > 0 {
+            trap.left -= 1;
+            return Ok(());
+        }
+        self.note(format_args!("trap sprung in {call:?}"));
+        self.generation += 1;
+        if let Some(trap) = self.trap.take() {
+            // Who set it may be gone.
+            let _ = trap.spring.send(());
+        }
+        Err(over())
     }
 
     /// Pays what lying syncs owe and is due.
@@ -334,6 +376,10 @@ impl State {
         self.view = self.durable.clone();
         lost
     }
+}
+
+fn over() -> io::Error {
+    io::Error::other("this door belongs to a life that has ended")
 }
 
 fn perform(folder: &mut Folder, change: Change) {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use quorate_drill::script::Script;
 use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::trace::Keep;
@@ -24,12 +25,15 @@ struct Arguments {
     seed: Option<u64>,
     /// How many nodes; else every third world has five and the others three, and one of a swarm up to seven.
     /// All vote, but where the trouble is spares three do, and of a swarm five.
-    #[arg(long, value_parser = ["1", "3", "5", "7"])]
-    nodes: Option<String>,
-    /// Which trouble: everything, power-cuts, spares or swarm; else every fifth world has power cuts, every
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=50))]
+    nodes: Option<u8>,
+    /// Which trouble: everything, power-cuts, spares, swarm or crowd; else every fifth world has power cuts, every
     /// fifth has spares, every fifth is of a swarm, and the others have everything.
     #[arg(long, value_parser = Plan::from_word)]
     plan: Option<Plan>,
+    /// Play this drill in every world, as `quorate drill` writes it in JSON, instead of drawing trouble.
+    #[arg(long, value_parser = script)]
+    script: Option<Script>,
     /// For how long there are faults, in simulated seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -62,11 +66,13 @@ fn main() -> ExitCode {
         Some(seed) => seed..seed + 1,
         None => arguments.from..arguments.from.saturating_add(arguments.seeds),
     };
-    let nodes = arguments.nodes.as_ref().and_then(|nodes| nodes.parse().ok());
+    let nodes = arguments.nodes.map(usize::from);
+    let nodes = arguments.script.as_ref().map(|script| script.nodes).or(nodes);
     let mut cases = seeds.map(|seed| {
         let mut case = Case::of_seed(seed, nodes, arguments.plan);
         case.settings.seconds = arguments.seconds;
         case.settings.mutant = arguments.mutant;
+        case.settings.script = arguments.script.clone();
         if arguments.trace {
             case.settings.keep = Keep::All;
         }
@@ -93,6 +99,14 @@ fn main() -> ExitCode {
     println!("{total}");
     println!("{:.0} seeds per minute", total.worlds as f64 / minutes);
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn script(text: &str) -> Result<Script, String> {
+    let script: Script = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if script.keeps_the_log() {
+        return Ok(script);
+    }
+    Err("what begins a cluster anew cannot be played here".to_owned())
 }
 
 /// Tells of a world as soon as it has ended: its trace, if it was kept, and what was wrong.

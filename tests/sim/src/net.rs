@@ -102,7 +102,7 @@ impl SimNet {
         self.0.with(|wire, wakes| wire.heal(from, to, wakes));
     }
 
-    /// Ends all cuts and all slowness.
+    /// Ends all cuts, slowness and losses.
     pub fn heal_all(&self) {
         self.0.with(Wire::heal_all);
     }
@@ -115,6 +115,11 @@ impl SimNet {
     /// Makes everything from `from` to `to` take so much longer; zero ends it.
     pub fn slow(&self, from: &str, to: &str, extra: Duration) {
         self.0.with(|wire, _| wire.slow(from, to, extra));
+    }
+
+    /// Loses so many of a hundred chunks from `from` to `to`, which are sent again; zero ends it.
+    pub fn lossy(&self, from: &str, to: &str, percent: u8) {
+        self.0.with(|wire, _| wire.lossy(from, to, percent));
     }
 
     /// Breaks every connection between two hosts: both ends see a reset at once.

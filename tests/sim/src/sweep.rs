@@ -59,6 +59,7 @@ impl Case {
         let mixed = match plan {
             Plan::Swarm => [3, 5, 7][(seed / 5 % 3) as usize],
             Plan::Spares => 5,
+            Plan::Crowd => 20 + (seed % 31) as usize,
             _ if seed.is_multiple_of(3) => 5,
             _ => 3,
         };
@@ -88,7 +89,10 @@ impl Case {
 
     /// The one line that repeats it.
     pub fn repeat(&self) -> String {
-        let Settings { seed, plan, nodes, seconds, mutant, .. } = self.settings;
+        let Settings { seed, plan, nodes, seconds, mutant, ref script, .. } = self.settings;
+        if let Some(script) = script {
+            return format!("repeat: quorate drill sim {} --seed {seed} --trace", script.name);
+        }
         let (features, mutant) = match mutant {
             None => ("", String::new()),
             Some(mutant) => (" --features mutants", format!(" --mutant {mutant}")),

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate::{Ground, Node};
+use quorate::{Ground, Level, Node};
 use quorate_drill::history::hash_of;
-use quorate_drill::nemesis::{Fault, Loss, Planned, Tempo};
+use quorate_drill::nemesis::{DiskCall, Fault, Loss, Planned, Tempo};
+use quorate_drill::script::Script;
 use quorate_vocab::Name;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -64,8 +65,6 @@ use witness::Witness;
 
 /// How long a client waits for a node, in true time: longer than a node's own patience.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a new cluster may take to begin.
-const BEGINNING: Duration = Duration::from_secs(30);
 /// When a node that found no room on its disk is started again.
 const START_AGAIN: Duration = Duration::from_millis(250);
 
@@ -137,16 +136,19 @@ pub enum Plan {
     /// Some of all faults, drawn for each seed, at a tempo and with a load that are drawn, too. What never
     /// comes together where everything may happen comes together where little else does.
     Swarm,
+    /// Twenty to fifty nodes, of which five vote.
+    Crowd,
 }
 
 impl Plan {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Everything, Self::PowerCuts, Self::Spares, Self::Swarm];
+    pub const ALL: [Self; 5] =
+        [Self::Everything, Self::PowerCuts, Self::Spares, Self::Swarm, Self::Crowd];
 
     /// Reads a word of the command line.
     pub fn from_word(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|plan| plan.word() == word);
-        found.ok_or_else(|| "it is everything, power-cuts, spares or swarm".to_owned())
+        found.ok_or_else(|| "it is everything, power-cuts, spares, swarm or crowd".to_owned())
     }
 
     /// The word of the command line.
@@ -156,6 +158,7 @@ impl Plan {
             Self::PowerCuts => "power-cuts",
             Self::Spares => "spares",
             Self::Swarm => "swarm",
+            Self::Crowd => "crowd",
         }
     }
 
@@ -163,14 +166,20 @@ impl Plan {
     fn voters(self, nodes: usize) -> usize {
         match self {
             Self::Spares => nodes.min(3),
-            Self::Swarm => nodes.min(5),
+            Self::Swarm | Self::Crowd => nodes.min(5),
             Self::Everything | Self::PowerCuts => nodes,
         }
     }
 
+    /// How long a new cluster may take to begin.
+    fn beginning(self) -> Duration {
+        // Fifty nodes that begin in one moment find each other slowly.
+        Duration::from_secs(if self == Self::Crowd { 120 } else { 30 })
+    }
+
     fn faults(self) -> Vec<Fault> {
         match self {
-            Self::Everything | Self::Swarm => Fault::ALL.to_vec(),
+            Self::Everything | Self::Swarm | Self::Crowd => Fault::ALL.to_vec(),
             Self::PowerCuts => vec![Fault::PowerLossOfAll, Fault::DiskStall, Fault::SlowLinks],
             Self::Spares => vec![
                 Fault::Absence,
@@ -186,10 +195,30 @@ impl Plan {
     fn tempo(self) -> Tempo {
         let millis = Duration::from_millis;
         match self {
-            Self::Everything | Self::Spares | Self::Swarm => Tempo::default(),
+            Self::Everything | Self::Spares | Self::Swarm | Self::Crowd => Tempo::default(),
             Self::PowerCuts => {
                 Tempo { fault: (millis(100), millis(600)), peace: (millis(1_000), millis(3_000)) }
             }
+        }
+    }
+}
+
+/// Which builds nodes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builds {
+    /// The newest everywhere.
+    Newest,
+    /// On some machines one that understands less. It is replaced when the machine is down for the second
+    /// time, or when the trouble is over.
+    Mixed,
+}
+
+impl Builds {
+    /// What a machine begins with.
+    fn first(self, seed: u64) -> Level {
+        match self {
+            Self::Mixed if seed.is_multiple_of(2) => Level::Three,
+            _ => Level::NEWEST,
         }
     }
 }
@@ -217,10 +246,16 @@ pub struct Settings {
     pub tempo: Tempo,
     /// What is done, if it is not to be drawn.
     pub plans: Option<Vec<Planned>>,
+    /// The drill that is played instead of what the nemesis would do.
+    pub script: Option<Script>,
     /// Whether the nodes' clocks run at different rates.
     pub drifts: bool,
     /// How often in a thousand polls a ready task is put behind the others.
     pub deferrals_per_mille: u32,
+    /// How often in a million polls a ready task is held for a while.
+    pub holds_per_million: u32,
+    /// Which builds the nodes begin with.
+    pub builds: Builds,
     /// The deliberate bug, if there is to be one.
     pub mutant: Option<Mutant>,
     /// How much of the trace is kept.
@@ -242,8 +277,11 @@ impl Settings {
             faults: plan.faults(),
             tempo: plan.tempo(),
             plans: None,
+            script: None,
             drifts: rng.random_bool(0.7),
             deferrals_per_mille: [0, 5, 20, 80][rng.random_range(0..4)],
+            holds_per_million: 0,
+            builds: Builds::Newest,
             mutant: None,
             keep: Keep::Nothing,
         };
@@ -264,6 +302,10 @@ impl Settings {
         };
         self.tempo = Tempo { fault: span(50, 8_000), peace: span(50, 8_000) };
         self.clients = rng.random_range(1..=10);
+        self.holds_per_million = [0, 0, 20, 200][rng.random_range(0..4)];
+        if rng.random_bool(0.3) {
+            self.builds = Builds::Mixed;
+        }
         self.replace_after = Duration::from_secs(rng.random_range(2..=20));
         self
     }
@@ -421,7 +463,7 @@ impl World {
             world.start(nth);
         }
         let mut outcome = Outcome::default();
-        if world.serves_within(BEGINNING).await {
+        if world.serves_within(world.settings.plan.beginning()).await {
             let begun = [
                 client::begin(&world),
                 tenant::begin(&world),
@@ -457,7 +499,7 @@ impl World {
         let door = self.net.host(&seat.host);
         let Start { life, number, config, mut ground } =
             seat.begin(&self.settings, self.origin, door);
-        ground.sentinel = Some(Guardian::begin(self, nth, number, &life, seat.clock_rate()));
+        ground.sentinel = Some(Guardian::begin(self, nth, number, &life));
         self.lives.fetch_add(1, Ordering::Relaxed);
         self.trace.note(format_args!("life {} {number} begins", seat.host));
         self.look_at_cables();
@@ -518,6 +560,19 @@ impl World {
         self.look_at_cables();
     }
 
+    /// A node dies in the middle of a call of its disk.
+    fn trap(self: &Arc<Self>, nth: usize, call: DiskCall, after: u32, loss: Loss) {
+        let sprung = self.seats[nth].disk.trap(call, after);
+        let world = Arc::downgrade(self);
+        drop(quorate_env::spawn(async move {
+            // An error means that the trap was taken away.
+            if let (Ok(()), Some(world)) = (sprung.await, world.upgrade()) {
+                world.witness.seen().rare.died_in(call);
+                world.stop(nth, loss);
+            }
+        }));
+    }
+
     /// A node is stopped, as SIGSTOP does it: nothing of it runs, and its connections stay.
     fn freeze(&self, nth: usize) {
         self.trace.note(format_args!("{} is frozen", self.seats[nth].host));
@@ -540,6 +595,12 @@ impl World {
         let down = down.map(|seat| seat.host.clone()).collect();
         let cuts = self.net.cuts().into_iter().collect();
         self.witness.connected(&down, &cuts);
+    }
+
+    /// Which seat is on a host.
+    fn place(&self, host: &str) -> usize {
+        let place = self.seats.iter().position(|seat| seat.host == *host);
+        place.expect("who plans knows only our hosts")
     }
 
     fn is_closing(&self) -> bool {

@@ -4,6 +4,7 @@
 mod available;
 mod checkers;
 mod disk;
+mod drills;
 mod net;
 mod sayings;
 mod stories;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_drill::nemesis::Loss;
+use quorate_drill::nemesis::{DiskCall, Loss};
 use quorate_sim::clock;
 use quorate_sim::disk::{DiskFaults, Honesty, SimDisk};
 use quorate_sim::shelf::SimShelf;
@@ -368,4 +368,46 @@ async fn a_shelf_may_forget_everything_or_not_open() {
     shelf.set_opens(true);
     shelf.forget_all();
     assert!(rows(&shelf).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dies_at_the_beginning_of_a_call_has_not_done_it_and_at_its_end_has() {
+    for (after, done) in [(0, b'a'), (1, b'b')] {
+        let disk = with_log(1, b'a').await;
+        let door = disk.mount();
+        let mut sprung = disk.trap(DiskCall::Write, after);
+        let file = door.open("log").unwrap();
+        file.sync().await.unwrap();
+        assert!(sprung.try_recv().is_err(), "this was another call");
+        assert!(file.write_at(0, b"b").is_err());
+        sprung.try_recv().expect("it was told");
+        assert!(
+            file.sync().await.is_err(),
+            "nothing comes through a door behind which nobody lives"
+        );
+        disk.crash(Loss::Process);
+        assert_eq!(read(&*disk.mount().open("log").unwrap(), 0, 1), [done]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dies_in_a_sync_leaves_it_undone_or_untold() {
+    for (after, kept) in [(0, b'a'), (1, b'b')] {
+        let disk = with_log(1, b'a').await;
+        let file = disk.mount().open("log").unwrap();
+        file.write_at(0, b"b").unwrap();
+        let _sprung = disk.trap(DiskCall::Sync, after);
+        assert!(file.sync().await.is_err());
+        disk.crash(Loss::Unsynced);
+        assert_eq!(read(&*disk.mount().open("log").unwrap(), 0, 1), [kept]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trap_that_was_taken_away_springs_no_more() {
+    let disk = with_log(1, b'a').await;
+    let sprung = disk.trap(DiskCall::Write, 0);
+    disk.untrap();
+    disk.mount().open("log").unwrap().write_at(0, b"b").unwrap();
+    assert!(sprung.await.is_err());
 }

@@ -19,7 +19,7 @@ fn story(total: &Total) -> String {
     text
 }
 
-fn hold(cases: Vec<Case>) -> Total {
+pub(crate) fn hold(cases: Vec<Case>) -> Total {
     let total = sweep(cases, JOBS, |_, _| ());
     println!("{total}");
     assert!(total.failed.is_empty(), "{}", story(&total));

@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Keep the directory with data and logs
     #[arg(long)]
     retain: bool,
+    /// Let the agents be drilled: `quorate drill run NAME --on AGENT,…`
+    #[arg(long)]
+    allow_drill: bool,
     /// Run CMD in it as the singleton `dev`, and end with it
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -64,7 +67,8 @@ async fn live(args: &Args) -> Done {
     let mut signals = Signals::new()?;
     tidy_up_after_others().await;
     let (nodes, wan) = (usize::from(args.nodes), args.wan.clone());
-    let plan = Plan { nodes, http_port: args.http_port, root: None, wan, flags: &[] };
+    let flags: &[&str] = if args.allow_drill { &["--allow-drill"] } else { &[] };
+    let plan = Plan { nodes, http_port: args.http_port, root: None, wan, flags };
     let mut cluster = Cluster::new(plan)?;
     let up = tokio::select! {
         biased;

@@ -15,8 +15,9 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+use super::door::Door;
 use super::notes::Notes;
-use crate::wire::{Wire, once};
+use crate::wire::Wire;
 
 /// How many there are, and how many names they quarrel about.
 pub(super) const CLIENTS: u64 = 9;
@@ -33,8 +34,8 @@ pub(super) struct Client {
     notes: Notes,
     /// The node that it asks mostly: who waits for one that is cut off must not keep all from asking.
     home: usize,
-    /// Each node, where it is asked, and a connection if there is one.
-    nodes: Vec<(String, String, Option<Wire>)>,
+    /// Each node, and a connection to it if there is one.
+    nodes: Vec<(Door, Option<Wire>)>,
     dice: SmallRng,
     /// What it registers next.
     next: u64,
@@ -56,11 +57,10 @@ impl Client {
         number: u64,
         seed: u64,
         notes: Notes,
-        nodes: &[(String, String)],
+        nodes: &[Door],
         pace: Duration,
     ) -> Self {
-        let open = |(node, http): &(String, String)| (node.clone(), http.clone(), None);
-        let nodes: Vec<_> = nodes.iter().map(open).collect();
+        let nodes: Vec<_> = nodes.iter().map(|door| (door.clone(), None)).collect();
         let home = number as usize % nodes.len();
         let dice = SmallRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self { called: format!("c{number}"), notes, home, nodes, dice, next: 0, pace }
@@ -142,7 +142,7 @@ impl Client {
             Err(Lost::NotSent) => (Outcome::NotDone, "no connection".to_owned()),
             Err(Lost::NotAnswered) => (Outcome::Unknown, "no answer".to_owned()),
         };
-        let (node, _, _) = &self.nodes[at];
+        let node = &self.nodes[at].0.name;
         let (returned, until) = (self.notes.moment(), self.notes.ms());
         let end = match &outcome {
             Outcome::Done(_) => End::Done,
@@ -165,11 +165,11 @@ impl Client {
     }
 
     async fn ask(&mut self, at: usize, request: &Request) -> Result<(u16, Value), Lost> {
-        let (_, http, wire) = &mut self.nodes[at];
+        let (door, wire) = &mut self.nodes[at];
         let until = quorate_env::now() + WITHIN;
         let mut open = match wire.take() {
             Some(open) => open,
-            None => match timeout(WITHIN, Wire::connect(http)).await {
+            None => match timeout(WITHIN, door.wire()).await {
                 Ok(Ok(open)) => open,
                 _ => return Err(Lost::NotSent),
             },
@@ -186,12 +186,12 @@ impl Client {
 
 /// Writes much and keeps nothing of it, at one node and then the next, until it is told to end: that a disk
 /// is full is not seen before something needs room.
-pub(super) async fn fill(number: u64, nodes: Vec<(String, String)>, is_over: Arc<AtomicBool>) {
+pub(super) async fn fill(number: u64, nodes: Vec<Door>, is_over: Arc<AtomicBool>) {
     let path = format!("/v1/names/drill-filler-{number}");
     let body = json!({ "value": "full".repeat(FILLER_BYTES / 4) }).to_string();
-    for (_, http) in nodes.iter().cycle() {
+    for door in nodes.iter().cycle() {
         for (method, body) in [("PUT", body.as_str()), ("DELETE", "")] {
-            let _ = once(http, method, &path, body, WITHIN).await;
+            let _ = door.ask(method, &path, body, WITHIN).await;
         }
         if is_over.load(Ordering::Relaxed) {
             return;
@@ -237,6 +237,11 @@ pub(super) fn restored(
 enum Lost {
     NotSent,
     NotAnswered,
+}
+
+/// The names that clients quarrel about.
+pub(super) fn names() -> impl Iterator<Item = Name> {
+    (1..=NAMES).map(called)
 }
 
 fn called(number: u64) -> Name {

@@ -8,7 +8,9 @@
 //! itself (`quorate-faults`).
 
 mod beat;
+mod door;
 mod file;
+mod live;
 mod load;
 mod notes;
 mod scene;
@@ -29,10 +31,13 @@ use quorate_http::code;
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use self::live::Live;
+use self::scene::Terms;
 use crate::agent::{Signals, small_runtime};
 use crate::args::Output;
 use crate::fail::{Done, Fail};
 use crate::output::{self, Column, Format, column, shown, wide};
+use crate::span;
 
 /// How many steps a churn has, if it is not said for how long.
 const CHURN_STEPS: usize = 12;
@@ -50,6 +55,15 @@ pub(crate) enum DrillCommand {
     Run(Run),
     /// Run seeds of the deterministic simulation; needs the program quorate-sim beside this one
     Sim(sim::Sim),
+    /// End all faults of these agents, at once: the stop button, which works in a minority, too
+    Stop {
+        /// Which agents
+        #[arg(long, value_name = "AGENT,…", value_delimiter = ',', required = true)]
+        on: Vec<String>,
+        /// A file with their token (mode 0600)
+        #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
+        api_token_file: Option<PathBuf>,
+    },
     /// Live, and write it down; what a drill has singletons run
     #[command(hide = true)]
     Beat(beat::Beat),
@@ -69,12 +83,24 @@ pub(crate) struct Run {
     /// Go on for about so many minutes; for `churn` alone
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: Option<u64>,
+    /// How soon all must run again, once a quorum can talk [default: the lease, and 4 s]
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    bound: Option<Duration>,
     /// Write a page here that shows what happened
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// Keep the nodes' data and logs
     #[arg(long)]
     retain: bool,
+    /// Drill this cluster instead of a throw-away one: all of its agents, which let themselves be drilled
+    #[arg(long, value_name = "AGENT,…", value_delimiter = ',', conflicts_with = "nodes")]
+    on: Vec<String>,
+    /// Do it; without this it is only said what would be done
+    #[arg(long, value_name = "CLUSTER", requires = "on")]
+    i_mean: Option<String>,
+    /// A file with the token of these agents (mode 0600)
+    #[arg(long, value_name = "FILE", env = "QUORATE_API_TOKEN_FILE")]
+    api_token_file: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -92,6 +118,9 @@ pub(crate) fn run(command: DrillCommand) -> Done {
         DrillCommand::List { output } => list(output.format),
         DrillCommand::Run(wish) => drill(&wish),
         DrillCommand::Sim(wish) => sim::run(&wish),
+        DrillCommand::Stop { on, api_token_file } => {
+            small_runtime()?.block_on(live::stop(&on, api_token_file.as_deref()))
+        }
         DrillCommand::Beat(beat) => small_runtime()?.block_on(beat::live(&beat)),
     }
 }
@@ -118,31 +147,75 @@ fn drill(wish: &Run) -> Done {
         script.nodes = usize::from(nodes);
     }
     let again = again(wish, &script, seed);
+    let runtime = small_runtime()?;
+    let live = match wish.on.is_empty() {
+        true => None,
+        false => Some(runtime.block_on(agreed(wish, &mut script))?),
+    };
     output::talk(&format!("drill {} · seed {seed} · {} nodes", script.name, script.nodes));
-    let story = small_runtime()?.block_on(async {
+    let terms = Terms { bound: wish.bound, retain: wish.retain, live: live.as_ref() };
+    let played = runtime.block_on(async {
         let mut signals = Signals::new()?;
         tokio::select! {
             biased;
-            name = signals.next() => {
-                Err(Fail::new(code::DRILL_FAILED, format!("{name} came; the cluster is gone")))
-            }
-            story = scene::play(&script, seed, again, wish.retain) => story,
+            name = signals.next() => Ok(Err(name)),
+            story = scene::play(&script, seed, again, terms) => story.map(Ok),
         }
+    });
+    if let (Some(live), Err(_) | Ok(Err(_))) = (&live, &played) {
+        runtime.block_on(live.tidy());
+    }
+    let story = played?.map_err(|name| {
+        let left = if live.is_some() { "its faults were ended" } else { "the cluster is gone" };
+        Fail::new(code::DRILL_FAILED, format!("{name} came; {left}"))
     })?;
     tell(wish, &story)?;
     if story.passed() { Ok(()) } else { Err(Fail::Exit(1)) }
 }
 
+/// The cluster that is to be drilled, once it is said that just this one is meant.
+async fn agreed(wish: &Run, script: &mut Script) -> Result<Live, Fail> {
+    let harm = script.harms_processes().map(|step| step.deed.word());
+    if let Some(word) = harm.or(script.forgetful.then_some("forgetful")) {
+        let why = format!(
+            "`{word}` harms processes, and those of a cluster that others use are not harmed"
+        );
+        return Err(
+            Fail::new(code::BAD_SETTING, why).next("drill a throw-away cluster, without --on")
+        );
+    }
+    let live = Live::look(&wish.on, wish.api_token_file.as_deref()).await?;
+    script.nodes = live.doors.len();
+    output::talk(live.plan(script).trim_end());
+    match &wish.i_mean {
+        Some(meant) if *meant == live.cluster => {}
+        Some(meant) => {
+            let why = format!("nothing was done: {meant} is not this cluster, {} is", live.cluster);
+            return Err(Fail::new(code::BAD_SETTING, why));
+        }
+        None => {
+            let why = "nothing was done: it was not said that this cluster is meant";
+            let next = format!("say it: --i-mean {}", live.cluster);
+            return Err(Fail::new(code::BAD_SETTING, why.to_owned()).next(&next));
+        }
+    }
+    live.is_free().await?;
+    Ok(live)
+}
+
 fn script(wish: &Run, seed: u64) -> Result<Script, Fail> {
-    let name = &wish.drill;
+    if wish.drill != "churn" {
+        return named(&wish.drill);
+    }
+    let steps =
+        wish.minutes.map_or(CHURN_STEPS, |minutes| (minutes * 60 / CHURN_STEP.as_secs()) as usize);
+    Ok(churn(seed, steps))
+}
+
+/// The drill of a name, or that of a file.
+fn named(name: &str) -> Result<Script, Fail> {
     if name.ends_with(".toml") {
         return file::read(name.as_ref());
-    }
-    if name == "churn" {
-        let steps = wish
-            .minutes
-            .map_or(CHURN_STEPS, |minutes| (minutes * 60 / CHURN_STEP.as_secs()) as usize);
-        return Ok(churn(seed, steps));
     }
     let all = built_in();
     let names: Vec<&str> = all.iter().map(|script| script.name.as_str()).collect();
@@ -157,6 +230,12 @@ fn again(wish: &Run, script: &Script, seed: u64) -> String {
     let mut again = format!("quorate drill run {} --seed {seed}", wish.drill);
     if wish.nodes.is_some() {
         again += &format!(" --nodes {}", script.nodes);
+    }
+    if let Some(meant) = &wish.i_mean {
+        again += &format!(" --on {} --i-mean {meant}", wish.on.join(","));
+    }
+    if let Some(bound) = wish.bound {
+        again += &format!(" --bound {}ms", bound.as_millis());
     }
     if let Some(minutes) = wish.minutes {
         again += &format!(" --minutes {minutes}");

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate_drill::lives::{Turns, wrongs};
-use quorate_drill::nemesis::Action;
 use quorate_drill::script::{Deed, Plan, Script, Step, plan};
 use quorate_drill::story::{Done as Deeds, Stale, Story, Turn};
 use quorate_drill::verdict;
@@ -14,8 +13,10 @@ use quorate_env::{sleep, spawn, timeout};
 use quorate_http::code;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::door::Door;
+use super::live::Live;
 use super::load::{CLIENTS, Client, fill, restored};
 use super::notes::{HOMECOMING, Notes};
 use super::watch::watch;
@@ -23,13 +24,10 @@ use super::world::{PATIENCE, SINGLETONS, World};
 use crate::fail::{Done, Fail};
 use crate::output;
 use crate::singletons;
-use crate::wire::once;
 
-/// What agents have by themselves.
-const LEASE: Duration = Duration::from_secs(2);
-/// How soon all must run again: what a lease and its wait take, an election that is not the first one, a
-/// process that starts, and a machine that does other things besides.
-const BOUND: Duration = Duration::from_secs(6);
+/// How soon all must run again when a lease is over: what its wait takes, an election that is not the first
+/// one, a process that starts, and a machine that does other things besides.
+const BEYOND_LEASE: Duration = Duration::from_secs(4);
 /// How long load runs before anything is done.
 const PRELUDE: Duration = Duration::from_secs(1);
 /// How many write at once what fills a disk.
@@ -38,28 +36,48 @@ const FILLERS: u64 = 6;
 const CALLS: u32 = 12_000;
 const FASTEST: Duration = Duration::from_millis(60);
 
+/// On what terms a drill is played.
+pub(super) struct Terms<'a> {
+    /// How soon all must run again, if that is not left to the lease.
+    pub(super) bound: Option<Duration>,
+    /// Data and logs are kept.
+    pub(super) retain: bool,
+    /// The cluster that is drilled, if it is not a throw-away one.
+    pub(super) live: Option<&'a Live>,
+}
+
 /// Plays it; an error is of the stage, and no verdict.
 pub(super) async fn play(
     script: &Script,
     seed: u64,
     again: String,
-    retain: bool,
+    terms: Terms<'_>,
 ) -> Result<Story, Fail> {
-    let mut world = World::begin(script.nodes, script.forgetful).await?;
-    let played = acts(&mut world, script, seed, again).await;
-    if let Some(kept) = world.end(retain).await {
+    let mut world = match terms.live {
+        None => World::begin(script.nodes, script.forgetful).await?,
+        Some(live) => World::visit(live).await?,
+    };
+    let bound = terms.bound.unwrap_or(world.lease() + BEYOND_LEASE);
+    let played = acts(&mut world, script, seed, again, bound).await;
+    if let Some(kept) = world.end(terms.retain).await {
         output::talk(&format!("data and logs are in {}", kept.display()));
     }
     played
 }
 
-async fn acts(world: &mut World, script: &Script, seed: u64, again: String) -> Result<Story, Fail> {
+async fn acts(
+    world: &mut World,
+    script: &Script,
+    seed: u64,
+    again: String,
+    bound: Duration,
+) -> Result<Story, Fail> {
     let (notes, nodes) = (Notes::begin(), world.nodes());
     let length: Duration = script.steps.iter().map(|step| step.lasts + step.rest).sum();
     let pace = (length * u32::try_from(CLIENTS).unwrap_or(1) / CALLS).max(FASTEST);
     let mut tasks = Vec::new();
-    for (node, http) in nodes.clone() {
-        tasks.push(spawn(watch(notes.clone(), node, http)));
+    for door in nodes.clone() {
+        tasks.push(spawn(watch(notes.clone(), door)));
     }
     for number in 1..=CLIENTS {
         tasks.push(spawn(Client::new(number, seed, notes.clone(), &nodes, pace).live()));
@@ -69,9 +87,9 @@ async fn acts(world: &mut World, script: &Script, seed: u64, again: String) -> R
         about: script.about.clone(),
         seed,
         again,
-        nodes: nodes.iter().map(|(node, _)| node.clone()).collect(),
-        lease_ms: LEASE.as_millis() as u64,
-        bound_ms: BOUND.as_millis() as u64,
+        nodes: nodes.iter().map(|door| door.name.clone()).collect(),
+        lease_ms: world.lease().as_millis() as u64,
+        bound_ms: bound.as_millis() as u64,
         ..Story::default()
     };
     world.wait(PRELUDE).await?;
@@ -88,7 +106,7 @@ async fn acts(world: &mut World, script: &Script, seed: u64, again: String) -> R
         late_writes(world, &notes, &nodes).await?;
         world.wait(step.rest).await?;
     }
-    reader(world, &notes).read_all(BOUND).await;
+    reader(world, &notes).read_all(bound).await;
     notes.over();
     for task in tasks {
         let _ = timeout(HOMECOMING, task).await;
@@ -125,7 +143,7 @@ async fn act(
     if is_lost {
         notes.still(true);
         sleep(HOMECOMING / 2).await;
-        let held = reader(world, notes).read_all(BOUND).await;
+        let held = reader(world, notes).read_all(PATIENCE).await;
         before = Some((held, notes.moment()));
     }
     let from = notes.ms();
@@ -139,8 +157,7 @@ async fn act(
             fillers.push(spawn(fill(number, world.nodes(), is_over.clone())));
         }
     }
-    let takes_its_time = inject.iter().any(|action| matches!(action, Action::Wait(_)));
-    if !step.deed.is_order() && !takes_its_time {
+    if step.has_to_last(inject) {
         world.wait(step.lasts).await?;
     }
     for action in heal {
@@ -154,7 +171,7 @@ async fn act(
     let calm = world.calm(PATIENCE).await?.then(|| notes.ms());
     if let Some((before, asked)) = before {
         let began = notes.moment();
-        let after = reader(world, notes).read_all(BOUND).await;
+        let after = reader(world, notes).read_all(PATIENCE).await;
         restored(notes, &before, &after, asked, began);
         notes.still(false);
     }
@@ -216,21 +233,18 @@ fn tell(done: &Deeds) {
 }
 
 /// Has the owner before the present one write what it may not any more.
-async fn late_writes(world: &World, notes: &Notes, nodes: &[(String, String)]) -> Done {
+async fn late_writes(world: &World, notes: &Notes, nodes: &[Door]) -> Done {
     let turns = world.turns()?;
     for name in SINGLETONS {
         let Some([.., former, _]) = turns.get(name).map(Vec::as_slice) else { continue };
         let path = format!("{}/checkpoint", singletons::path(name));
         let body = json!({ "epoch": former.epoch, "state": "late" }).to_string();
-        for (_, http) in nodes {
-            let answer = once(http, "PUT", &path, &body, HOMECOMING).await;
-            let refused = answer.and_then(|(status, body)| {
-                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                match status {
-                    200 => Some(false),
-                    _ if body["code"] == code::NOT_GRANTED.name() => Some(true),
-                    _ => None,
-                }
+        for door in nodes {
+            let answer = door.ask("PUT", &path, &body, HOMECOMING).await;
+            let refused = answer.and_then(|(status, body)| match status {
+                200 => Some(false),
+                _ if body["code"] == code::NOT_GRANTED.name() => Some(true),
+                _ => None,
             });
             let (name, epoch) = (name.to_owned(), former.epoch);
             notes.stale(Stale { at: notes.ms(), name, epoch, refused });

@@ -15,6 +15,8 @@ const PROGRAM: &str = "quorate-sim";
 /// What to simulate.
 #[derive(clap::Args)]
 pub(crate) struct Sim {
+    /// A drill to play in each world: a name of `drill list`, or a file of steps [default: what the seed draws]
+    drill: Option<String>,
     /// How many seeds
     #[arg(long, value_name = "N", default_value_t = 200)]
     seeds: u64,
@@ -24,8 +26,8 @@ pub(crate) struct Sim {
     /// Only this seed
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// For how many minutes there are faults in each world, in its own time
-    #[arg(long, value_name = "M", default_value_t = 1,
+    /// For how many minutes there are faults in each world, in its own time, if no drill says it
+    #[arg(long, value_name = "M", default_value_t = 1, conflicts_with = "drill",
           value_parser = clap::value_parser!(u64).range(1..=1_440))]
     minutes: u64,
     /// Print everything that happened; for one seed
@@ -36,6 +38,15 @@ pub(crate) struct Sim {
 /// Becomes the simulation.
 pub(super) fn run(wish: &Sim) -> Done {
     let mut command = Command::new(beside()?);
+    if let Some(drill) = &wish.drill {
+        let script = super::named(drill)?;
+        if !script.keeps_the_log() {
+            let why = format!("`{drill}` begins a cluster anew, which the simulation cannot");
+            let next = "play it on real processes: `quorate drill run`";
+            return Err(Fail::new(code::BAD_SETTING, why).next(next));
+        }
+        command.args(["--script", &serde_json::json!(script).to_string()]);
+    }
     match wish.seed {
         Some(seed) => command.args(["--seed", &seed.to_string()]),
         None => {

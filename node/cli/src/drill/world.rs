@@ -15,16 +15,20 @@ use quorate_fencer::MYSELF;
 use quorate_http::code;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use super::door::Door;
+use super::live::{self, Live};
 use super::notes::Notes;
-use crate::dev::cluster::{Cluster, Plan, forget_settings, remove_left};
+use crate::dev::cluster::{Cluster, Member, Plan, forget_settings, remove_left};
 use crate::fail::{Done, Fail};
 use crate::singletons;
-use crate::wire::once;
 
 /// What runs once.
 pub(super) const SINGLETONS: [&str; 2] = ["drill/one", "drill/two"];
+/// What agents have by themselves.
+const LEASE: Duration = Duration::from_secs(2);
 /// How long anything that is waited for may take, beyond what is judged.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -37,7 +41,9 @@ const GUARD: Duration = Duration::from_secs(60);
 const RUNNER_PATIENCE: &str = "10m";
 
 pub(super) struct World {
-    cluster: Cluster,
+    doors: Vec<Door>,
+    lease: Duration,
+    ground: Ground,
     lives: PathBuf,
     /// The runner of each singleton on each node; none while its host is down.
     runners: BTreeMap<(usize, &'static str), Child>,
@@ -45,6 +51,14 @@ pub(super) struct World {
     down: Vec<bool>,
     /// The faults that were told to agents, by what they are, and how to end them.
     faults: BTreeMap<String, (usize, u64)>,
+}
+
+/// What stands behind the doors.
+enum Ground {
+    /// A cluster that ends with the drill.
+    Own(Cluster),
+    /// One that others use, and a directory for what is written down.
+    Live(Live, TempDir),
 }
 
 impl World {
@@ -57,47 +71,95 @@ impl World {
         let plan = Plan { nodes, http_port: 0, root: None, wan: None, flags };
         let mut cluster = Cluster::new(plan)?;
         cluster.come_up(PATIENCE).await?;
+        let door = |member: &Member| Door {
+            name: member.name.clone(),
+            http: member.http().to_owned(),
+            mesh: member.mesh().to_owned(),
+            token: None,
+        };
+        let doors = cluster.members().iter().map(door).collect();
         let lives = cluster.dir().join("lives");
+        Self::ready(doors, LEASE, Ground::Own(cluster), lives).await
+    }
+
+    /// Comes to a cluster that runs and goes on when this is over, and returns when singletons run there.
+    pub(super) async fn visit(live: &Live) -> Result<Self, Fail> {
+        let dir = tempfile::tempdir().map_err(Fail::io("making a directory for witnesses"))?;
+        let lives = dir.path().join("lives");
+        Self::ready(live.doors.clone(), live.lease, Ground::Live(live.clone(), dir), lives).await
+    }
+
+    async fn ready(
+        doors: Vec<Door>,
+        lease: Duration,
+        ground: Ground,
+        lives: PathBuf,
+    ) -> Result<Self, Fail> {
         std::fs::create_dir(&lives).map_err(Fail::io("making a directory for witnesses"))?;
-        let down = vec![false; nodes];
+        let down = vec![false; doors.len()];
         let (runners, faults) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = Self { cluster, lives, runners, down, faults };
+        let mut world = Self { doors, lease, ground, lives, runners, down, faults };
         if world.calm(PATIENCE).await? {
             return Ok(world);
         }
+        world.end(false).await;
         let why = format!("the cluster was never calm, in {PATIENCE:?}");
         Err(Fail::new(code::DRILL_FAILED, why))
     }
 
-    /// Ends all.
+    /// Ends all that was begun; where something is kept of it, says where.
     pub(super) async fn end(mut self, retain: bool) -> Option<PathBuf> {
         for runner in self.runners.values_mut() {
             // Its fencer ends what it runs.
             let _ = runner.kill().await;
         }
-        let kept = retain.then(|| self.cluster.retain().to_owned());
-        self.cluster.end().await;
-        kept
+        match self.ground {
+            Ground::Own(mut cluster) => {
+                let kept = retain.then(|| cluster.retain().to_owned());
+                cluster.end().await;
+                kept
+            }
+            Ground::Live(live, dir) => {
+                // Nobody offers them any more once the sessions of who ran them are over.
+                sleep(self.lease * 2).await;
+                live.tidy().await;
+                retain.then(|| dir.keep())
+            }
+        }
     }
 
-    /// What the nodes are called, and where they are asked.
-    pub(super) fn nodes(&self) -> Vec<(String, String)> {
-        let members = self.cluster.members().iter();
-        members.map(|member| (member.name.clone(), member.http().to_owned())).collect()
+    /// The nodes, in their order.
+    pub(super) fn nodes(&self) -> Vec<Door> {
+        self.doors.clone()
+    }
+
+    /// How long a node may be silent.
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// The processes, where they are ours.
+    fn processes(&mut self) -> Result<&mut Cluster, Fail> {
+        match &mut self.ground {
+            Ground::Own(cluster) => Ok(cluster),
+            Ground::Live(..) => {
+                let why = "no process is harmed of a cluster that others use";
+                Err(Fail::new(code::DRILL_FAILED, why.to_owned()))
+            }
+        }
     }
 
     /// How it looks to whoever plans the next step.
     pub(super) fn view(&self, notes: &Notes) -> Result<WorldView, Fail> {
-        let names: Vec<String> = self.nodes().into_iter().map(|(name, _)| name).collect();
-        let at = |wanted: &str| names.iter().position(|name| name == wanted);
+        let at = |wanted: &str| self.doors.iter().position(|door| door.name == wanted);
         let turns = self.turns()?;
         let newest = turns.get(SINGLETONS[0]).and_then(|turns| turns.last());
-        let nodes = names.iter().enumerate();
+        let nodes = self.doors.iter().enumerate();
         Ok(WorldView {
             leader: notes.leader().and_then(|leader| at(&leader)),
             owner: newest.and_then(|turn| at(&turn.node)),
             nodes: nodes
-                .map(|(nth, name)| NodeView { host: name.clone(), up: !self.down[nth] })
+                .map(|(nth, door)| NodeView { host: door.name.clone(), up: !self.down[nth] })
                 .collect(),
         })
     }
@@ -110,7 +172,11 @@ impl World {
 
     /// Does one thing. Faults end by themselves if this is never told to undo it.
     pub(super) async fn perform(&mut self, action: &Action, lasts: Duration) -> Done {
-        let lasts = lasts + GUARD;
+        let lasts = lasts
+            + match self.ground {
+                Ground::Own(_) => GUARD,
+                Ground::Live(..) => live::GUARD,
+            };
         match action {
             Action::Say(_) => {}
             Action::Wait(span) => self.wait(*span).await?,
@@ -129,13 +195,13 @@ impl World {
                 let lossy = (*percent > 0).then(|| json!({ "fault": "weather", "loss": loss }));
                 self.cable(from, to, lossy, "lossy", lasts).await?;
             }
-            Action::Reset { .. } | Action::Remove { .. } => {}
+            Action::Reset { .. } | Action::Remove { .. } | Action::Trap { .. } => {}
             Action::Crash { host } | Action::PowerLoss { host, .. } => {
                 let at = self.at(host)?;
                 self.down[at] = true;
-                self.cluster.signal(at, Signal::KILL)?;
+                self.processes()?.signal(at, Signal::KILL)?;
                 self.signal_runners(at, Signal::KILL);
-                self.cluster.ended(at).await?;
+                self.processes()?.ended(at).await?;
                 self.reap(at).await;
                 self.forget(at);
             }
@@ -144,23 +210,23 @@ impl World {
                 self.down[at] = true;
                 self.signal_runners(at, Signal::TERM);
                 self.reap(at).await;
-                self.cluster.signal(at, Signal::TERM)?;
-                self.cluster.ended(at).await?;
+                self.processes()?.signal(at, Signal::TERM)?;
+                self.processes()?.ended(at).await?;
                 self.forget(at);
             }
             Action::Start { host } => {
                 let at = self.at(host)?;
                 self.down[at] = false;
-                self.cluster.start(at).await?;
+                self.processes()?.start(at).await?;
             }
             Action::Freeze { host } => {
                 let at = self.at(host)?;
-                self.cluster.signal(at, Signal::STOP)?;
+                self.processes()?.signal(at, Signal::STOP)?;
                 self.signal_runners(at, Signal::STOP);
             }
             Action::Thaw { host } => {
                 let at = self.at(host)?;
-                self.cluster.signal(at, Signal::CONT)?;
+                self.processes()?.signal(at, Signal::CONT)?;
                 self.signal_runners(at, Signal::CONT);
             }
             Action::StallDisk { host, span } => {
@@ -224,24 +290,21 @@ impl World {
     }
 
     async fn is_calm(&self) -> Result<bool, Fail> {
-        let nodes = self.nodes();
-        for (_, http) in &nodes {
-            if !matches!(once(http, "GET", "/readyz", "", ASK_WITHIN).await, Some((200, _))) {
+        for door in &self.doors {
+            if !matches!(door.ask("GET", "/readyz", "", ASK_WITHIN).await, Some((200, _))) {
                 return Ok(false);
             }
         }
         let turns = self.turns()?;
         for name in SINGLETONS {
             let path = singletons::path(name);
-            let Some((200, shown)) = once(&nodes[0].1, "GET", &path, "", ASK_WITHIN).await else {
-                return Ok(false);
-            };
-            let shown: Value = serde_json::from_slice(&shown).unwrap_or_default();
+            let asked = self.doors[0].ask("GET", &path, "", ASK_WITHIN).await;
+            let Some((200, shown)) = asked else { return Ok(false) };
             let candidates = shown["candidates"].as_array().map_or(0, Vec::len);
             let newest = turns.get(name).and_then(|turns| turns.last());
             let beats = newest
                 .is_some_and(|turn| shown["epoch"] == turn.epoch && turn.last + FRESH > now());
-            if shown["state"] != "running" || candidates != nodes.len() || !beats {
+            if shown["state"] != "running" || candidates != self.doors.len() || !beats {
                 return Ok(false);
             }
         }
@@ -250,8 +313,10 @@ impl World {
 
     /// Starts what has ended, on hosts that are up.
     fn supervise(&mut self) -> Done {
-        // Whoever ended by itself is missed by those who wait for calm.
-        self.cluster.reap();
+        if let Ground::Own(cluster) = &mut self.ground {
+            // Whoever ended by itself is missed by those who wait for calm.
+            cluster.reap();
+        }
         for at in 0..self.down.len() {
             for name in SINGLETONS.into_iter().filter(|_| !self.down[at]) {
                 let runner = self.runners.get_mut(&(at, name));
@@ -266,10 +331,14 @@ impl World {
     }
 
     fn runner(&self, at: usize, name: &'static str) -> Result<Child, Fail> {
-        let http = self.cluster.members()[at].http();
+        let http = format!("http://{}", self.doors[at].http);
         let mut command = Command::new(MYSELF);
         command.arg0("quorate").args(["singleton", "run", name, "--stop-within", "500ms"]);
-        command.args(["--timeout", RUNNER_PATIENCE, "--agent", http, "--"]);
+        command.args(["--timeout", RUNNER_PATIENCE, "--agent", &http]);
+        if let Ground::Live(Live { token_file: Some(file), .. }, _) = &self.ground {
+            command.arg("--api-token-file").arg(file);
+        }
+        command.arg("--");
         command.args([MYSELF, "drill", "beat"]).arg(&self.lives);
         forget_settings(&mut command);
         let log = self.lives.with_file_name(format!("runners-of-n{}.log", at + 1));
@@ -302,12 +371,8 @@ impl World {
     }
 
     fn at(&self, host: &str) -> Result<usize, Fail> {
-        let found = self.cluster.members().iter().position(|member| member.name == host);
+        let found = self.doors.iter().position(|door| door.name == host);
         found.ok_or_else(|| Fail::new(code::DRILL_FAILED, format!("there is no node {host}")))
-    }
-
-    fn mesh(&self, at: usize) -> String {
-        self.cluster.members()[at].mesh().to_owned()
     }
 
     /// Has a node do itself some harm, or end that.
@@ -338,7 +403,7 @@ impl World {
             let key = format!("{kind} {way} {from} {to}");
             self.mend(&key).await;
             if let Some(mut fault) = fault.clone() {
-                fault["peer"] = self.mesh(peer).into();
+                fault["peer"] = self.doors[peer].mesh.clone().into();
                 fault["way"] = way.into();
                 self.hurt(key, at, fault, lasts).await?;
             }
@@ -348,36 +413,34 @@ impl World {
 
     async fn hurt(&mut self, key: String, at: usize, mut fault: Value, lasts: Duration) -> Done {
         fault["lasts_ms"] = (lasts.as_millis() as u64).into();
-        let member = &self.cluster.members()[at];
-        let path = "/v1/drill/faults";
-        let answer = once(member.http(), "POST", path, &fault.to_string(), ASK_WITHIN).await;
-        let told = match answer {
+        let door = &self.doors[at];
+        let body = fault.to_string();
+        let told = match door.ask("POST", "/v1/drill/faults", &body, ASK_WITHIN).await {
             Some((200 | 201, body)) => {
-                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 if let Some(id) = body["id"].as_u64() {
                     self.faults.insert(key, (at, id));
                     return Ok(());
                 }
                 body.to_string()
             }
-            Some((status, body)) => format!("{status} {}", String::from_utf8_lossy(&body)),
+            Some((status, body)) => format!("{status} {body}"),
             None => "no answer".to_owned(),
         };
-        Err(Fail::new(code::DRILL_FAILED, format!("{} did not take {fault}: {told}", member.name)))
+        Err(Fail::new(code::DRILL_FAILED, format!("{} did not take {fault}: {told}", door.name)))
     }
 
     async fn mend(&mut self, key: &str) {
         if let Some((at, id)) = self.faults.remove(key) {
-            let http = self.cluster.members()[at].http();
+            let path = format!("/v1/drill/faults/{id}");
             // If nobody answers, it ends by itself.
-            let _ = once(http, "DELETE", &format!("/v1/drill/faults/{id}"), "", ASK_WITHIN).await;
+            let _ = self.doors[at].ask("DELETE", &path, "", ASK_WITHIN).await;
         }
     }
 
     /// Orders what any node can see to; whether it comes to anything is seen by what follows.
     async fn order(&self, path: &str, body: &str) {
-        for (_, http) in self.nodes() {
-            if let Some((200..300, _)) = once(&http, "POST", path, body, ASK_WITHIN).await {
+        for door in &self.doors {
+            if let Some((200..300, _)) = door.ask("POST", path, body, ASK_WITHIN).await {
                 return;
             }
         }
@@ -385,23 +448,23 @@ impl World {
 
     /// Saves all, loses all, and begins anew.
     async fn restore(&mut self) -> Done {
-        let file = self.cluster.dir().join("backup");
-        let agent = self.nodes()[0].1.clone();
+        let dir = self.processes()?.dir().to_owned();
+        let (file, agent) = (dir.join("backup"), self.doors[0].http.clone());
         let saved = [file.as_os_str(), "--agent".as_ref(), agent.as_ref()];
         quorate(&["backup", "save"], &saved).await?;
         for at in 0..self.down.len() {
-            let host = self.cluster.members()[at].name.clone();
+            let host = self.doors[at].name.clone();
             let crash = Action::Crash { host: host.clone() };
             Box::pin(self.perform(&crash, Duration::ZERO)).await?;
-            let data = self.cluster.dir().join(&host);
+            let data = dir.join(&host);
             remove_left(&data).await.map_err(Fail::io("losing the data of a node"))?;
         }
-        let first = self.cluster.dir().join(&self.cluster.members()[0].name);
+        let first = dir.join(&self.doors[0].name);
         quorate(&["backup", "restore"], &[file.as_os_str(), "--data".as_ref(), first.as_os_str()])
             .await?;
         for at in 0..self.down.len() {
             self.down[at] = false;
-            self.cluster.start(at).await?;
+            self.processes()?.start(at).await?;
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use quorate_drill::nemesis::DiskCall;
 use quorate_storage::{Disk, File, Sync};
 use rand::RngExt;
 use tokio::time::sleep_until;
 
 use super::file::Inode;
-use super::{Change, Honesty, Owed, SimDisk, State, lock, perform};
+use super::{Change, Honesty, Owed, SimDisk, State, lock, over, perform};
 use crate::clock;
 
 /// A disk as one life of a process sees it.
@@ -23,23 +24,33 @@ impl Mounted {
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.disk.state();
         if state.generation != self.generation {
-            return Err(io::Error::other("this door belongs to a life that has ended"));
+            return Err(over());
         }
         state.settle();
         Ok(state)
     }
 
-    fn alter(&self, state: &mut State, change: Change) {
-        state.changes.push(change.clone());
-        perform(&mut state.view, change);
+    /// Does what alters the disk, if it may be altered.
+    fn alter<T>(
+        &self,
+        call: DiskCall,
+        act: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state()?;
+        state.step(call)?;
+        state.may_write()?;
+        let done = act(&mut state)?;
+        state.step(call)?;
+        Ok(done)
     }
 
     /// Takes the time of a sync, and then carries over what was owed when it was asked for.
-    fn paid(&self, owed: io::Result<Owed>) -> Sync<'_> {
+    fn paid(&self, call: DiskCall, owed: io::Result<Owed>) -> Sync<'_> {
         Box::pin(async move {
             let owed = owed?;
             let mut until = {
                 let mut state = self.state()?;
+                state.step(call)?;
                 let range = state.faults.sync_takes.clone();
                 clock::now() + state.rng.random_range(range)
             };
@@ -53,12 +64,19 @@ impl Mounted {
                     _ => break,
                 }
             }
-            self.state()?.finish(owed)
+            let mut state = self.state()?;
+            state.finish(owed)?;
+            state.step(call)
         })
     }
 }
 
 impl State {
+    fn change(&mut self, change: Change) {
+        self.changes.push(change.clone());
+        perform(&mut self.view, change);
+    }
+
     fn finish(&mut self, owed: Owed) -> io::Result<()> {
         let fails = self.faults.fail_syncs;
         match &owed {
@@ -88,15 +106,16 @@ impl Disk for Mounted {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
-        let mut state = self.state()?;
-        state.may_write()?;
-        if state.view.contains_key(name) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        state.allocate(len)?;
-        state.next_inode += 1;
-        let inode = Arc::new(Mutex::new(Inode::new(state.next_inode, len)));
-        self.alter(&mut state, Change::Create(name.to_owned(), inode.clone()));
+        let inode = self.alter(DiskCall::Create, |state| {
+            if state.view.contains_key(name) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.allocate(len)?;
+            state.next_inode += 1;
+            let inode = Arc::new(Mutex::new(Inode::new(state.next_inode, len)));
+            state.change(Change::Create(name.to_owned(), inode.clone()));
+            Ok(inode)
+        })?;
         Ok(Box::new(Handle { door: self.clone(), inode }))
     }
 
@@ -107,30 +126,30 @@ impl Disk for Mounted {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.may_write()?;
-        if !state.view.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        if from != to {
-            self.alter(&mut state, Change::Rename(from.to_owned(), to.to_owned()));
-        }
-        Ok(())
+        self.alter(DiskCall::Rename, |state| {
+            if !state.view.contains_key(from) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if from != to {
+                state.change(Change::Rename(from.to_owned(), to.to_owned()));
+            }
+            Ok(())
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.may_write()?;
-        if !state.view.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.alter(&mut state, Change::Remove(name.to_owned()));
-        Ok(())
+        self.alter(DiskCall::Remove, |state| {
+            if !state.view.contains_key(name) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            state.change(Change::Remove(name.to_owned()));
+            Ok(())
+        })
     }
 
     fn sync(&self) -> Sync<'_> {
         let last = |state: MutexGuard<'_, State>| state.changes_synced + state.changes.len() as u64;
-        self.paid(self.state().map(|state| Owed::Folder(last(state))))
+        self.paid(DiskCall::SyncFolder, self.state().map(|state| Owed::Folder(last(state))))
     }
 }
 
@@ -157,15 +176,16 @@ impl File for Handle {
     }
 
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        let state = self.door.state()?;
-        state.may_write()?;
-        let end = position.checked_add(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
-        let len = lock(&self.inode).view.len;
-        if end > len {
-            state.allocate(end - len)?;
-        }
-        lock(&self.inode).write(position, bytes);
-        Ok(())
+        self.door.alter(DiskCall::Write, |state| {
+            let end =
+                position.checked_add(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+            let len = lock(&self.inode).view.len;
+            if end > len {
+                state.allocate(end - len)?;
+            }
+            lock(&self.inode).write(position, bytes);
+            Ok(())
+        })
     }
 
     fn sync(&self) -> Sync<'_> {
@@ -173,6 +193,6 @@ impl File for Handle {
             let capture = lock(&self.inode).capture();
             Owed::File(self.inode.clone(), capture)
         });
-        self.door.paid(owed)
+        self.door.paid(DiskCall::Sync, owed)
     }
 }

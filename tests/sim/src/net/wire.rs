@@ -32,6 +32,7 @@ pub(super) struct Wire {
     hosts: BTreeMap<Host, Machine>,
     cuts: BTreeMap<(Host, Host), Instant>,
     slow: BTreeMap<(Host, Host), Duration>,
+    lossy: BTreeMap<(Host, Host), u8>,
     listeners: BTreeMap<(Host, u16), Backlog>,
     next_id: u64,
 }
@@ -91,6 +92,7 @@ impl Wire {
             hosts: BTreeMap::new(),
             cuts: BTreeMap::new(),
             slow: BTreeMap::new(),
+            lossy: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_id: 0,
         }
@@ -125,7 +127,14 @@ impl Wire {
         if self.rng.random_range(0..1000) < self.weather.resent_per_mille {
             delay += self.rng.random_range(self.weather.resent_after.clone());
         }
-        delay + self.slow.get(&(from.clone(), to.clone())).copied().unwrap_or_default()
+        let link = (from.clone(), to.clone());
+        // What is sent again may be lost again.
+        while let Some(percent) = self.lossy.get(&link).copied()
+            && self.rng.random_range(0..100) < percent
+        {
+            delay += self.rng.random_range(self.weather.resent_after.clone());
+        }
+        delay + self.slow.get(&link).copied().unwrap_or_default()
     }
 
     /// Since when a direction is cut, if it is.
@@ -170,6 +179,7 @@ impl Wire {
 
     pub(super) fn heal_all(&mut self, wakes: &mut Wakes) {
         self.slow.clear();
+        self.lossy.clear();
         for (from, to) in self.cuts() {
             self.heal(&from, &to, wakes);
         }
@@ -182,6 +192,16 @@ impl Wire {
             self.slow.remove(&link);
         } else {
             self.slow.insert(link, extra);
+        }
+    }
+
+    pub(super) fn lossy(&mut self, from: &str, to: &str, percent: u8) {
+        let link = (self.host(from), self.host(to));
+        self.trace.note(format_args!("net lossy {from}>{to} {percent} %"));
+        match percent {
+            0 => drop(self.lossy.remove(&link)),
+            // Something has to arrive some day.
+            _ => drop(self.lossy.insert(link, percent.min(90))),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::history::{self, Answer, Ask, Mark};
 use quorate_drill::history::hash_of;
 
 /// Within this time a healed cluster serves through every node, and comes to one state.
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
 /// How long to wait before something is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How many steps the search for a legal order may take for one name.

@@ -1,19 +1,24 @@
-//! Fate: performs what the nemesis plans.
+//! Fate: performs what the nemesis plans, or what a drill's script says.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{NodeName, Role};
+use quorate::{Node, NodeName, Role};
+use quorate_drill::nemesis::{Action, Fault, Loss, Nemesis, NodeView, Planned, WorldView};
+use quorate_drill::script::{self, Script};
+use tokio::time::Instant;
 
+use super::end::SOON;
 use super::{PATIENCE, World};
 use crate::clock;
-use quorate_drill::nemesis::Loss;
-use quorate_drill::nemesis::{Action, Fault, Nemesis, NodeView, Planned, WorldView};
-use tokio::time::Instant;
 
 /// How often somebody tries to take a node out whose session is not over.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A script takes as long as it takes.
+const A_LONG_TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What was done to a world.
 #[derive(Debug, Default)]
@@ -39,6 +44,8 @@ pub(super) async fn rule(world: &Arc<World>) -> Trouble {
             trouble.plans.push(planned);
         }
         clock::pause(until.duration_since(clock::now())).await;
+    } else if let Some(script) = &world.settings.script {
+        play(world, script, &mut trouble).await;
     } else {
         let settings = &world.settings;
         let mut nemesis = Nemesis::new(settings.faults.iter().copied(), settings.tempo.clone());
@@ -58,14 +65,37 @@ pub(super) async fn rule(world: &Arc<World>) -> Trouble {
     trouble
 }
 
+/// Plays a drill. After each step the world has to serve again.
+async fn play(world: &Arc<World>, script: &Script, trouble: &mut Trouble) {
+    let (begun, mut dice) = (clock::now(), world.dice("script"));
+    for step in &script.steps {
+        let at = clock::now().duration_since(begun);
+        let planned = script::plan(step, &view(world).await, &mut dice);
+        let mut actions = vec![Action::Say(format!("{} {:?}", step.deed.word(), planned.on))];
+        actions.extend(planned.inject);
+        if step.has_to_last(&actions) {
+            actions.push(Action::Wait(step.lasts));
+        }
+        actions.extend(planned.heal);
+        actions.extend([Action::Calm, Action::Wait(step.rest)]);
+        carry_out(world, &actions, clock::now() + A_LONG_TIME).await;
+        trouble.plans.push(Planned { at, actions });
+    }
+}
+
 /// Does what was planned, if there is time for it.
 async fn carry_out(world: &Arc<World>, actions: &[Action], until: Instant) -> bool {
     for action in actions {
-        if let Action::Wait(span) = action {
-            let left = until.duration_since(clock::now());
-            clock::pause((*span).min(left)).await;
-        } else {
-            perform(world, action.clone());
+        match action {
+            Action::Wait(span) => {
+                let left = until.duration_since(clock::now());
+                clock::pause((*span).min(left)).await;
+            }
+            Action::Calm => {
+                world.serves_within(SOON).await;
+            }
+            Action::Shut { host } => shut(world, host).await,
+            action => perform(world, action.clone()),
         }
         if clock::now() >= until {
             return false;
@@ -89,17 +119,30 @@ pub(super) async fn view(world: &Arc<World>) -> WorldView {
             leader = leader.max(Some((group.term, nth)));
         }
     }
-    WorldView { nodes, leader: leader.map(|(_, nth)| nth), owner: None }
+    let owner = world
+        .witness
+        .seen()
+        .turns
+        .running(&world.parts[0].name)
+        .map(|(_, turn)| turn.life.0.clone());
+    let owner = owner.and_then(|host| world.seats.iter().position(|seat| seat.host == host));
+    WorldView { nodes, leader: leader.map(|(_, nth)| nth), owner }
+}
+
+/// Ends a node in order, if it does not take too long.
+async fn shut(world: &Arc<World>, host: &str) {
+    let nth = world.place(host);
+    if let Some(alive) = world.alive(nth) {
+        let shut = alive.ask(PATIENCE, alive.node.shutdown()).await;
+        world.trace.note(format_args!("{host} has shut itself down: {}", shut.is_some()));
+    }
+    world.stop(nth, Loss::Process);
 }
 
 fn perform(world: &Arc<World>, action: Action) {
-    let nth = |host: &str| {
-        let place = world.seats.iter().position(|seat| seat.host == *host);
-        place.expect("the nemesis knows only our hosts")
-    };
+    let nth = |host: &str| world.place(host);
     match action {
         Action::Say(what) => world.trace.note(format_args!("nemesis {what}")),
-        Action::Wait(_) => {}
         Action::Cut { from, to } => {
             world.net.cut(&from, &to);
             world.look_at_cables();
@@ -112,39 +155,75 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::Reset { a, b } => world.net.reset(&a, &b),
         Action::Crash { host } => world.stop(nth(&host), Loss::Process),
         Action::PowerLoss { host, loss } => world.stop(nth(&host), loss),
-        // A guardian's machine may have started it meanwhile.
-        Action::Start { host } if world.seats[nth(&host)].is_up() => {}
-        Action::Start { host } => world.start(nth(&host)),
+        Action::Trap { host, call, after, loss } => world.trap(nth(&host), call, after, loss),
+        Action::Start { host } => {
+            let nth = nth(&host);
+            world.seats[nth].disk.untrap();
+            // A guardian's machine may have started it meanwhile, or no trap was sprung.
+            if !world.seats[nth].is_up() {
+                world.start(nth);
+            }
+        }
         Action::Freeze { host } => world.freeze(nth(&host)),
         Action::Thaw { host } => world.thaw(nth(&host)),
         Action::StallDisk { host, span } => world.seats[nth(&host)].disk.stall(span),
         Action::SlowDisk { host, takes } => world.seats[nth(&host)].slow_disk(takes),
         Action::FillDisk { host, room } => world.seats[nth(&host)].disk.set_room(room),
         Action::HandOver { to } => {
-            let asked = world.seats.iter().find_map(|seat| seat.alive());
-            let to = to.map(|host| NodeName::try_from(host).expect("a host's name is a node's"));
-            if let Some(asked) = asked {
-                let asking = asked.clone();
-                // Whether it comes to anything, what nodes apply will tell.
-                asked.run(async move { drop(asking.node.step_down(to.as_ref()).await) });
-            }
+            let to = to.as_deref().map(node_name);
+            order(world, async move |node| drop(node.step_down(to.as_ref()).await));
         }
         Action::Remove { host, machine } => {
             drop(quorate_env::spawn(remove(world.clone(), nth(&host), machine)));
         }
-        // Scripts of drills have more, for real processes.
-        other => world.trace.note(format_args!("fate has no way to {other:?}")),
+        Action::Lossy { from, to, percent } => world.net.lossy(&from, &to, percent),
+        Action::ClockRate { host, ppm } => world.seats[nth(&host)].set_clock_ppm(ppm),
+        Action::WallJump { host, ms } => world.seats[nth(&host)].jump_wall(ms),
+        Action::Drain { host } => drain(world, &host, Some("a drill".to_owned())),
+        Action::Undrain { host } => drain(world, &host, None),
+        Action::Move { to } => {
+            let (one, to) = (world.parts[0].name.clone(), node_name(&to));
+            order(world, async move |node| {
+                drop(node.singletons().move_to(&one, Some(&to), None).await);
+            });
+        }
+        Action::Wait(_) | Action::Calm | Action::Shut { .. } => {}
+        Action::Restore => {
+            panic!("a world has one log: who wants another one has to be told before")
+        }
     }
+}
+
+fn drain(world: &World, host: &str, why: Option<String>) {
+    let host = node_name(host);
+    order(world, async move |node| drop(node.singletons().drain(&host, why).await));
+}
+
+/// Has any node see to something. Whether it comes to anything, what nodes apply will tell.
+fn order<F, Fut>(world: &World, act: F)
+where
+    F: FnOnce(Node) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    if let Some(asked) = world.seats.iter().find_map(|seat| seat.alive()) {
+        asked.run(act(asked.node.clone()));
+    }
+}
+
+fn node_name(host: &str) -> NodeName {
+    host.try_into().expect("a host's name is a node's")
 }
 
 /// Takes a node out that is down. It is tried for as long as it stays down, as its session has to end first.
 async fn remove(world: Arc<World>, nth: usize, machine: bool) {
     let seat = world.seats[nth].clone();
-    let name = NodeName::try_from(seat.host.as_str()).expect("a host's name is a node's");
+    let name = node_name(&seat.host);
     while !seat.is_up() {
         for alive in world.seats.iter().filter_map(|seat| seat.alive()) {
             if let Some(Ok(index)) = alive.ask(PATIENCE, alive.node.remove(&name)).await {
                 world.trace.note(format_args!("{name} is taken out at {index}"));
+                // Whoever is left may agree on what its build does not understand.
+                seat.upgrade();
                 if machine && !seat.is_up() {
                     seat.replace_machine();
                 }
@@ -162,8 +241,15 @@ pub(super) fn heal(world: &Arc<World>) {
     world.look_at_cables();
     for (nth, seat) in world.seats.iter().enumerate() {
         seat.disk.set_room(None);
+        seat.disk.untrap();
         seat.slow_disk(Duration::ZERO);
+        seat.set_clock_ppm(0);
+        seat.jump_wall(0);
         world.thaw(nth);
+        if seat.upgrade() {
+            // The newest build is installed where it is not yet.
+            world.stop(nth, Loss::Process);
+        }
         if !seat.is_up() {
             world.start(nth);
         }

@@ -24,29 +24,23 @@ const START_AGAIN: Duration = Duration::from_millis(1_200);
 /// What the node told last: when to end it, in true time.
 pub(super) struct Guardian {
     life: Life,
-    rate: f64,
     until: watch::Sender<Option<Instant>>,
 }
 
 impl Guardian {
     /// Begins to guard one life of a node, which has said nothing yet.
-    pub(super) fn begin(
-        world: &Arc<World>,
-        nth: usize,
-        number: u64,
-        life: &Life,
-        rate: f64,
-    ) -> Arc<Self> {
+    pub(super) fn begin(world: &Arc<World>, nth: usize, number: u64, life: &Life) -> Arc<Self> {
         let until = watch::Sender::new(None);
         drop(quorate_env::spawn(keep(Arc::downgrade(world), nth, number, until.subscribe())));
-        Arc::new(Self { life: life.clone(), rate, until })
+        Arc::new(Self { life: life.clone(), until })
     }
 }
 
 impl Sentinel for Guardian {
     fn guard(&self, until: Option<Time>) -> BoxFuture<'_, bool> {
-        let in_true_time =
-            |until: Time| clock::now() + until.since(self.life.now()).div_f64(self.rate);
+        let in_true_time = |until: Time| {
+            clock::now() + until.since(self.life.now()).div_f64(self.life.clock_rate())
+        };
         self.until.send_replace(until.map(in_true_time));
         Box::pin(std::future::ready(true))
     }

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use quorate_drill::nemesis::DiskCall;
 use quorate_registry::{Effect, Evidence, Phase};
 use quorate_vocab::{Epoch, Index, Name, NodeId};
 
 /// A session that ends so soon after a new leader was seen fell silent around the change.
 const AROUND: Duration = Duration::from_secs(4);
+/// A new cluster agrees on a level within this time.
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// Who dies so soon after it was granted something had hardly begun with it.
 const HARDLY: Duration = Duration::from_secs(3);
 
@@ -29,11 +32,15 @@ pub enum Rare {
     HandoffBroken,
     /// Who was to have it next died when it had hardly begun.
     HeirDied,
+    /// A node died in the middle of this call of its disk.
+    DiedIn(DiskCall),
+    /// A cluster of different builds agreed on what the last of them to be replaced had not understood.
+    Raised,
 }
 
 impl Rare {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 14] = [
         Self::LeaderChanged,
         Self::ExpiredAroundIt,
         Self::SnapshotInstalled,
@@ -41,12 +48,22 @@ impl Rare {
         Self::VoterReplaced,
         Self::HandoffBroken,
         Self::HeirDied,
+        Self::DiedIn(DiskCall::Create),
+        Self::DiedIn(DiskCall::Write),
+        Self::DiedIn(DiskCall::Rename),
+        Self::DiedIn(DiskCall::Remove),
+        Self::DiedIn(DiskCall::Sync),
+        Self::DiedIn(DiskCall::SyncFolder),
+        Self::Raised,
     ];
 }
 
 impl fmt::Display for Rare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::DiedIn(call) => write!(f, "DiedIn{call:?}"),
+            other => fmt::Debug::fmt(other, f),
+        }
     }
 }
 
@@ -93,6 +110,11 @@ impl Rarities {
         }
     }
 
+    /// A node died in the middle of a call of its disk.
+    pub(super) fn died_in(&mut self, call: DiskCall) {
+        self.came(Rare::DiedIn(call));
+    }
+
     /// A node has applied an entry, as the first one or again.
     pub(super) fn applied(&mut self, index: Index, effects: &[Effect], now: Duration) {
         if index <= self.known {
@@ -121,6 +143,8 @@ impl Rarities {
                         self.came(Rare::HeirDied);
                     }
                 }
+                // A cluster of the newest builds does so at once.
+                Effect::Raised(_) if now > AT_ONCE => self.came(Rare::Raised),
                 _ => {}
             }
         }

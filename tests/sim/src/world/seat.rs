@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate::{Config, Cookie, Ground, Identity, Node};
+use quorate::{Config, Cookie, Ground, Identity, Level, Node};
 use quorate_env::{Life, LifeConfig, Net};
 use quorate_storage::StorageError;
 use quorate_vocab::{Boot, ClusterId, NodeId, NodeName};
@@ -26,6 +26,9 @@ const PORT: u16 = 4747;
 /// How far the wall clocks of machines without a good time server are off.
 const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_000_000;
 
+/// Who rolls a newer build out comes to a machine when it has had so many lives.
+const LIVES_OF_A_BUILD: u64 = 2;
+
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
     pub(super) host: String,
@@ -33,6 +36,7 @@ pub(super) struct Seat {
     nth: usize,
     pub(super) disk: SimDisk,
     pub(super) shelf: SimShelf,
+    /// How fast its clock runs, and by how much its time of day is off, when nothing more is wrong with it.
     clock_rate: f64,
     wall_skew_nanos: i64,
     /// How long its disk takes for a sync, at most, when nothing is wrong with it.
@@ -46,6 +50,11 @@ struct State {
     id: NodeId,
     cluster: Arc<Mutex<Option<ClusterId>>>,
     boot: u64,
+    /// How fast its clock runs now.
+    clock_rate: f64,
+    wall_skew_nanos: i64,
+    /// What its build understands; another one is installed while it is down.
+    level: Level,
     present: Option<Present>,
     /// The last crash may have damaged the shelf.
     lost_power: bool,
@@ -95,8 +104,17 @@ impl Seat {
             false => 0,
         };
         let id = NodeId(seed("id") | 1);
-        let state =
-            State { rng, id, cluster: Arc::default(), boot: 0, present: None, lost_power: false };
+        let state = State {
+            rng,
+            id,
+            cluster: Arc::default(),
+            boot: 0,
+            clock_rate,
+            wall_skew_nanos,
+            level: settings.builds.first(seed("build")),
+            present: None,
+            lost_power: false,
+        };
         let seat = Self {
             shelf: SimShelf::new(&host, seed("shelf"), trace.clone()),
             disk,
@@ -118,6 +136,30 @@ impl Seat {
         self.disk.set_faults(DiskFaults { sync_takes, ..DiskFaults::default() });
     }
 
+    /// Lets its clock be wrong by so many millionths, as none is by itself; zero ends it.
+    pub(super) fn set_clock_ppm(&self, ppm: i32) {
+        let rate = if ppm == 0 { self.clock_rate } else { 1.0 + f64::from(ppm) / 1e6 };
+        let mut state = self.state();
+        state.clock_rate = rate;
+        if let Some(present) = &state.present {
+            present.life.set_clock_rate(rate);
+        }
+    }
+
+    /// Lets its time of day be off by so much more; zero ends it.
+    pub(super) fn jump_wall(&self, ms: i64) {
+        let mut state = self.state();
+        state.wall_skew_nanos = self.wall_skew_nanos + ms * 1_000_000;
+        if let Some(present) = &state.present {
+            present.life.set_wall_skew(state.wall_skew_nanos);
+        }
+    }
+
+    /// Installs the newest build, for its next life. Tells whether it had another.
+    pub(super) fn upgrade(&self) -> bool {
+        std::mem::replace(&mut self.state().level, Level::NEWEST) < Level::NEWEST
+    }
+
     /// Another machine in the place of this one, which is down: its disk is empty, and nobody knows it.
     pub(super) fn replace_machine(&self) {
         self.disk.wipe();
@@ -137,13 +179,20 @@ impl Seat {
     pub(super) fn begin(&self, settings: &Settings, origin: Instant, net: Arc<dyn Net>) -> Start {
         let mut state = self.state();
         state.boot += 1;
+        if state.boot > LIVES_OF_A_BUILD {
+            state.level = Level::NEWEST;
+        }
         let life = Life::begin(LifeConfig {
             seed: state.rng.random(),
             clock_rate: self.clock_rate,
             deferrals_per_mille: settings.deferrals_per_mille,
             origin,
-            wall_skew_nanos: self.wall_skew_nanos,
+            wall_skew_nanos: state.wall_skew_nanos,
         });
+        if state.clock_rate != self.clock_rate {
+            life.set_clock_rate(state.clock_rate);
+        }
+        life.hold_tasks(settings.holds_per_million);
         let shelf_replaced = self.visit_shelf(&mut state);
         let shelf = self.shelf.mount();
         let shelf = shelf.expect("the world never keeps a shelf from opening");
@@ -159,7 +208,8 @@ impl Seat {
             net,
             sentinel: None,
         };
-        Start { life, number: state.boot, config: config(&self.host, self.nth, settings), ground }
+        let config = config(&self.host, self.nth, state.level, settings);
+        Start { life, number: state.boot, config, ground }
     }
 
     /// After a power cut the shelf has sometimes forgotten everything, and only sometimes says so.
@@ -220,11 +270,6 @@ impl Seat {
         self.state().boot
     }
 
-    /// How fast its clock runs against true time.
-    pub(super) fn clock_rate(&self) -> f64 {
-        self.clock_rate
-    }
-
     /// Lets go of the node, which would hold the world as the world holds it.
     pub(super) fn leave(&self) {
         let present = self.state().present.take();
@@ -278,12 +323,13 @@ impl Alive {
     }
 }
 
-fn config(host: &str, nth: usize, settings: &Settings) -> Config {
+fn config(host: &str, nth: usize, level: Level, settings: &Settings) -> Config {
     let name = NodeName::try_from(host).expect("a host's name is a node's name");
     let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
     let mut config = Config::new(name, cookie);
     config.listen = format!("{host}:{PORT}");
     config.insecure = true;
+    config.level = level;
     config.join = (1..=settings.nodes)
         .map(|nth| format!("n{nth}:{PORT}"))
         .filter(|address| *address != config.listen)

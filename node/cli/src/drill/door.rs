@@ -1,0 +1,42 @@
+//! An agent as a drill knows it: what it is called, and where it is asked.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_env::timeout;
+use serde_json::Value;
+
+use crate::wire::Wire;
+
+/// An agent.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) name: String,
+    /// Where it is asked, as `HOST:PORT`.
+    pub(super) http: String,
+    /// Where others dial it.
+    pub(super) mesh: String,
+    /// What it wants to be shown before anything is changed.
+    pub(super) token: Option<Arc<str>>,
+}
+
+impl Door {
+    /// Opens a connection.
+    pub(super) async fn wire(&self) -> io::Result<Wire> {
+        Ok(Wire::connect(&self.http).await?.showing(self.token.clone()))
+    }
+
+    /// Asks once; none when there is no answer in time.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        within: Duration,
+    ) -> Option<(u16, Value)> {
+        let asking = async { self.wire().await?.ask(method, path, body).await };
+        let (status, body) = timeout(within, asking).await.ok()?.ok()?;
+        Some((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+}

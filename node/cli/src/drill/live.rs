@@ -1,0 +1,202 @@
+//! Drills of a cluster that others use: whether it lets itself be drilled, what would be done to it, and how
+//! all of it is undone.
+//!
+//! Only the agents' own doors are put wrong, never a process. Each fault ends by itself, whoever can still be
+//! reached; and what a drill puts in has names of its own and is taken out again.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_drill::script::{Deed, Script};
+use quorate_http::code;
+use serde_json::Value;
+
+use super::door::Door;
+use super::load::names;
+use super::world::SINGLETONS;
+use crate::fail::{Done, Fail};
+use crate::output;
+use crate::secrets;
+use crate::singletons;
+
+const WITHIN: Duration = Duration::from_secs(3);
+/// A fault ends by itself so long after it was to, if nobody ends it.
+pub(super) const GUARD: Duration = Duration::from_secs(10);
+
+/// The agents of a cluster that others use.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) cluster: String,
+    pub(super) doors: Vec<Door>,
+    pub(super) lease: Duration,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// What the first agent says of its cluster.
+#[derive(Default)]
+struct Known {
+    cluster: String,
+    /// Who is of it, and where others dial it.
+    members: BTreeMap<String, String>,
+    lease: Duration,
+}
+
+impl Known {
+    fn of(status: &Value) -> Self {
+        let members = status["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let member = |one: &Value| (text(&one["name"]), text(&one["address"]));
+        Self {
+            cluster: text(&status["cluster"]),
+            members: members.iter().map(member).collect(),
+            lease: Duration::from_millis(status["lease_ms"].as_u64().unwrap_or_default()),
+        }
+    }
+}
+
+impl Live {
+    /// Asks who the cluster is. All of its agents must be named, and let themselves be drilled.
+    pub(super) async fn look(agents: &[String], token_file: Option<&Path>) -> Result<Self, Fail> {
+        let mut doors = doors(agents, token_file)?;
+        let mut known: Option<Known> = None;
+        for door in &mut doors {
+            let Some((200, status)) = door.ask("GET", "/v1/status", "", WITHIN).await else {
+                return Err(refused(format!("{} does not answer", door.http)));
+            };
+            door.name = text(&status["node"]);
+            let (cluster, name) = (text(&status["cluster"]), &door.name);
+            if status["drill"] != true {
+                let why = format!("{name} does not let itself be drilled");
+                let next =
+                    "start it with --allow-drill, or with `[drill] allow = true` in its file";
+                return Err(refused(why).next(next));
+            }
+            if status["quorate"] != true {
+                return Err(refused(format!("{name} is not quorate: heal the cluster first")));
+            }
+            let known = known.get_or_insert_with(|| Known::of(&status));
+            if known.cluster != cluster {
+                let first = &known.cluster;
+                return Err(refused(format!(
+                    "{name} is of the cluster {cluster}, others of {first}"
+                )));
+            }
+            door.mesh = known.members.get(name).cloned().unwrap_or_default();
+        }
+        let Known { cluster, members, lease } = known.unwrap_or_default();
+        if let Some(missing) =
+            members.keys().find(|member| doors.iter().all(|door| door.name != **member))
+        {
+            let why = format!("{missing} is of the cluster, too, and was not named");
+            return Err(refused(why).next("name all of its agents behind --on"));
+        }
+        doors.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Self { cluster, doors, lease, token_file: token_file.map(Path::to_owned) })
+    }
+
+    /// What would be done, for whoever has to say that this is meant.
+    pub(super) fn plan(&self, script: &Script) -> String {
+        let names: Vec<&str> = self.doors.iter().map(|door| door.name.as_str()).collect();
+        let mut told = format!("cluster {}: {}\n", self.cluster, names.join(", "));
+        for (nth, step) in script.steps.iter().enumerate() {
+            let (who, what) = (step.who.word(), step.deed.word());
+            told += &match step.deed.is_order() || step.deed == Deed::Drain {
+                true => format!("{:3}  {what} {who}\n", nth + 1),
+                false => format!(
+                    "{:3}  {what} {who} for {:?}; by itself it ends {:?} later at the latest\n",
+                    nth + 1,
+                    step.lasts,
+                    GUARD
+                ),
+            };
+        }
+        told + "     singletons drill/one and drill/two, names drill-1 to drill-6: taken out at the end\n"
+    }
+
+    /// Whether what the drill puts in is free to be used.
+    pub(super) async fn is_free(&self) -> Done {
+        let names = names().map(|name| (name.to_string(), format!("/v1/names/{name}")));
+        let ones = SINGLETONS.map(|name| (name.to_owned(), singletons::path(name)));
+        for (name, path) in names.chain(ones) {
+            match self.doors[0].ask("GET", &path, "", WITHIN).await {
+                Some((404, _)) => {}
+                Some((200, _)) => {
+                    let why =
+                        format!("{name} is there already, and a drill would quarrel about it");
+                    return Err(refused(why));
+                }
+                _ => return Err(refused(format!("nobody says whether {name} is there"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all faults, and takes out what a drill put in.
+    pub(super) async fn tidy(&self) {
+        heal(&self.doors).await;
+        let paths = names().map(|name| format!("/v1/names/{name}"));
+        for path in paths.chain(SINGLETONS.map(singletons::path)) {
+            for door in &self.doors {
+                // What is not there is gone, too.
+                if let Some((200..300 | 404, _)) = door.ask("DELETE", &path, "", WITHIN).await {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// `quorate drill stop`
+pub(super) async fn stop(agents: &[String], token_file: Option<&Path>) -> Done {
+    let doors = doors(agents, token_file)?;
+    let healed = heal(&doors).await;
+    let mut all = true;
+    for (door, healed) in doors.iter().zip(healed) {
+        all &= healed.is_some();
+        let told = healed.map_or("no answer: what is wrong there ends by itself".to_owned(), |n| {
+            format!("{n} faults ended")
+        });
+        output::line(&format!("{}  {told}", door.http))?;
+    }
+    if all { Ok(()) } else { Err(Fail::Exit(1)) }
+}
+
+/// Ends all faults of these agents; how many each of them had, if it answered.
+async fn heal(doors: &[Door]) -> Vec<Option<u64>> {
+    let mut healed = Vec::new();
+    for door in doors {
+        let answer = door.ask("DELETE", "/v1/drill/faults", "", WITHIN).await;
+        healed.push(
+            answer
+                .filter(|(status, _)| *status == 200)
+                .map(|(_, body)| body["healed"].as_u64().unwrap_or_default()),
+        );
+    }
+    healed
+}
+
+fn doors(agents: &[String], token_file: Option<&Path>) -> Result<Vec<Door>, Fail> {
+    let token: Option<Arc<str>> = token_file.map(secrets::read).transpose()?.map(Arc::from);
+    let door = |agent: &String| {
+        if agent.starts_with("https://") {
+            let why = format!("{agent}: agents behind TLS cannot be drilled from here");
+            return Err(
+                refused(why).next("run this beside one of them, where they speak plain HTTP")
+            );
+        }
+        let http = agent.strip_prefix("http://").unwrap_or(agent).trim_end_matches('/').to_owned();
+        let (name, mesh) = (String::new(), String::new());
+        Ok(Door { name, http, mesh, token: token.clone() })
+    };
+    agents.iter().map(door).collect()
+}
+
+fn refused(why: impl Display) -> Fail {
+    Fail::new(code::DRILL_FAILED, format!("nothing was done: {why}"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
