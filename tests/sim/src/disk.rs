@@ -158,9 +158,9 @@ impl SimDisk {
         state.bytes_max = bytes.map(|bytes| state.bytes_used() + bytes);
     }
 
-    /// Ends the present life in one of its next calls of this kind, so many halves of them from now: an even
-    /// one is the beginning of a call, which then comes to nothing, and an odd one its end, of which nobody is
-    /// told. Whoever set the trap is told when, and has to crash the disk then.
+    /// Ends the present life in one of its next calls of this kind, so many halves of them from now: an
+    /// even one is the beginning of a call, which then comes to nothing, and an odd one its end, of which
+    /// nobody is told. Whoever set the trap is told when, and has to crash the disk then.
     pub fn trap(&self, call: DiskCall, after: u32) -> oneshot::Receiver<()> {
         let (spring, sprung) = oneshot::channel();
         self.state().trap = Some(Trap { call, left: after, spring });

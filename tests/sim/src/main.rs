@@ -27,8 +27,8 @@ struct Arguments {
     /// All vote, but where the trouble is spares three do, and of a swarm five.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=50))]
     nodes: Option<u8>,
-    /// Which trouble: everything, power-cuts, spares, swarm or crowd; else every fifth world has power cuts, every
-    /// fifth has spares, every fifth is of a swarm, and the others have everything.
+    /// Which trouble: everything, power-cuts, spares, swarm or crowd; else every fifth world has power cuts,
+    /// every fifth has spares, every fifth is of a swarm, and the others have everything.
     #[arg(long, value_parser = Plan::from_word)]
     plan: Option<Plan>,
     /// Play this drill in every world, as `quorate drill` writes it in JSON, instead of drawing trouble.

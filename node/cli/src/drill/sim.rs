@@ -15,7 +15,7 @@ const PROGRAM: &str = "quorate-sim";
 /// What to simulate.
 #[derive(clap::Args)]
 pub(crate) struct Sim {
-    /// A drill to play in each world: a name of `drill list`, or a file of steps [default: what the seed draws]
+    /// A drill to play in each world, by its name or as a file of steps [default: what the seed draws]
     drill: Option<String>,
     /// How many seeds
     #[arg(long, value_name = "N", default_value_t = 200)]
