@@ -139,6 +139,16 @@ impl Agent {
         }
     }
 
+    /// SIGSTOP: it lives, and answers nobody.
+    pub(crate) fn pause(&self) {
+        signal("-STOP", &[self.pid()]);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        signal("-CONT", &[self.pid()]);
+    }
+
     /// SIGKILL, without a word before.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -213,7 +223,8 @@ pub(crate) fn start_again(agents: &mut [Agent], nth: usize, cookie: &Path) {
     becomes_quorate(&agents[nth]);
 }
 
-fn becomes_quorate(agent: &Agent) {
+/// Waits until an agent holds a lease that a majority confirmed.
+pub(crate) fn becomes_quorate(agent: &Agent) {
     let status = format!("{}/v1/status", agent.http());
     eventually("every agent is quorate", || {
         get(&status).is_some_and(|status| status["quorate"] == true)

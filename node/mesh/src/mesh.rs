@@ -99,8 +99,8 @@ impl Mesh {
 
     /// Keeps asking at an address who is there, and keeps a control link to the node that answers, until
     /// [`keep`](Self::keep) says to whom links are kept. For seeds. It goes on asking whenever that node is
-    /// not linked, as another one may be there by then, but rests while links that are to be kept are up.
-    /// Asking the same address twice is asking once; this node's own address is not asked.
+    /// not linked, as another one may be there by then, but rests while most links are up that are to be
+    /// kept. Asking the same address twice is asking once; this node's own address is not asked.
     pub fn greet(&self, address: &str) {
         if address == self.0.address {
             return;

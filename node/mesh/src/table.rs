@@ -68,6 +68,8 @@ pub(crate) struct Table {
     closed: bool,
     /// The hall has said to whom links are to be kept.
     settled: bool,
+    /// This node is one of those.
+    keeps_itself: bool,
     entries: BTreeMap<NodeId, Entry>,
     /// Links that have lost their place, and may still hand something to the inside.
     ending: Vec<Arc<Link>>,
@@ -102,6 +104,7 @@ impl Table {
             limits: limits.clone(),
             closed: false,
             settled: false,
+            keeps_itself: false,
             entries: BTreeMap::new(),
             ending: Vec::new(),
             broken: BTreeMap::new(),
@@ -216,7 +219,7 @@ impl Table {
         {
             outbox.say(|own| own.adopted = Some(cluster));
         }
-        if is_kept && self.settled {
+        if is_kept && self.is_settled() {
             // Who was only asked the way is not needed any more.
             let asked = self.entries.values_mut().filter(|entry| !entry.kept);
             asked.for_each(|entry| entry.dial = None);
@@ -461,6 +464,7 @@ impl Table {
             return Vec::new();
         }
         self.settled = true;
+        self.keeps_itself = nodes.contains(&self.me);
         for node in nodes.iter().filter(|node| **node != self.me) {
             self.entries.entry(*node).or_default();
         }
@@ -478,12 +482,14 @@ impl Table {
         begun
     }
 
-    /// Whether there is no need to ask around: links are kept, and one of them is up.
+    /// Whether there is no need to ask around: of those to whom links are kept a majority is linked, this
+    /// node counted in if it is one of them. Where all have new addresses, fewer could elect nobody, and then
+    /// nobody could tell where the others are.
     pub(crate) fn is_settled(&self) -> bool {
-        let is_linked = |entry: &Entry| entry.kept && entry.is_up(Road::Control);
-        self.settled
-            && (self.entries.values().any(is_linked)
-                || self.entries.values().all(|entry| !entry.kept))
+        let kept = || self.entries.values().filter(|entry| entry.kept);
+        let linked = kept().filter(|entry| entry.is_up(Road::Control)).count();
+        let own = usize::from(self.keeps_itself);
+        self.settled && (kept().next().is_none() || linked + own > (kept().count() + own) / 2)
     }
 
     /// An address is to be asked who is there. Gives what the task has to watch, when there is none yet.

@@ -345,6 +345,24 @@ fn a_node_asks_around_until_a_link_that_is_to_be_kept_is_up() {
 }
 
 #[test]
+fn one_of_five_linked_is_not_enough_to_ask_nobody_any_more() {
+    let mut table = table();
+    let others = [1, 2, 3, 4].map(NodeId);
+    for node in others {
+        table.learn(node, "where it was");
+    }
+    let _dials = table.keep(&others.into_iter().chain([ME]).collect());
+    enter(&mut table, &hello(1, 1), Road::Control, 1).unwrap();
+    assert!(!table.is_settled(), "these two elect nobody");
+    let third = enter(&mut table, &hello(2, 1), Road::Control, 2).unwrap();
+    assert!(table.is_settled(), "three of five are a majority");
+    end(&mut table, &third);
+    table.keep(&others.into());
+    enter(&mut table, &hello(3, 1), Road::Control, 3).unwrap();
+    assert!(!table.is_settled(), "this one does not vote any more");
+}
+
+#[test]
 fn a_node_is_dialled_where_it_answered_last_and_else_where_the_hall_says() {
     let mut table = table();
     let _alive = table.greet("seed:1").unwrap();
