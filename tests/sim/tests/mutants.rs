@@ -4,6 +4,7 @@
 #![cfg(feature = "mutants")]
 
 use quorate::Bug;
+use quorate_drill::nemesis::Fault;
 use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::world::{Mutant, Plan};
@@ -12,9 +13,20 @@ const JOBS: usize = 2;
 
 /// Which of some seeds find a bug, and that they do by the invariant that it breaks.
 fn caught_by(invariant: &str, mutant: Mutant, seeds: std::ops::Range<u64>) -> Vec<u64> {
+    caught_with(&Fault::ALL, invariant, mutant, seeds)
+}
+
+/// The same where there are only some faults.
+fn caught_with(
+    faults: &[Fault],
+    invariant: &str,
+    mutant: Mutant,
+    seeds: std::ops::Range<u64>,
+) -> Vec<u64> {
     let cases = seeds.map(|seed| {
         let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
         case.settings.mutant = Some(mutant);
+        case.settings.faults = faults.to_vec();
         case
     });
     let total = sweep(cases, JOBS, |_, _| ());
@@ -55,7 +67,9 @@ fn a_voter_that_forgets_what_it_said_it_would_remember_is_found() {
 
 #[test]
 fn a_lease_that_is_counted_from_the_answer_is_found() {
-    let found = caught_by("I3", Mutant::Hall(Bug::CountsFromReceipt), 40..80);
+    // It takes an answer that is late, and then a holder that hears nothing more.
+    let faults = [Fault::SlowLinks, Fault::LossyLinks, Fault::LeaderAlone, Fault::OneWay];
+    let found = caught_with(&faults, "I3", Mutant::Hall(Bug::CountsFromReceipt), 0..40);
     assert!(!found.is_empty(), "nobody noticed that a lease was counted from too late a time");
 }
 
