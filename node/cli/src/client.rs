@@ -271,7 +271,8 @@ pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, AS_IS).to_string()
 }
 
-fn checked(agent: &str) -> Result<String, Fail> {
+/// Where an agent is, in full: `http://HOST:PORT`.
+pub(crate) fn checked(agent: &str) -> Result<String, Fail> {
     let trimmed = agent.strip_suffix('/').unwrap_or(agent);
     let url =
         if trimmed.contains("://") { trimmed.to_owned() } else { format!("http://{trimmed}") };

@@ -1,8 +1,8 @@
 //! One HTTP/1.1 connection that is kept open: what `dev` asks its nodes with, and what `bench` puts load on
 //! ours and on others with, so that both are asked by the same client.
 
+use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_env::timeout;
@@ -18,8 +18,8 @@ type Tcp = tokio::net::TcpStream;
 pub(crate) struct Wire {
     tcp: Tcp,
     host: String,
-    /// What is shown with each question.
-    token: Option<Arc<str>>,
+    /// The line of each question's head that shows a token, or nothing.
+    shown: String,
     /// What was read and not yet used.
     held: Vec<u8>,
 }
@@ -29,12 +29,12 @@ impl Wire {
     pub(crate) async fn connect(host: &str) -> io::Result<Self> {
         let tcp = Tcp::connect(host).await?;
         tcp.set_nodelay(true)?;
-        Ok(Self { tcp, host: host.to_owned(), token: None, held: Vec::new() })
+        Ok(Self { tcp, host: host.to_owned(), shown: String::new(), held: Vec::new() })
     }
 
     /// The same, which shows a token with each question.
-    pub(crate) fn showing(self, token: Option<Arc<str>>) -> Self {
-        Self { token, ..self }
+    pub(crate) fn showing(self, token: &str) -> Self {
+        Self { shown: format!("Authorization: Bearer {token}\r\n"), ..self }
     }
 
     /// Asks, and gives status and body. After an error the connection is of no more use.
@@ -44,13 +44,9 @@ impl Wire {
         path: &str,
         body: &str,
     ) -> io::Result<(u16, Vec<u8>)> {
-        let (host, length) = (&self.host, body.len());
-        let shown = self.token.as_deref().unwrap_or_default();
-        let bearer = if shown.is_empty() { "" } else { "Authorization: Bearer " };
-        let end = if shown.is_empty() { "" } else { "\r\n" };
+        let (host, shown, length) = (&self.host, &self.shown, body.len());
         let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{bearer}{shown}{end}Content-Length: {length}\r\n\r\n\
-             {body}"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{shown}Content-Length: {length}\r\n\r\n{body}"
         );
         self.tcp.write_all(text.as_bytes()).await?;
         let end = loop {
@@ -125,15 +121,15 @@ impl Wire {
     }
 }
 
-/// Asks once, over a connection of its own; none when there is no answer in time.
+/// Asks once, over a connection that is opened for it; none when there is no answer in time.
 pub(crate) async fn once(
-    host: &str,
+    open: impl Future<Output = io::Result<Wire>>,
     method: &str,
     path: &str,
     body: &str,
     within: Duration,
 ) -> Option<(u16, Vec<u8>)> {
-    let asking = async { Wire::connect(host).await?.ask(method, path, body).await };
+    let asking = async { open.await?.ask(method, path, body).await };
     timeout(within, asking).await.ok()?.ok()
 }
 

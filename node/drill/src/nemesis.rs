@@ -184,7 +184,7 @@ const AWAY: (Duration, Duration) = (Duration::from_millis(3_500), Duration::from
 const LEASE_MS: u64 = 2_000;
 /// Within what the protocol bears with, which is 1 %.
 const CLOCK_PPM: i32 = 9_500;
-const HOUR_MS: i64 = 3_600_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
 
 /// A plan, and when its time came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -153,6 +153,17 @@ impl Script {
 }
 
 impl Who {
+    /// All who are not called by their own name.
+    pub const ROLES: [Self; 7] = [
+        Self::Owner,
+        Self::Leader,
+        Self::Other,
+        Self::Any,
+        Self::Minority,
+        Self::Majority,
+        Self::All,
+    ];
+
     /// What they are called, in files.
     pub fn word(&self) -> &str {
         match self {

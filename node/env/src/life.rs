@@ -161,8 +161,8 @@ impl Life {
         LIFE.try_with(Clone::clone).ok()
     }
 
-    pub(crate) fn wall_skew(&self) -> &AtomicI64 {
-        &self.0.wall_skew_nanos
+    pub(crate) fn wall_skew(&self) -> i64 {
+        self.0.wall_skew_nanos.load(Ordering::Relaxed)
     }
 
     fn rate(&self) -> MutexGuard<'_, Rate> {

@@ -56,7 +56,7 @@ static SKEW_NANOS: AtomicI64 = AtomicI64::new(0);
 pub fn wall() -> Wall {
     if let Some(life) = Life::current() {
         let shown = WORLD_BEGINS + life.now().since(Life::CLOCK_BEGINS);
-        return shown.skewed(life.wall_skew().load(Ordering::Relaxed));
+        return shown.skewed(life.wall_skew());
     }
     let read = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     // A machine that is set to a year before 1970 is shown at its beginning.
@@ -78,7 +78,7 @@ pub fn set_wall_skew(nanos: i64) {
 /// By how many nanoseconds the wall clock was put wrong: what a status should show beside the time.
 pub fn wall_skew() -> i64 {
     match Life::current() {
-        Some(life) => life.wall_skew().load(Ordering::Relaxed),
+        Some(life) => life.wall_skew(),
         None => SKEW_NANOS.load(Ordering::Relaxed),
     }
 }

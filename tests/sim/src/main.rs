@@ -44,7 +44,7 @@ struct Arguments {
     #[arg(long, requires = "seed")]
     trace: bool,
     /// Find out how little of the trouble it takes to go wrong in the same way; for one seed that fails.
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "seed", conflicts_with = "script")]
     shrink: bool,
     /// Build this bug in: ack-before-sync, leader-restore, forgets-marks, amends-blindly, expires-early,
     /// ignores-guard, forgets-renewals, counts-from-receipt, never-fences, begins-without-lease,

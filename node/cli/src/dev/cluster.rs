@@ -16,7 +16,7 @@ use crate::agent::Addresses;
 use crate::fail::{Done, Fail};
 use crate::secrets;
 use crate::wan::Wan;
-use crate::wire::once;
+use crate::wire::{Wire, once};
 
 /// How the directories of throw-away clusters begin.
 pub(crate) const MARK: &str = "quorate-dev-";
@@ -420,5 +420,5 @@ pub(crate) async fn remove_left(dir: &Path) -> io::Result<()> {
 }
 
 async fn ask(http: &str, path: &str) -> Option<(u16, Vec<u8>)> {
-    once(http, "GET", path, "", Duration::from_secs(1)).await
+    once(Wire::connect(http), "GET", path, "", Duration::from_secs(1)).await
 }

@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::timeout;
 use serde_json::Value;
 
-use crate::wire::Wire;
+use crate::wire::{Wire, once};
 
 /// An agent.
 #[derive(Clone)]
@@ -24,7 +23,11 @@ pub(super) struct Door {
 impl Door {
     /// Opens a connection.
     pub(super) async fn wire(&self) -> io::Result<Wire> {
-        Ok(Wire::connect(&self.http).await?.showing(self.token.clone()))
+        let wire = Wire::connect(&self.http).await?;
+        Ok(match &self.token {
+            Some(token) => wire.showing(token),
+            None => wire,
+        })
     }
 
     /// Asks once; none when there is no answer in time.
@@ -35,8 +38,7 @@ impl Door {
         body: &str,
         within: Duration,
     ) -> Option<(u16, Value)> {
-        let asking = async { self.wire().await?.ask(method, path, body).await };
-        let (status, body) = timeout(within, asking).await.ok()?.ok()?;
+        let (status, body) = once(self.wire(), method, path, body, within).await?;
         Some((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }

@@ -51,7 +51,6 @@ const DEEDS: [&str; 21] = [
     "step-down",
     "restore",
 ];
-const WHOM: [&str; 7] = ["owner", "leader", "other", "any", "minority", "majority", "all"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,19 +122,7 @@ fn step(line: &Line) -> Result<Step, String> {
     if lasts > LASTS_MAX {
         return Err(format!("{lasts:?} is too long, {LASTS_MAX:?} is the most"));
     }
-    let who = match line.who.as_deref() {
-        None | Some("owner") => Who::Owner,
-        Some("leader") => Who::Leader,
-        Some("other") => Who::Other,
-        Some("any") => Who::Any,
-        Some("minority") => Who::Minority,
-        Some("majority") => Who::Majority,
-        Some("all") => Who::All,
-        Some(node) if node.strip_prefix('n').is_some_and(|n| n.parse::<u8>().is_ok()) => {
-            Who::Node(node.to_owned())
-        }
-        Some(other) => return Err(unknown("who", other, &WHOM) + ", or a node such as n2"),
-    };
+    let who = line.who.as_deref().map_or(Ok(Who::Owner), who)?;
     // A word that a deed has no use for was meant for something.
     let mut used = Vec::new();
     let mut needs = |key: &'static str, is_there: bool| {
@@ -194,6 +181,17 @@ fn step(line: &Line) -> Result<Step, String> {
     Ok(Step { deed, who, lasts, rest: time(&line.rest, Duration::from_secs(2))? })
 }
 
+fn who(word: &str) -> Result<Who, String> {
+    if let Some(role) = Who::ROLES.into_iter().find(|role| role.word() == word) {
+        return Ok(role);
+    }
+    if word.strip_prefix('n').is_some_and(|n| n.parse::<u8>().is_ok()) {
+        return Ok(Who::Node(word.to_owned()));
+    }
+    let words = Who::ROLES.each_ref().map(Who::word);
+    Err(unknown("who", word, &words) + ", or a node such as n2")
+}
+
 fn unknown(key: &str, word: &str, known: &[&str]) -> String {
     let near = nearest(word, known).map_or(String::new(), |near| format!("; is it `{near}`?"));
     format!("`{key} = \"{word}\"` is none of {}{near}", known.join(", "))
@@ -232,7 +230,8 @@ mod tests {
             let script = parse("x", &format!("[[step]]\ndo = '{word}'\n{more}\n")).unwrap();
             assert_eq!(script.steps[0].deed.word(), word);
         }
-        for word in WHOM {
+        for role in Who::ROLES {
+            let word = role.word();
             parse("x", &format!("[[step]]\ndo = 'cut'\nwho = '{word}'\n")).unwrap();
         }
     }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::door::Door;
 use super::load::names;
 use super::world::SINGLETONS;
+use crate::client::checked;
 use crate::fail::{Done, Fail};
 use crate::output;
 use crate::secrets;
@@ -180,13 +181,7 @@ async fn heal(doors: &[Door]) -> Vec<Option<u64>> {
 fn doors(agents: &[String], token_file: Option<&Path>) -> Result<Vec<Door>, Fail> {
     let token: Option<Arc<str>> = token_file.map(secrets::read).transpose()?.map(Arc::from);
     let door = |agent: &String| {
-        if agent.starts_with("https://") {
-            let why = format!("{agent}: agents behind TLS cannot be drilled from here");
-            return Err(
-                refused(why).next("run this beside one of them, where they speak plain HTTP")
-            );
-        }
-        let http = agent.strip_prefix("http://").unwrap_or(agent).trim_end_matches('/').to_owned();
+        let http = checked(agent)?.replacen("http://", "", 1);
         let (name, mesh) = (String::new(), String::new());
         Ok(Door { name, http, mesh, token: token.clone() })
     };

@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{Deed, Script, Step, Who};
+use crate::nemesis::HOUR_MS;
 
 /// Longer than a lease, and than what others need to take over.
 const LASTS: Duration = Duration::from_secs(5);
@@ -14,7 +15,6 @@ const FILLS: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(2);
 /// Well within what the protocol bears with, which is 1 %.
 const FAST_PPM: i32 = 9_000;
-const HOUR_MS: i64 = 3_600_000;
 
 /// All of them, the mixed one last.
 pub fn built_in() -> Vec<Script> {

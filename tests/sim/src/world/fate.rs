@@ -141,6 +141,7 @@ async fn shut(world: &Arc<World>, host: &str) {
 
 fn perform(world: &Arc<World>, action: Action) {
     let nth = |host: &str| world.place(host);
+    let name = |host: &str| world.seats[world.place(host)].name();
     match action {
         Action::Say(what) => world.trace.note(format_args!("nemesis {what}")),
         Action::Cut { from, to } => {
@@ -170,7 +171,7 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::SlowDisk { host, takes } => world.seats[nth(&host)].slow_disk(takes),
         Action::FillDisk { host, room } => world.seats[nth(&host)].disk.set_room(room),
         Action::HandOver { to } => {
-            let to = to.as_deref().map(node_name);
+            let to = to.map(|host| name(&host));
             order(world, async move |node| drop(node.step_down(to.as_ref()).await));
         }
         Action::Remove { host, machine } => {
@@ -179,10 +180,10 @@ fn perform(world: &Arc<World>, action: Action) {
         Action::Lossy { from, to, percent } => world.net.lossy(&from, &to, percent),
         Action::ClockRate { host, ppm } => world.seats[nth(&host)].set_clock_ppm(ppm),
         Action::WallJump { host, ms } => world.seats[nth(&host)].jump_wall(ms),
-        Action::Drain { host } => drain(world, &host, Some("a drill".to_owned())),
-        Action::Undrain { host } => drain(world, &host, None),
+        Action::Drain { host } => drain(world, name(&host), Some("a drill".to_owned())),
+        Action::Undrain { host } => drain(world, name(&host), None),
         Action::Move { to } => {
-            let (one, to) = (world.parts[0].name.clone(), node_name(&to));
+            let (one, to) = (world.parts[0].name.clone(), name(&to));
             order(world, async move |node| {
                 drop(node.singletons().move_to(&one, Some(&to), None).await);
             });
@@ -194,9 +195,8 @@ fn perform(world: &Arc<World>, action: Action) {
     }
 }
 
-fn drain(world: &World, host: &str, why: Option<String>) {
-    let host = node_name(host);
-    order(world, async move |node| drop(node.singletons().drain(&host, why).await));
+fn drain(world: &World, whom: NodeName, why: Option<String>) {
+    order(world, async move |node| drop(node.singletons().drain(&whom, why).await));
 }
 
 /// Has any node see to something. Whether it comes to anything, what nodes apply will tell.
@@ -210,14 +210,10 @@ where
     }
 }
 
-fn node_name(host: &str) -> NodeName {
-    host.try_into().expect("a host's name is a node's")
-}
-
 /// Takes a node out that is down. It is tried for as long as it stays down, as its session has to end first.
 async fn remove(world: Arc<World>, nth: usize, machine: bool) {
     let seat = world.seats[nth].clone();
-    let name = node_name(&seat.host);
+    let name = seat.name();
     while !seat.is_up() {
         for alive in world.seats.iter().filter_map(|seat| seat.alive()) {
             if let Some(Ok(index)) = alive.ask(PATIENCE, alive.node.remove(&name)).await {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{Error, NodeName, SingletonCallError};
+use quorate::{Error, SingletonCallError};
 use quorate_vocab::{Epoch, Name};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -38,17 +38,13 @@ fn some(world: &World, dice: &mut SmallRng) -> Name {
     world.parts[dice.random_range(0..world.parts.len())].name.clone()
 }
 
-fn node_name(world: &World, nth: usize) -> NodeName {
-    world.seats[nth].host.as_str().try_into().expect("a host's name is a node's name")
-}
-
 async fn operate(world: Arc<World>) {
     let mut dice = world.dice("operator");
     while !world.is_closing() {
         clock::pause(Duration::from_millis(dice.random_range(300..=2_500))).await;
         let Some(alive) = world.alive(dice.random_range(0..world.seats.len())) else { continue };
         let one = some(&world, &mut dice);
-        let node = node_name(&world, dice.random_range(0..world.seats.len()));
+        let node = world.seats[dice.random_range(0..world.seats.len())].name();
         let singletons = alive.node.singletons();
         let (what, done) = match dice.random_range(0..10) {
             0..3 => {
@@ -100,8 +96,8 @@ async fn ask(world: &World, alive: &Alive, to: &Name) {
 /// from its lease. (Who heals the rest cannot end a stall.)
 pub(super) async fn calm(world: &Arc<World>) {
     let until = clock::now() + SOON;
-    for nth in 0..world.seats.len() {
-        let node = node_name(world, nth);
+    for seat in &world.seats {
+        let node = seat.name();
         insist(world, until, async |alive: &Alive| {
             alive.node.singletons().drain(&node, None).await
         })

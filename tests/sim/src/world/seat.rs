@@ -170,6 +170,11 @@ impl Seat {
         state.lost_power = false;
     }
 
+    /// What people call its node.
+    pub(super) fn name(&self) -> NodeName {
+        self.host.as_str().try_into().expect("a host's name is a node's name")
+    }
+
     /// Whose data directory is on its disk.
     pub(super) fn id(&self) -> NodeId {
         self.state().id
@@ -208,7 +213,7 @@ impl Seat {
             net,
             sentinel: None,
         };
-        let config = config(&self.host, self.nth, state.level, settings);
+        let config = self.config(state.level, settings);
         Start { life, number: state.boot, config, ground }
     }
 
@@ -221,6 +226,30 @@ impl Seat {
         self.shelf.forget_all();
         let says_so = state.rng.random_bool(0.5);
         says_so.then(|| "it could not be opened (simulated)".to_owned())
+    }
+
+    fn config(&self, level: Level, settings: &Settings) -> Config {
+        let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
+        let mut config = Config::new(self.name(), cookie);
+        config.listen = format!("{}:{PORT}", self.host);
+        config.insecure = true;
+        config.level = level;
+        config.join = (1..=settings.nodes)
+            .map(|nth| format!("n{nth}:{PORT}"))
+            .filter(|address| *address != config.listen)
+            .collect();
+        config.expect = settings.nodes;
+        config.voters = settings.voters;
+        config.replace_after = settings.replace_after;
+        config.labels = super::troupe::labels(self.nth);
+        // Small, so that a minute sees many snapshots, purges and visits to the shelf.
+        config.group.snapshot_every = 200;
+        config.group.log_kept = 50;
+        config.group.shelve_every = 32;
+        config.group.changes_kept = 512;
+        config.group.proposals_bytes = 1 << 20;
+        apply(settings.mutant, &mut config);
+        config
     }
 
     /// The node of a life has started. Tells whether that life still lasts.
@@ -321,31 +350,6 @@ impl Alive {
     pub(super) fn run(&self, future: impl Future<Output = ()> + Send + 'static) {
         quorate_env::spawn(self.life.scope(future));
     }
-}
-
-fn config(host: &str, nth: usize, level: Level, settings: &Settings) -> Config {
-    let name = NodeName::try_from(host).expect("a host's name is a node's name");
-    let cookie = Cookie::new("known to every node of this world").expect("it is long enough");
-    let mut config = Config::new(name, cookie);
-    config.listen = format!("{host}:{PORT}");
-    config.insecure = true;
-    config.level = level;
-    config.join = (1..=settings.nodes)
-        .map(|nth| format!("n{nth}:{PORT}"))
-        .filter(|address| *address != config.listen)
-        .collect();
-    config.expect = settings.nodes;
-    config.voters = settings.voters;
-    config.replace_after = settings.replace_after;
-    config.labels = super::troupe::labels(nth);
-    // Small, so that a minute sees many snapshots, purges and visits to the shelf.
-    config.group.snapshot_every = 200;
-    config.group.log_kept = 50;
-    config.group.shelve_every = 32;
-    config.group.changes_kept = 512;
-    config.group.proposals_bytes = 1 << 20;
-    apply(settings.mutant, &mut config);
-    config
 }
 
 #[cfg(feature = "mutants")]

@@ -76,8 +76,7 @@ impl Stage {
 
     /// What people call a node.
     pub fn name_of(&self, nth: usize) -> NodeName {
-        let host = self.world.seats[nth].host.as_str();
-        host.try_into().expect("a host's name is a node's name")
+        self.world.seats[nth].name()
     }
 
     /// Does something as part of a node's life; `None` when the node is down, or has no answer for long.

@@ -59,7 +59,7 @@ fn draw(world: &World, dice: &mut SmallRng) -> Rules {
         0 => Selector::Any,
         _ => {
             let seat = &world.seats[dice.random_range(0..world.seats.len())];
-            Selector::Node(seat.host.as_str().try_into().expect("a host's name is a node's name"))
+            Selector::Node(seat.name())
         }
     };
     let rule = |from, to, stance| Rule { from, to, stance, lanes: Lanes::ALL, rates: [None; 3] };
