@@ -13,7 +13,7 @@ use quorate_vocab::{Boot, NodeId};
 use crate::hall::{Hall, not_sent};
 use crate::post::{self, Ask, LOAD_MAX, Newcomer, Outcome, Post, Told};
 use crate::singletons::tell_tail;
-use crate::{abroad, available, formation, health, memory, progress, verified, voters};
+use crate::{abroad, available, formation, health, memory, progress, tenancy, verified, voters};
 
 /// Joins the mesh to the inside.
 pub(crate) struct Router(pub(crate) Weak<Hall>);
@@ -171,8 +171,12 @@ async fn bury(hall: &Arc<Hall>, node: NodeId, boot: Boot) -> Told {
     }
 }
 
-/// Any member lets a newcomer in, by proposing it.
+/// Any member that reaches a leader lets a newcomer in, by proposing it. One that does not says so at once: the
+/// newcomer asks one peer after the other, and many may be as new as itself.
 async fn admit(hall: &Arc<Hall>, newcomer: Newcomer) -> Told {
+    if !tenancy::reaches_leader(hall) {
+        return Told::Declined;
+    }
     let command = Command { once: Once::Free, op: newcomer.into_op() };
     match hall.propose(command, hall.config().lease).await {
         Ok((_, Verdict::Joined)) => hall.group().read(|machine, at| {

@@ -15,6 +15,8 @@ use crate::post::{Ask, Renewal, Told};
 use crate::sessions::Renewed;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two rounds of asking to be let in, at last: there may be no majority for long.
+const LOOK_SELDOM: Duration = Duration::from_millis(200);
 
 /// The node's present session, if it has one.
 pub(crate) struct Tenancy {
@@ -203,6 +205,7 @@ async fn fence(hall: &Arc<Hall>, session: SessionId) {
 
 /// Gets this node into the registry, with its present address.
 async fn take_part(hall: &Arc<Hall>) {
+    let mut pause = LOOK_AGAIN;
     loop {
         if hall.identity().cluster().is_some() {
             if reaches_leader(hall) && join(hall).await {
@@ -211,14 +214,15 @@ async fn take_part(hall: &Arc<Hall>) {
             if ask_to_be_let_in(hall).await {
                 return;
             }
+            pause = (pause * 2).min(LOOK_SELDOM);
         }
-        quorate_env::sleep(LOOK_AGAIN).await;
+        quorate_env::sleep(pause).await;
     }
 }
 
 /// Whether there is a leader to ask. One that this node only remembers may listen elsewhere by now, and the
 /// others know where; to wait for its link would cost a lease.
-fn reaches_leader(hall: &Hall) -> bool {
+pub(crate) fn reaches_leader(hall: &Hall) -> bool {
     let is_linked =
         |leader| hall.mesh().peers().into_iter().any(|peer| peer.id == leader && peer.control_up);
     hall.group().leader().is_some_and(|leader| leader == hall.id() || is_linked(leader))

@@ -6,6 +6,7 @@
 use std::fmt;
 
 pub mod linear;
+pub mod mail;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]

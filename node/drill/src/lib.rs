@@ -13,6 +13,7 @@
 //! Not here: what performs an action, and the checkers that read the log of a node (`tests/sim/src/check`).
 
 pub mod check;
+mod growth;
 pub mod history;
 pub mod lives;
 pub mod nemesis;

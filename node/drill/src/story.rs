@@ -44,6 +44,10 @@ pub struct Story {
     pub calls: Vec<Call>,
     /// What former owners tried.
     pub stale: Vec<Stale>,
+    /// What processes of different nodes wrote to each other.
+    pub letters: Letters,
+    /// How much nodes took.
+    pub sizes: Vec<Size>,
     /// What is made of all this.
     pub checks: Vec<Check>,
 }
@@ -146,6 +150,32 @@ pub struct Stale {
     pub epoch: u64,
     /// Whether it was refused; none if nobody answered.
     pub refused: Option<bool>,
+}
+
+/// What processes wrote to each other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Letters {
+    /// How many they sent.
+    pub sent: u64,
+    /// How many of these were seen to arrive.
+    pub arrived: u64,
+    /// What was wrong with that.
+    pub wrongs: Vec<String>,
+}
+
+/// How much a node took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// Which.
+    pub node: String,
+    /// When.
+    pub at: f64,
+    /// Memory, in kB.
+    pub memory_kb: u64,
+    /// How many files it had open, sockets included.
+    pub files: u64,
+    /// What its data took on its disk, in kB.
+    pub disk_kb: u64,
 }
 
 impl Story {

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::linear;
+use crate::growth;
 use crate::history::{Outcome, Record};
-use crate::story::{End, Story};
+use crate::story::{End, Letters, Story};
 
 /// How many steps the search for an order may take for each name.
 const STEPS_MAX: u64 = 5_000_000;
@@ -24,10 +25,20 @@ pub struct Check {
 
 /// Speaks it. The records are what the calls of the story were, in a form that a judge can read.
 pub fn judge(story: &Story, records: &[Record]) -> Vec<Check> {
-    vec![one_owner(story), gaps(story), calm(story), names(records), stale(story), answered(story)]
+    let mut checks = vec![
+        one_owner(story),
+        gaps(story),
+        calm(story),
+        names(records),
+        letters(story),
+        stale(story),
+        answered(story),
+    ];
+    checks.extend(growth::judge(story));
+    checks
 }
 
-fn check(what: &str, passed: bool, seen: String) -> Check {
+pub(crate) fn check(what: &str, passed: bool, seen: String) -> Check {
     Check { what: what.to_owned(), passed, seen }
 }
 
@@ -54,7 +65,7 @@ fn gaps(story: &Story) -> Check {
     let bound = story.bound_ms as f64;
     let bound_told = format!("{:.1} s", bound / 1000.0);
     match longest {
-        None => check("gap", true, "no singleton had to move".to_owned()),
+        None => check("gap", true, "nothing had to move".to_owned()),
         Some(gap) => {
             let (whole, counts) = (gap.ms() / 1000.0, counted(gap));
             let apart = if counts < gap.ms() - 0.5 {
@@ -64,7 +75,7 @@ fn gaps(story: &Story) -> Check {
             };
             let seen = format!(
                 "{whole:.1} s at most, of {} ({}){apart}; bound {bound_told}",
-                count_of(gaps.len(), "move"),
+                count_of(gaps.len(), "change"),
                 gap.name
             );
             check("gap", counts <= bound, seen)
@@ -108,6 +119,16 @@ fn names(records: &[Record]) -> Check {
     };
     let passed = answered > 0 && report.violations.is_empty() && report.undecided.is_empty();
     check("names", passed, seen)
+}
+
+/// I12: by what a process of each node got from those of the others.
+fn letters(story: &Story) -> Check {
+    let Letters { sent, arrived, wrongs } = &story.letters;
+    let seen = match wrongs.first() {
+        None => format!("{arrived} of {sent} arrived, each once and in order"),
+        Some(first) => format!("{} times wrong; {first}", wrongs.len()),
+    };
+    check("letters", *arrived > 0 && wrongs.is_empty(), seen)
 }
 
 /// I6: what a former owner writes is refused.

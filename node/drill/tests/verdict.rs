@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_drill::history::{Answer, Ask, Mark, Moment, Outcome, Record};
-use quorate_drill::story::{Call, Done, End, Stale, Story, Turn};
+use quorate_drill::story::{Call, Done, End, Letters, Stale, Story, Turn};
 use quorate_drill::verdict::judge;
 use quorate_vocab::{Epoch, Name};
 
@@ -52,6 +52,7 @@ fn well() -> (Story, Vec<Record>) {
         done: vec![done(1_000.0, 6_000.0, Some(6_500.0), true)],
         turns: vec![turn(5, "n1", 0.0, 2_600.0), turn(9, "n2", 3_100.0, 10_000.0)],
         calls: vec![call(End::Done), call(End::Unknown)],
+        letters: Letters { sent: 9, arrived: 7, wrongs: Vec::new() },
         stale: vec![Stale { at: 7_000.0, name: "one".to_owned(), epoch: 5, refused: Some(true) }],
         ..Story::default()
     };
@@ -83,6 +84,8 @@ fn each_check_fails_what_it_is_there_to_fail() {
     assert_eq!(but(|story, _| story.done[0].calm = None), ["calm afterwards"]);
     assert_eq!(but(|story, _| story.done[0].calm = Some(12_001.0)), ["calm afterwards"]);
     assert_eq!(but(|_, records| records.push(find(30, None))), ["names"], "it was lost");
+    let overtaken = but(|story, _| story.letters.wrongs.push("one overtook another".to_owned()));
+    assert_eq!(overtaken, ["letters"]);
     assert_eq!(but(|story, _| story.stale[0].refused = Some(false)), ["late writes"]);
 }
 
@@ -91,6 +94,7 @@ fn a_drill_that_saw_nothing_does_not_pass() {
     assert_eq!(but(|story, _| story.turns.clear()), ["one owner at a time"]);
     assert_eq!(but(|_, records| records.clear()), ["names"]);
     assert_eq!(but(|story, _| story.done.clear()), ["calm afterwards"]);
+    assert_eq!(but(|story, _| story.letters.arrived = 0), ["letters"]);
     assert_eq!(but(|story, _| story.calls.clear()), ["calls"]);
     let unanswered =
         but(|story, _| story.calls.iter_mut().for_each(|call| call.end = End::Unknown));

@@ -63,7 +63,8 @@ pub(crate) async fn heal_all(State(inside): State<Shared>) -> Result<Response, P
     Ok(Json(json!({ "healed": faults(&inside)?.heal_all() })).into_response())
 }
 
-fn faults(inside: &Inside) -> Result<&Faults, Problem> {
+/// The faults, where the agent lets itself be drilled.
+pub(crate) fn faults(inside: &Inside) -> Result<&Faults, Problem> {
     let refused = || Problem::new(named::NO_DRILL, "this agent was started without --allow-drill");
     inside.faults.as_ref().ok_or_else(refused)
 }

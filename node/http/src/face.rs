@@ -19,10 +19,11 @@ use crate::codes::named;
 use crate::door::{Door, End};
 use crate::guard::{Token, guard};
 use crate::metrics::Counts;
+use crate::pen_pal::PenPal;
 use crate::problem::Problem;
 use crate::{
-    FaceError, available, backup, counters, drill, group, links, locks, metrics, names, properties,
-    sessions, singletons, status, watch as watches,
+    FaceError, available, backup, counters, drill, group, links, locks, metrics, names, pen_pal,
+    properties, sessions, singletons, status, watch as watches,
 };
 
 /// How many listings may be put together at a time; each may be large.
@@ -59,6 +60,7 @@ pub(crate) struct Inside {
     pub(crate) token: Option<Token>,
     pub(crate) allow_exec: bool,
     pub(crate) faults: Option<Faults>,
+    pub(crate) pen_pal: PenPal,
     /// Whether only this machine can reach the face.
     pub(crate) loopback: bool,
     pub(crate) counts: Counts,
@@ -89,6 +91,7 @@ impl Face {
             token,
             allow_exec,
             faults,
+            pen_pal: PenPal::default(),
             loopback,
             counts: Counts::new(),
             closing: until_closing.clone(),
@@ -172,6 +175,7 @@ fn routes(inside: Shared) -> Router {
         .route("/v1/nodes/{name}/undrain", post(singletons::undrain))
         .route("/v1/drill/faults", get(drill::list).post(drill::inject).delete(drill::heal_all))
         .route("/v1/drill/faults/{id}", delete(drill::heal))
+        .route("/v1/drill/mail", post(pen_pal::collect))
         .route("/v1/plan", get(singletons::plan).post(singletons::commit))
         .route("/v1/watch", get(watches::watch))
         .route("/v1/links", get(links::list))

@@ -31,6 +31,7 @@ mod locks;
 mod metrics;
 mod names;
 mod parse;
+mod pen_pal;
 mod problem;
 mod properties;
 mod sessions;

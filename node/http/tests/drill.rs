@@ -7,6 +7,7 @@ use quorate_faults::{Faults, PRESENT_MAX};
 use serde_json::json;
 
 const FAULTS: &str = "/v1/drill/faults";
+const MAIL: &str = "/v1/drill/mail";
 const TOKEN: &str = "a-token-for-tests-only";
 
 async fn inject(rig: &Rig, body: &str) -> Answer {
@@ -24,6 +25,7 @@ async fn a_node_that_lets_nobody_drill_it_says_how_it_would() {
         ("POST", FAULTS, "not even JSON"),
         ("DELETE", FAULTS, ""),
         ("DELETE", &one, ""),
+        ("POST", MAIL, ""),
     ] {
         let answer = rig.ask(method, path, body).await;
         assert_eq!((answer.status, answer.code().as_str()), (403, "Q0324"), "{method} {path}");
@@ -105,6 +107,31 @@ async fn a_fault_that_is_said_wrongly_is_refused_with_what_is_wrong() {
         assert!(detail.contains(says), "{body}: {detail}");
     }
     assert_eq!(rig.ask("GET", FAULTS, "").await.json()["faults"], json!([]));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_writes_letters_for_as_long_as_somebody_asks_for_it() {
+    let rig = Rig::start_drilled(None, Faults::new()).await;
+    assert_eq!(rig.ask("POST", MAIL, r#"{"since":1}"#).await.code(), "Q0203");
+    let first = rig.ask("POST", MAIL, "").await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let process = first.json()["process"].clone();
+    // It is alone in its group, once it is in it, so it has nobody to write to.
+    let is_member = async {
+        loop {
+            let told = rig.ask("POST", MAIL, "{}").await.json();
+            assert_eq!(told["process"], process, "it is the same for all who ask");
+            if told["members"] == json!([process]) {
+                return told;
+            }
+        }
+    };
+    let told = quorate_env::timeout(PATIENCE, is_member).await.unwrap();
+    assert_eq!(
+        (&told["sent"], &told["letters"], &told["next"]),
+        (&json!(0), &json!([]), &json!(0))
+    );
     rig.stop().await;
 }
 

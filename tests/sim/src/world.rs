@@ -65,6 +65,8 @@ use witness::Witness;
 
 /// How long a client waits for a node, in true time: longer than a node's own patience.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a new cluster may take to begin, however many nodes begin in one moment.
+const BEGINNING: Duration = Duration::from_secs(30);
 /// When a node that found no room on its disk is started again.
 const START_AGAIN: Duration = Duration::from_millis(250);
 
@@ -169,12 +171,6 @@ impl Plan {
             Self::Swarm | Self::Crowd => nodes.min(5),
             Self::Everything | Self::PowerCuts => nodes,
         }
-    }
-
-    /// How long a new cluster may take to begin.
-    fn beginning(self) -> Duration {
-        // Fifty nodes that begin in one moment find each other slowly.
-        Duration::from_secs(if self == Self::Crowd { 120 } else { 30 })
     }
 
     fn faults(self) -> Vec<Fault> {
@@ -463,7 +459,7 @@ impl World {
             world.start(nth);
         }
         let mut outcome = Outcome::default();
-        if world.serves_within(world.settings.plan.beginning()).await {
+        if world.serves_within(BEGINNING).await {
             let begun = [
                 client::begin(&world),
                 tenant::begin(&world),

@@ -14,12 +14,11 @@ use quorate_sim::check::i04_answered_renewals::AnsweredRenewals;
 use quorate_sim::check::i08_silent_minority::SilentMinority;
 use quorate_sim::check::i10_nothing_lost::NothingLost;
 use quorate_sim::check::i11_same_everywhere::SameEverywhere;
-use quorate_sim::check::i12_mail_in_order::MailInOrder;
 use quorate_sim::check::topology::{Topology, forbids};
 use quorate_sim::check::{Applied, Violation};
 use quorate_sim::history::{Answer, Ask, History, Mark, Moment, Outcome, Record};
 use quorate_sim::trace::{Keep, Trace};
-use quorate_vocab::{Boot, Epoch, Index, Name, NodeId, Pid, SessionId};
+use quorate_vocab::{Epoch, Index, Name, SessionId};
 
 fn at(millis: u64) -> Moment {
     Moment { at: Duration::from_millis(millis), nth: 0 }
@@ -450,32 +449,6 @@ fn an_expiry_after_the_promise_passes_and_so_does_an_end_that_was_asked_for() {
 #[test]
 fn an_expiry_within_the_promise_is_found() {
     finds(&renewals(799, Evidence::Expired { term: 2 }), "I4", "session 3 was promised");
-}
-
-// I12
-
-fn mail(arrivals: &[(u64, u64, u64)]) -> Vec<Violation> {
-    let mut check = MailInOrder::default();
-    for (sender, number, serial) in arrivals {
-        let pid = Pid { node: NodeId(1), boot: Boot(1), serial: *serial };
-        check.arrived(*sender, *number, pid);
-    }
-    check.finish()
-}
-
-#[test]
-fn mail_with_holes_passes_and_each_pair_has_an_order_of_its_own() {
-    assert_eq!(mail(&[(1, 1, 7), (1, 4, 7), (2, 3, 7), (1, 2, 8), (1, 5, 7)]), vec![]);
-}
-
-#[test]
-fn mail_that_overtakes_is_found() {
-    finds(&mail(&[(1, 2, 7), (1, 1, 7)]), "I12", "after 2");
-}
-
-#[test]
-fn mail_that_arrives_twice_is_found_wherever_it_does() {
-    finds(&mail(&[(1, 2, 7), (1, 2, 8)]), "I12", "twice");
 }
 
 // The topology

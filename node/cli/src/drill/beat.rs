@@ -14,6 +14,7 @@ use quorate_fencer::MYSELF;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fail::{Done, Fail};
+use crate::span;
 
 /// How often it says that it lives.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -29,6 +30,9 @@ pub(crate) struct Beat {
     /// Have a child that beats, too, and do not wait for it
     #[arg(long)]
     kin: bool,
+    /// End after so long
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    lasts: Option<Duration>,
     /// The process that a runner started, if it is not this one
     #[arg(long, value_name = "PID")]
     root: Option<u32>,
@@ -67,6 +71,7 @@ pub(super) async fn live(beat: &Beat) -> Done {
         // Nobody waits for it: it is to be somebody's orphan.
         drop(child.spawn().map_err(Fail::io("starting a child of a witness"))?);
     }
+    let until = beat.lasts.map(|lasts| now() + lasts);
     let mut asked = signal(SignalKind::terminate()).map_err(Fail::io("listening for signals"))?;
     loop {
         tokio::select! {
@@ -76,7 +81,12 @@ pub(super) async fn live(beat: &Beat) -> Done {
                     return say("end");
                 }
             }
-            () = sleep(PERIOD) => say("beat")?,
+            () = sleep(PERIOD) => {
+                if until.is_some_and(|until| now() >= until) {
+                    return say("end");
+                }
+                say("beat")?;
+            }
         }
     }
 }

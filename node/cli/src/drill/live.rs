@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_drill::script::{Deed, Script};
+use quorate_env::{now, sleep};
 use quorate_http::code;
 use serde_json::Value;
 
 use super::door::Door;
 use super::load::names;
-use super::world::SINGLETONS;
+use super::world::{LOCK, SINGLETONS};
 use crate::client::checked;
 use crate::fail::{Done, Fail};
 use crate::output;
@@ -24,8 +25,12 @@ use crate::secrets;
 use crate::singletons;
 
 const WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A fault ends by itself so long after it was to, if nobody ends it.
 pub(super) const GUARD: Duration = Duration::from_secs(10);
+
+/// Why a node is drained by a drill. One that is drained otherwise stays so.
+pub(super) const DRAINED: &str = "a drill";
 
 /// The agents of a cluster that others use.
 #[derive(Clone)]
@@ -113,14 +118,15 @@ impl Live {
                 ),
             };
         }
-        told + "     singletons drill/one and drill/two, names drill-1 to drill-6: taken out at the end\n"
+        told + "     drill/one, drill/two and drill/lock, names drill-1 to drill-6: taken out at the end\n"
     }
 
     /// Whether what the drill puts in is free to be used.
     pub(super) async fn is_free(&self) -> Done {
         let names = names().map(|name| (name.to_string(), format!("/v1/names/{name}")));
         let ones = SINGLETONS.map(|name| (name.to_owned(), singletons::path(name)));
-        for (name, path) in names.chain(ones) {
+        let lock = (LOCK.to_owned(), format!("/v1/names/{LOCK}"));
+        for (name, path) in names.chain(ones).chain([lock]) {
             match self.doors[0].ask("GET", &path, "", WITHIN).await {
                 Some((404, _)) => {}
                 Some((200, _)) => {
@@ -137,15 +143,33 @@ impl Live {
     /// Ends all faults, and takes out what a drill put in.
     pub(super) async fn tidy(&self) {
         heal(&self.doors).await;
-        let paths = names().map(|name| format!("/v1/names/{name}"));
-        for path in paths.chain(SINGLETONS.map(singletons::path)) {
-            for door in &self.doors {
-                // What is not there is gone, too.
-                if let Some((200..300 | 404, _)) = door.ask("DELETE", &path, "", WITHIN).await {
-                    break;
-                }
+        for door in &self.doors {
+            let path = format!("/v1/nodes/{}", door.name);
+            let drained = door.ask("GET", &format!("{path}/drain"), "", WITHIN).await;
+            if drained.is_some_and(|(_, shown)| shown["why"] == DRAINED) {
+                // If it is not done, the node says why it is drained.
+                let _ = door.ask("POST", &format!("{path}/undrain"), "{}", WITHIN).await;
             }
         }
+        // Singletons are offered until the sessions of who ran them are over.
+        let until = now() + self.lease * 2 + WITHIN;
+        let paths = names().map(|name| format!("/v1/names/{name}"));
+        let paths = paths.chain([format!("/v1/names/{LOCK}")]);
+        for path in paths.chain(SINGLETONS.map(singletons::path)) {
+            while !self.is_gone(&path).await && now() < until {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// Takes something out, at whichever node sees to it; whether it is gone.
+    async fn is_gone(&self, path: &str) -> bool {
+        for door in &self.doors {
+            if let Some((200..300 | 404, _)) = door.ask("DELETE", path, "", WITHIN).await {
+                return true;
+            }
+        }
+        false
     }
 }
 

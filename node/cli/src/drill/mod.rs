@@ -13,8 +13,10 @@ mod file;
 mod live;
 mod load;
 mod notes;
+mod post;
 mod scene;
 mod sim;
+mod size;
 mod watch;
 mod world;
 

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate::Time;
+use quorate_drill::check::mail::MailInOrder;
 use quorate_drill::history::{Moment, Record};
-use quorate_drill::story::{Call, Probe, Reign, Stale};
+use quorate_drill::story::{Call, Probe, Reign, Size, Stale};
 use quorate_env::now;
 
 /// How long clients may take to come home: one call's time.
@@ -31,6 +32,9 @@ pub(super) struct Sheet {
     pub(super) calls: Vec<Call>,
     pub(super) records: Vec<Record>,
     pub(super) stale: Vec<Stale>,
+    /// What processes wrote to each other, by what they are called.
+    pub(super) mail: MailInOrder<String, String>,
+    pub(super) sizes: Vec<Size>,
     moments: u64,
     /// Clients are to wait.
     is_still: bool,
@@ -98,6 +102,17 @@ impl Notes {
 
     pub(super) fn stale(&self, stale: Stale) {
         self.sheet().stale.push(stale);
+    }
+
+    /// A process has sent so many more letters, and got these.
+    pub(super) fn mailed(&self, process: &String, sent: u64, letters: &[(String, u64)]) {
+        let mail = &mut self.sheet().mail;
+        mail.sent(sent);
+        letters.iter().for_each(|(from, number)| mail.arrived(from, *number, process));
+    }
+
+    pub(super) fn sized(&self, size: Size) {
+        self.sheet().sizes.push(size);
     }
 
     /// Has clients wait, or go on.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_drill::lives::{Turns, wrongs};
 use quorate_drill::script::{Deed, Plan, Script, Step, plan};
-use quorate_drill::story::{Done as Deeds, Stale, Story, Turn};
+use quorate_drill::story::{Done as Deeds, Letters, Stale, Story, Turn};
 use quorate_drill::verdict;
 use quorate_env::{sleep, spawn, timeout};
 use quorate_http::code;
@@ -19,6 +19,7 @@ use super::door::Door;
 use super::live::Live;
 use super::load::{CLIENTS, Client, fill, restored};
 use super::notes::{HOMECOMING, Notes};
+use super::post::take_down;
 use super::watch::watch;
 use super::world::{PATIENCE, SINGLETONS, World};
 use crate::fail::{Done, Fail};
@@ -77,7 +78,8 @@ async fn acts(
     let pace = (length * u32::try_from(CLIENTS).unwrap_or(1) / CALLS).max(FASTEST);
     let mut tasks = Vec::new();
     for door in nodes.clone() {
-        tasks.push(spawn(watch(notes.clone(), door)));
+        tasks.push(spawn(watch(notes.clone(), door.clone())));
+        tasks.push(spawn(take_down(notes.clone(), door)));
     }
     for number in 1..=CLIENTS {
         tasks.push(spawn(Client::new(number, seed, notes.clone(), &nodes, pace).live()));
@@ -103,6 +105,7 @@ async fn acts(
             // What comes after would say nothing that is not known by now.
             break;
         }
+        world.sizes(&notes);
         late_writes(world, &notes, &nodes).await?;
         world.wait(step.rest).await?;
     }
@@ -117,7 +120,10 @@ async fn acts(
     story.turns = shown(&notes, &turns);
     let sheet = notes.take();
     (story.probes, story.reigns) = (sheet.probes, sheet.reigns);
-    (story.calls, story.stale) = (sheet.calls, sheet.stale);
+    (story.calls, story.stale, story.sizes) = (sheet.calls, sheet.stale, sheet.sizes);
+    let (sent, arrived) = sheet.mail.counts();
+    let wrongs = sheet.mail.finish().iter().map(|wrong| wrong.what.clone()).collect();
+    story.letters = Letters { sent, arrived, wrongs };
     story.checks = verdict::judge(&story, &sheet.records);
     Ok(story)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use quorate_drill::lives::{self, Turns};
 use quorate_drill::nemesis::{Action, NodeView, WorldView};
+use quorate_drill::story::Size;
 use quorate_env::{now, sleep};
 use quorate_fencer::MYSELF;
 use quorate_http::code;
@@ -21,12 +22,20 @@ use tokio::process::{Child, Command};
 use super::door::Door;
 use super::live::{self, Live};
 use super::notes::Notes;
+use super::post;
+use super::size::Taken;
 use crate::dev::cluster::{Cluster, Member, Plan, forget_settings, remove_left};
 use crate::fail::{Done, Fail};
 use crate::singletons;
 
 /// What runs once.
 pub(super) const SINGLETONS: [&str; 2] = ["drill/one", "drill/two"];
+/// What is locked, by one after the other.
+pub(super) const LOCK: &str = "drill/lock";
+/// How long whoever has it keeps it, if it can.
+const LOCKED: &str = "3s";
+/// All that have runners on every node.
+const CONTESTED: [&str; 3] = [SINGLETONS[0], SINGLETONS[1], LOCK];
 /// What agents have by themselves.
 const LEASE: Duration = Duration::from_secs(2);
 /// How long anything that is waited for may take, beyond what is judged.
@@ -37,6 +46,8 @@ const ASK_WITHIN: Duration = Duration::from_secs(3);
 const FRESH: Duration = Duration::from_millis(500);
 /// A fault that nobody ends ends by itself so long after it was to.
 const GUARD: Duration = Duration::from_secs(60);
+/// How long what is asked to end may take.
+const GRACE: &str = "500ms";
 /// What a runner bears with before it gives up: longer than anything that a drill does.
 const RUNNER_PATIENCE: &str = "10m";
 
@@ -45,7 +56,7 @@ pub(super) struct World {
     lease: Duration,
     ground: Ground,
     lives: PathBuf,
-    /// The runner of each singleton on each node; none while its host is down.
+    /// The runner of each singleton, and who waits for the lock, on each node; none while its host is down.
     runners: BTreeMap<(usize, &'static str), Child>,
     /// The hosts that are down, and stay so.
     down: Vec<bool>,
@@ -120,8 +131,6 @@ impl World {
                 kept
             }
             Ground::Live(live, dir) => {
-                // Nobody offers them any more once the sessions of who ran them are over.
-                sleep(self.lease * 2).await;
                 live.tidy().await;
                 retain.then(|| dir.keep())
             }
@@ -168,6 +177,19 @@ impl World {
     pub(super) fn turns(&self) -> Result<Turns, Fail> {
         let lives = lives::read(&self.lives).map_err(Fail::io("reading what witnesses wrote"))?;
         Ok(lives::turns(&lives))
+    }
+
+    /// Takes down how much each node takes, where its process is ours.
+    pub(super) fn sizes(&self, notes: &Notes) {
+        let Ground::Own(cluster) = &self.ground else { return };
+        for member in cluster.members() {
+            let data = cluster.dir().join(&member.name);
+            let taken = member.pid().and_then(|pid| Taken::by(pid, &data).ok());
+            if let Some(Taken { memory_kb, files, disk_kb }) = taken {
+                let (node, at) = (member.name.clone(), notes.ms());
+                notes.sized(Size { node, at, memory_kb, files, disk_kb });
+            }
+        }
     }
 
     /// Does one thing. Faults end by themselves if this is never told to undo it.
@@ -250,7 +272,10 @@ impl World {
                 let jump = json!({ "fault": "wall-jump", "ms": ms });
                 self.own("jump", host, jump, *ms == 0, lasts).await?;
             }
-            Action::Drain { host } => self.order(&format!("/v1/nodes/{host}/drain"), "{}").await,
+            Action::Drain { host } => {
+                let why = json!({ "why": live::DRAINED }).to_string();
+                self.order(&format!("/v1/nodes/{host}/drain"), &why).await;
+            }
             Action::Undrain { host } => {
                 self.order(&format!("/v1/nodes/{host}/undrain"), "{}").await;
             }
@@ -295,14 +320,20 @@ impl World {
                 return Ok(false);
             }
         }
+        if !post::is_whole(&self.doors, ASK_WITHIN).await {
+            return Ok(false);
+        }
         let turns = self.turns()?;
+        let newest = |name| turns.get(name).and_then(|turns| turns.last());
+        if newest(LOCK).is_none_or(|turn| turn.last + FRESH <= now()) {
+            return Ok(false);
+        }
         for name in SINGLETONS {
             let path = singletons::path(name);
             let asked = self.doors[0].ask("GET", &path, "", ASK_WITHIN).await;
             let Some((200, shown)) = asked else { return Ok(false) };
             let candidates = shown["candidates"].as_array().map_or(0, Vec::len);
-            let newest = turns.get(name).and_then(|turns| turns.last());
-            let beats = newest
+            let beats = newest(name)
                 .is_some_and(|turn| shown["epoch"] == turn.epoch && turn.last + FRESH > now());
             if shown["state"] != "running" || candidates != self.doors.len() || !beats {
                 return Ok(false);
@@ -318,7 +349,7 @@ impl World {
             cluster.reap();
         }
         for at in 0..self.down.len() {
-            for name in SINGLETONS.into_iter().filter(|_| !self.down[at]) {
+            for name in CONTESTED.into_iter().filter(|_| !self.down[at]) {
                 let runner = self.runners.get_mut(&(at, name));
                 if runner.is_some_and(|runner| matches!(runner.try_wait(), Ok(None))) {
                     continue;
@@ -333,13 +364,21 @@ impl World {
     fn runner(&self, at: usize, name: &'static str) -> Result<Child, Fail> {
         let http = format!("http://{}", self.doors[at].http);
         let mut command = Command::new(MYSELF);
-        command.arg0("quorate").args(["singleton", "run", name, "--stop-within", "500ms"]);
+        command.arg0("quorate");
+        let lease = format!("{}ms", self.lease.as_millis());
+        match name {
+            LOCK => command.args(["lock", name, "--ttl", &lease, "--grace", GRACE]),
+            _ => command.args(["singleton", "run", name, "--stop-within", GRACE]),
+        };
         command.args(["--timeout", RUNNER_PATIENCE, "--agent", &http]);
         if let Ground::Live(Live { token_file: Some(file), .. }, _) = &self.ground {
             command.arg("--api-token-file").arg(file);
         }
         command.arg("--");
         command.args([MYSELF, "drill", "beat"]).arg(&self.lives);
+        if name == LOCK {
+            command.args(["--name", name, "--node", &self.doors[at].name, "--lasts", LOCKED]);
+        }
         forget_settings(&mut command);
         let log = self.lives.with_file_name(format!("runners-of-n{}.log", at + 1));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
@@ -358,7 +397,7 @@ impl World {
     }
 
     async fn reap(&mut self, at: usize) {
-        for name in SINGLETONS {
+        for name in CONTESTED {
             if let Some(mut runner) = self.runners.remove(&(at, name)) {
                 let _ = runner.wait().await;
             }

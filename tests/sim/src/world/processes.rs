@@ -144,7 +144,7 @@ async fn collect(world: Arc<World>, mut mail: Mailbox<Letter>) -> Exit {
         let Letter { sender, number } = mail.receive().await;
         let pid = mail.pid();
         world.trace.note(format_args!("letter {sender:x}/{number} at {pid}"));
-        world.witness.seen().mail.arrived(sender, number, pid);
+        world.witness.seen().mail.arrived(&sender, number, &pid);
     }
 }
 
@@ -166,7 +166,7 @@ async fn write(world: Arc<World>, nth: usize) {
             alive.node.names().send(&name_of(to), letter)
         };
         if let Some(Ok(())) = alive.ask(PATIENCE, sending).await {
-            world.witness.seen().mail.sent();
+            world.witness.seen().mail.sent(1);
         }
     }
 }

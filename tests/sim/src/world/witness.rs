@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_drill::history::hash_of;
 use quorate_registry::{Effect, Machine, Registration, snapshot};
-use quorate_vocab::{Epoch, Index, Name};
+use quorate_vocab::{Epoch, Index, Name, Pid};
 
 use super::World;
 use super::rare::Rarities;
@@ -26,10 +26,10 @@ use crate::check::i07_handoffs::Handoffs;
 use crate::check::i08_silent_minority::SilentMinority;
 use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
-use crate::check::i12_mail_in_order::MailInOrder;
 use crate::check::l01_runs_again::RunsAgain;
 use crate::check::linear::Hints;
 use crate::check::linear::versions::Said;
+use crate::check::mail::MailInOrder;
 use crate::check::topology::Topology;
 use crate::check::{Applied, Violation};
 use crate::clock;
@@ -57,7 +57,7 @@ pub(super) struct Seen {
     pub(super) minority: SilentMinority,
     pub(super) lost: NothingLost,
     pub(super) same: SameEverywhere,
-    pub(super) mail: MailInOrder,
+    pub(super) mail: MailInOrder<u64, Pid>,
     pub(super) topology: Topology,
     pub(super) counts: Counts,
     pub(super) bearers: Bearers,
