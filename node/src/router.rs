@@ -171,8 +171,8 @@ async fn bury(hall: &Arc<Hall>, node: NodeId, boot: Boot) -> Told {
     }
 }
 
-/// Any member that reaches a leader lets a newcomer in, by proposing it. One that does not says so at once: the
-/// newcomer asks one peer after the other, and many may be as new as itself.
+/// Any member that reaches a leader lets a newcomer in, by proposing it. One that does not says so at once:
+/// the newcomer asks one peer after the other, and many may be as new as itself.
 async fn admit(hall: &Arc<Hall>, newcomer: Newcomer) -> Told {
     if !tenancy::reaches_leader(hall) {
         return Told::Declined;

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+pub mod i12_mail_in_order;
 pub mod linear;
-pub mod mail;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Whether nodes take more and more: memory, open files, room on their disks.
 //!
-//! What a node takes rises and falls with what it does, and its first minutes are spent on filling buffers, so
-//! a later part of a drill is compared with an earlier one, by what is in the middle of each.
+//! What a node takes rises and falls with what it does, and its first minutes are spent on filling buffers,
+//! so a later part of a drill is compared with an earlier one, by what is in the middle of each.
 
 use crate::story::{Size, Story};
 use crate::verdict::{Check, check};

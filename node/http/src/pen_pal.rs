@@ -1,5 +1,5 @@
-//! Mail for drills: on each node that lets itself be drilled one process, in a group that all nodes know, which
-//! writes numbered letters to the others and keeps what they wrote until whoever drills has taken it down.
+//! Mail for drills: on each node that lets itself be drilled one process, in a group that all nodes know,
+//! which writes numbered letters to the others and keeps what they wrote until whoever drills has it.
 //!
 //! It begins when it is asked for and ends when nobody asks any more, so there is nothing to undo.
 

@@ -6,7 +6,7 @@
 //! history and what nodes applied; none of them shares code with what it judges. A checker answers
 //! with violations and never panics, so that one run shows all of them.
 
-pub use quorate_drill::check::{Violation, linear, mail};
+pub use quorate_drill::check::{Violation, i12_mail_in_order, linear};
 use quorate_registry::{Effect, Op};
 use quorate_vocab::Index;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate::Time;
-use quorate_drill::check::mail::MailInOrder;
+use quorate_drill::check::i12_mail_in_order::MailInOrder;
 use quorate_drill::history::{Moment, Record};
 use quorate_drill::story::{Call, Probe, Reign, Size, Stale};
 use quorate_env::now;

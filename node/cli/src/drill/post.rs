@@ -1,5 +1,5 @@
-//! The letters of a drill: a process on each node writes to those of all others, and what arrived is taken down
-//! before its node can forget it.
+//! The letters of a drill: a process on each node writes to those of all others, and what arrived is taken
+//! down before its node can forget it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
