@@ -46,6 +46,8 @@ pub struct Story {
     pub stale: Vec<Stale>,
     /// What processes of different nodes wrote to each other.
     pub letters: Letters,
+    /// Whether all nodes had the same state in the end; none if that was not looked at.
+    pub replicas: Option<Replicas>,
     /// How much nodes took.
     pub sizes: Vec<Size>,
     /// What is made of all this.
@@ -161,6 +163,15 @@ pub struct Letters {
     pub arrived: u64,
     /// What was wrong with that.
     pub wrongs: Vec<String>,
+}
+
+/// What all nodes had applied, and whether it came to the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Replicas {
+    /// The entry of the log up to which all were looked at; none if they were never seen at one.
+    pub index: Option<u64>,
+    /// Who had another state than the first.
+    pub others: Vec<String>,
 }
 
 /// How much a node took.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::linear;
 use crate::growth;
 use crate::history::{Outcome, Record};
-use crate::story::{End, Letters, Story};
+use crate::story::{End, Letters, Replicas, Story};
 
 /// How many steps the search for an order may take for each name.
 const STEPS_MAX: u64 = 5_000_000;
@@ -34,6 +34,7 @@ pub fn judge(story: &Story, records: &[Record]) -> Vec<Check> {
         stale(story),
         answered(story),
     ];
+    checks.extend(story.replicas.as_ref().map(replicas));
     checks.extend(growth::judge(story));
     checks
 }
@@ -133,6 +134,16 @@ fn letters(story: &Story) -> Check {
         Some(first) => format!("{} times wrong; {first}", wrongs.len()),
     };
     check("letters", *arrived > 0 && wrongs.is_empty(), seen)
+}
+
+/// I11: whoever has applied as much of the log has the same state.
+fn replicas(Replicas { index, others }: &Replicas) -> Check {
+    let seen = match index {
+        None => "the nodes were never seen at one index".to_owned(),
+        Some(index) if others.is_empty() => format!("all had the same state at index {index}"),
+        Some(index) => format!("{} had another state at index {index}", others.join(", ")),
+    };
+    check("replicas", index.is_some() && others.is_empty(), seen)
 }
 
 /// I6: what a former owner writes is refused.

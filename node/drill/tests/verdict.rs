@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_drill::history::{Answer, Ask, Mark, Moment, Outcome, Record};
-use quorate_drill::story::{Call, Done, End, Letters, Stale, Story, Turn};
+use quorate_drill::story::{Call, Done, End, Letters, Replicas, Stale, Story, Turn};
 use quorate_drill::verdict::judge;
 use quorate_vocab::{Epoch, Name};
 
@@ -52,6 +52,7 @@ fn well() -> (Story, Vec<Record>) {
         done: vec![done(1_000.0, 6_000.0, Some(6_500.0), true)],
         turns: vec![turn(5, "n1", 0.0, 2_600.0), turn(9, "n2", 3_100.0, 10_000.0)],
         calls: vec![call(End::Done), call(End::Unknown)],
+        replicas: Some(Replicas { index: Some(40), others: Vec::new() }),
         letters: Letters { sent: 9, arrived: 7, wrongs: Vec::new() },
         stale: vec![Stale { at: 7_000.0, name: "one".to_owned(), epoch: 5, refused: Some(true) }],
         ..Story::default()
@@ -86,6 +87,13 @@ fn each_check_fails_what_it_is_there_to_fail() {
     assert_eq!(but(|_, records| records.push(find(30, None))), ["names"], "it was lost");
     let overtaken = but(|story, _| story.letters.wrongs.push("one overtook another".to_owned()));
     assert_eq!(overtaken, ["letters"]);
+    let apart = |others: &[&str], index| {
+        let others = others.iter().map(|&other| other.to_owned()).collect();
+        but(move |story, _| story.replicas = Some(Replicas { index, others }))
+    };
+    assert_eq!(apart(&["n3"], Some(40)), ["replicas"]);
+    assert_eq!(apart(&[], None), ["replicas"]);
+    assert_eq!(but(|story, _| story.replicas = None), [""; 0], "nobody looked");
     assert_eq!(but(|story, _| story.stale[0].refused = Some(false)), ["late writes"]);
 }
 

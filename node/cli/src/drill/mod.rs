@@ -14,6 +14,7 @@ mod live;
 mod load;
 mod notes;
 mod post;
+mod replicas;
 mod scene;
 mod sim;
 mod size;

@@ -115,6 +115,7 @@ async fn acts(
         let _ = timeout(HOMECOMING, task).await;
     }
     story.took_ms = notes.ms();
+    story.replicas = world.replicas(bound).await;
     let turns = world.turns()?;
     story.accuse(&wrongs(&turns));
     story.turns = shown(&notes, &turns);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use quorate_drill::lives::{self, Turns};
 use quorate_drill::nemesis::{Action, NodeView, WorldView};
-use quorate_drill::story::Size;
+use quorate_drill::story::{Replicas, Size};
 use quorate_env::{now, sleep};
 use quorate_fencer::MYSELF;
 use quorate_http::code;
@@ -23,6 +23,7 @@ use super::door::Door;
 use super::live::{self, Live};
 use super::notes::Notes;
 use super::post;
+use super::replicas;
 use super::size::Taken;
 use crate::dev::cluster::{Cluster, Member, Plan, forget_settings, remove_left};
 use crate::fail::{Done, Fail};
@@ -189,6 +190,14 @@ impl World {
                 let (node, at) = (member.name.clone(), notes.ms());
                 notes.sized(Size { node, at, memory_kb, files, disk_kb });
             }
+        }
+    }
+
+    /// Compares what all nodes hold, where nobody else has them work meanwhile.
+    pub(super) async fn replicas(&self, within: Duration) -> Option<Replicas> {
+        match self.ground {
+            Ground::Own(_) => Some(replicas::compare(&self.doors, within).await),
+            Ground::Live(..) => None,
         }
     }
 
