@@ -15,8 +15,8 @@ use crate::post::{Ask, Renewal, Told};
 use crate::sessions::Renewed;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Between two rounds of asking to be let in, at last: there may be no majority for long.
-const LOOK_SELDOM: Duration = Duration::from_millis(200);
+/// Between two rounds of asking all peers to be let in, at last: there may be no majority for long.
+const ASK_SELDOM: Duration = Duration::from_millis(400);
 
 /// The node's present session, if it has one.
 pub(crate) struct Tenancy {
@@ -205,18 +205,21 @@ async fn fence(hall: &Arc<Hall>, session: SessionId) {
 
 /// Gets this node into the registry, with its present address.
 async fn take_part(hall: &Arc<Hall>) {
-    let mut pause = LOOK_AGAIN;
+    let (mut ask_at, mut pause) = (quorate_env::now(), LOOK_AGAIN);
     loop {
         if hall.identity().cluster().is_some() {
             if reaches_leader(hall) && join(hall).await {
                 return;
             }
-            if ask_to_be_let_in(hall).await {
-                return;
+            if quorate_env::now() >= ask_at {
+                if ask_to_be_let_in(hall).await {
+                    return;
+                }
+                ask_at = quorate_env::now() + pause;
+                pause = (pause * 2).min(ASK_SELDOM);
             }
-            pause = (pause * 2).min(LOOK_SELDOM);
         }
-        quorate_env::sleep(pause).await;
+        quorate_env::sleep(LOOK_AGAIN).await;
     }
 }
 

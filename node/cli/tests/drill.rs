@@ -23,6 +23,11 @@ fn story(place: &Place, drill: &str, more: &[&str]) -> Value {
         let check = checks.iter().find(|check| check["what"] == what).unwrap();
         assert_eq!(check["passed"], true, "{check}");
     }
+    // A cluster that others use has neither.
+    let (letters, replicas) = (&story["letters"], &story["replicas"]);
+    assert_eq!(letters["wrongs"].as_array().map_or(0, Vec::len), 0, "{letters}");
+    assert!(letters.is_null() || letters["arrived"].as_u64().unwrap() > 0, "{letters}");
+    assert!(replicas["parties"].as_array().is_none_or(|all| all.len() <= 1), "{replicas}");
     assert!(err.contains("again: quorate drill run"), "{err}");
     story
 }

@@ -5,10 +5,11 @@
 //! was.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_vocab::Time;
@@ -76,10 +77,39 @@ pub enum Wrong {
 /// The turns of each name, in the order in which they began.
 pub type Turns = BTreeMap<String, Vec<Turn>>;
 
+/// Reads what was written again and again, and of each file only what is new.
+#[derive(Debug)]
+pub struct Reader {
+    place: PathBuf,
+    /// How long each file was, and what stood in it.
+    known: BTreeMap<OsString, (u64, Life)>,
+}
+
+impl Reader {
+    /// Of a directory.
+    pub fn of(place: &Path) -> Self {
+        Self { place: place.to_owned(), known: BTreeMap::new() }
+    }
+
+    /// What was written so far.
+    pub fn read(&mut self) -> io::Result<Vec<Life>> {
+        for file in std::fs::read_dir(&self.place)? {
+            let file = file?;
+            let (name, length) = (file.file_name(), file.metadata()?.len());
+            if self.known.get(&name).is_some_and(|(known, _)| *known == length) {
+                continue;
+            }
+            if let Some(life) = life(&file.path())? {
+                self.known.insert(name, (length, life));
+            }
+        }
+        Ok(self.known.values().map(|(_, life)| life.clone()).collect())
+    }
+}
+
 /// Reads what was written so far.
 pub fn read(place: &Path) -> io::Result<Vec<Life>> {
-    let lives = std::fs::read_dir(place)?.map(|file| life(&file?.path()));
-    lives.filter_map(io::Result::transpose).collect()
+    Reader::of(place).read()
 }
 
 /// None of one that has not written a whole line yet.

@@ -44,8 +44,8 @@ pub struct Story {
     pub calls: Vec<Call>,
     /// What former owners tried.
     pub stale: Vec<Stale>,
-    /// What processes of different nodes wrote to each other.
-    pub letters: Letters,
+    /// What processes of different nodes wrote to each other; none if they did not.
+    pub letters: Option<Letters>,
     /// Whether all nodes had the same state in the end; none if that was not looked at.
     pub replicas: Option<Replicas>,
     /// How much nodes took.
@@ -157,12 +157,12 @@ pub struct Stale {
 /// What processes wrote to each other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Letters {
-    /// How many they sent.
-    pub sent: u64,
-    /// How many of these were seen to arrive.
+    /// How many were seen to arrive.
     pub arrived: u64,
     /// What was wrong with that.
     pub wrongs: Vec<String>,
+    /// Who did not hear whom any more when all was over, by their nodes.
+    pub silent: Vec<String>,
 }
 
 /// What all nodes had applied, and whether it came to the same.
@@ -170,8 +170,8 @@ pub struct Letters {
 pub struct Replicas {
     /// The entry of the log up to which all were looked at; none if they were never seen at one.
     pub index: Option<u64>,
-    /// Who had another state than the first.
-    pub others: Vec<String>,
+    /// The nodes, those together that had the same state.
+    pub parties: Vec<Vec<String>>,
 }
 
 /// How much a node took.

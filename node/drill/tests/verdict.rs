@@ -52,8 +52,8 @@ fn well() -> (Story, Vec<Record>) {
         done: vec![done(1_000.0, 6_000.0, Some(6_500.0), true)],
         turns: vec![turn(5, "n1", 0.0, 2_600.0), turn(9, "n2", 3_100.0, 10_000.0)],
         calls: vec![call(End::Done), call(End::Unknown)],
-        replicas: Some(Replicas { index: Some(40), others: Vec::new() }),
-        letters: Letters { sent: 9, arrived: 7, wrongs: Vec::new() },
+        replicas: Some(Replicas { index: Some(40), parties: vec![vec!["n1".to_owned()]] }),
+        letters: Some(Letters { arrived: 7, ..Letters::default() }),
         stale: vec![Stale { at: 7_000.0, name: "one".to_owned(), epoch: 5, refused: Some(true) }],
         ..Story::default()
     };
@@ -85,13 +85,18 @@ fn each_check_fails_what_it_is_there_to_fail() {
     assert_eq!(but(|story, _| story.done[0].calm = None), ["calm afterwards"]);
     assert_eq!(but(|story, _| story.done[0].calm = Some(12_001.0)), ["calm afterwards"]);
     assert_eq!(but(|_, records| records.push(find(30, None))), ["names"], "it was lost");
-    let overtaken = but(|story, _| story.letters.wrongs.push("one overtook another".to_owned()));
-    assert_eq!(overtaken, ["letters"]);
-    let apart = |others: &[&str], index| {
-        let others = others.iter().map(|&other| other.to_owned()).collect();
-        but(move |story, _| story.replicas = Some(Replicas { index, others }))
+    let mail = |change: fn(&mut Letters)| {
+        but(|story, _| story.letters.as_mut().into_iter().for_each(change))
     };
-    assert_eq!(apart(&["n3"], Some(40)), ["replicas"]);
+    let overtaken = mail(|mail| mail.wrongs.push("one overtook another".to_owned()));
+    assert_eq!(overtaken, ["letters"]);
+    assert_eq!(mail(|mail| mail.silent.push("n1 to n2".to_owned())), ["letters"]);
+    assert_eq!(mail(|mail| mail.arrived = 0), ["letters"]);
+    let apart = |parties: &[&str], index| {
+        let parties = parties.iter().map(|&one| vec![one.to_owned()]).collect();
+        but(move |story, _| story.replicas = Some(Replicas { index, parties }))
+    };
+    assert_eq!(apart(&["n1", "n3"], Some(40)), ["replicas"]);
     assert_eq!(apart(&[], None), ["replicas"]);
     assert_eq!(but(|story, _| story.replicas = None), [""; 0], "nobody looked");
     assert_eq!(but(|story, _| story.stale[0].refused = Some(false)), ["late writes"]);
@@ -102,7 +107,6 @@ fn a_drill_that_saw_nothing_does_not_pass() {
     assert_eq!(but(|story, _| story.turns.clear()), ["one owner at a time"]);
     assert_eq!(but(|_, records| records.clear()), ["names"]);
     assert_eq!(but(|story, _| story.done.clear()), ["calm afterwards"]);
-    assert_eq!(but(|story, _| story.letters.arrived = 0), ["letters"]);
     assert_eq!(but(|story, _| story.calls.clear()), ["calls"]);
     let unanswered =
         but(|story, _| story.calls.iter_mut().for_each(|call| call.end = End::Unknown));

@@ -26,6 +26,8 @@ use crate::singletons;
 
 const WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long taking out may take, beside two leases.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A fault ends by itself so long after it was to, if nobody ends it.
 pub(super) const GUARD: Duration = Duration::from_secs(10);
 
@@ -118,15 +120,12 @@ impl Live {
                 ),
             };
         }
-        told + "     drill/one, drill/two and drill/lock, names drill-1 to drill-6: taken out at the end\n"
+        told + "     drill/one, drill/two, drill/lock and names that begin with drill-: taken out at the end\n"
     }
 
-    /// Whether what the drill puts in is free to be used.
+    /// Whether what the drill puts in is free to be used, and no node is drained, which a drill would undo.
     pub(super) async fn is_free(&self) -> Done {
-        let names = names().map(|name| (name.to_string(), format!("/v1/names/{name}")));
-        let ones = SINGLETONS.map(|name| (name.to_owned(), singletons::path(name)));
-        let lock = (LOCK.to_owned(), format!("/v1/names/{LOCK}"));
-        for (name, path) in names.chain(ones).chain([lock]) {
+        for (name, path) in put_in() {
             match self.doors[0].ask("GET", &path, "", WITHIN).await {
                 Some((404, _)) => {}
                 Some((200, _)) => {
@@ -137,26 +136,39 @@ impl Live {
                 _ => return Err(refused(format!("nobody says whether {name} is there"))),
             }
         }
+        for door in &self.doors {
+            if let Some(why) = drained(door).await {
+                let name = &door.name;
+                let next = format!("end that first: quorate node undrain {name}");
+                return Err(refused(format!("{name} is drained ({why})")).next(&next));
+            }
+        }
         Ok(())
     }
 
-    /// Ends all faults, and takes out what a drill put in.
+    /// Ends all faults, and takes out what a drill put in. Says what it could not.
     pub(super) async fn tidy(&self) {
         heal(&self.doors).await;
+        // Singletons are offered until the sessions of who ran them are over.
+        let until = now() + self.lease * 2 + PATIENCE;
         for door in &self.doors {
-            let path = format!("/v1/nodes/{}", door.name);
-            let drained = door.ask("GET", &format!("{path}/drain"), "", WITHIN).await;
-            if drained.is_some_and(|(_, shown)| shown["why"] == DRAINED) {
-                // If it is not done, the node says why it is drained.
-                let _ = door.ask("POST", &format!("{path}/undrain"), "{}", WITHIN).await;
+            let path = format!("/v1/nodes/{}/undrain", door.name);
+            while drained(door).await.is_some_and(|why| why == DRAINED) {
+                if now() > until {
+                    output::talk(&format!("{} is still drained", door.name));
+                    break;
+                }
+                // Whether it was done, the node says when it is asked again.
+                let _ = door.ask("POST", &path, "{}", WITHIN).await;
+                sleep(LOOK_AGAIN).await;
             }
         }
-        // Singletons are offered until the sessions of who ran them are over.
-        let until = now() + self.lease * 2 + WITHIN;
-        let paths = names().map(|name| format!("/v1/names/{name}"));
-        let paths = paths.chain([format!("/v1/names/{LOCK}")]);
-        for path in paths.chain(SINGLETONS.map(singletons::path)) {
-            while !self.is_gone(&path).await && now() < until {
+        for (name, path) in put_in() {
+            while !self.is_gone(&path).await {
+                if now() > until {
+                    output::talk(&format!("{name} is still there"));
+                    break;
+                }
                 sleep(LOOK_AGAIN).await;
             }
         }
@@ -171,6 +183,24 @@ impl Live {
         }
         false
     }
+}
+
+/// All that a drill puts in, and where it is found. Names come last: what clients had asked for when they were
+/// ended may still be done.
+fn put_in() -> impl Iterator<Item = (String, String)> {
+    let ones = SINGLETONS.map(|name| (name.to_owned(), singletons::path(name)));
+    let held = [LOCK.to_owned()].into_iter().chain(names().map(|name| name.to_string()));
+    ones.into_iter().chain(held.map(|name| {
+        let path = format!("/v1/names/{name}");
+        (name, path)
+    }))
+}
+
+/// Why a node is drained, if it is.
+async fn drained(door: &Door) -> Option<String> {
+    let path = format!("/v1/nodes/{}/drain", door.name);
+    let (_, shown) = door.ask("GET", &path, "", WITHIN).await?;
+    (shown["draining"] == true).then(|| text(&shown["why"]))
 }
 
 /// `quorate drill stop`

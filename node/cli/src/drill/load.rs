@@ -22,6 +22,8 @@ use crate::wire::Wire;
 /// How many there are, and how many names they quarrel about.
 pub(super) const CLIENTS: u64 = 9;
 const NAMES: u64 = 6;
+/// How many write at once what fills a disk.
+pub(super) const FILLERS: u64 = 6;
 /// As much as a name may say, about.
 const FILLER_BYTES: usize = 60_000;
 /// A call that takes longer is given up.
@@ -187,7 +189,7 @@ impl Client {
 /// Writes much and keeps nothing of it, at one node and then the next, until it is told to end: that a disk
 /// is full is not seen before something needs room.
 pub(super) async fn fill(number: u64, nodes: Vec<Door>, is_over: Arc<AtomicBool>) {
-    let path = format!("/v1/names/drill-filler-{number}");
+    let path = format!("/v1/names/{}", filler(number));
     let body = json!({ "value": "full".repeat(FILLER_BYTES / 4) }).to_string();
     for door in nodes.iter().cycle() {
         for (method, body) in [("PUT", body.as_str()), ("DELETE", "")] {
@@ -239,9 +241,13 @@ enum Lost {
     NotAnswered,
 }
 
-/// The names that clients quarrel about.
+/// The names that clients quarrel about, and those that fill disks.
 pub(super) fn names() -> impl Iterator<Item = Name> {
-    (1..=NAMES).map(called)
+    (1..=NAMES).map(called).chain((1..=FILLERS).map(filler))
+}
+
+fn filler(number: u64) -> Name {
+    Name::new(format!("drill-filler-{number}")).expect("letters, digits and dashes")
 }
 
 fn called(number: u64) -> Name {

@@ -1,5 +1,6 @@
 //! What is written down while a drill goes on, by tasks that know nothing of each other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -33,7 +34,11 @@ pub(super) struct Sheet {
     pub(super) records: Vec<Record>,
     pub(super) stale: Vec<Stale>,
     /// What processes wrote to each other, by what they are called.
-    pub(super) mail: MailInOrder<String, String>,
+    pub(super) mail: MailInOrder<Arc<str>, Arc<str>>,
+    /// Who wrote: one name for all letters of a process, however many there are.
+    writers: BTreeSet<Arc<str>>,
+    /// When a process last got a letter of another one.
+    heard: BTreeMap<(Arc<str>, Arc<str>), f64>,
     pub(super) sizes: Vec<Size>,
     moments: u64,
     /// Clients are to wait.
@@ -104,11 +109,24 @@ impl Notes {
         self.sheet().stale.push(stale);
     }
 
-    /// A process has sent so many more letters, and got these.
-    pub(super) fn mailed(&self, process: &String, sent: u64, letters: &[(String, u64)]) {
-        let mail = &mut self.sheet().mail;
-        mail.sent(sent);
-        letters.iter().for_each(|(from, number)| mail.arrived(from, *number, process));
+    /// A process has got these letters, each from whom and under which number.
+    pub(super) fn mailed(&self, process: &Arc<str>, letters: &[(String, u64)]) {
+        let (at, mut sheet) = (self.ms(), self.sheet());
+        let Sheet { mail, heard, writers, .. } = &mut *sheet;
+        for (from, number) in letters {
+            let from = match writers.get(from.as_str()) {
+                Some(known) => known.clone(),
+                None => Arc::from(from.as_str()),
+            };
+            writers.insert(from.clone());
+            mail.arrived(&from, *number, process);
+            heard.insert((from, process.clone()), at);
+        }
+    }
+
+    /// When a process last got a letter of another one.
+    pub(super) fn heard(&self, from: &Arc<str>, process: &Arc<str>) -> Option<f64> {
+        self.sheet().heard.get(&(from.clone(), process.clone())).copied()
     }
 
     pub(super) fn sized(&self, size: Size) {

@@ -2,9 +2,10 @@
 //! down before its node can forget it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::sleep;
+use quorate_env::{now, sleep};
 use serde_json::{Value, json};
 
 use super::door::Door;
@@ -14,12 +15,10 @@ const EVERY: Duration = Duration::from_millis(250);
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// What a node's process says of itself.
-#[derive(Default)]
-pub(super) struct Told {
-    pub(super) process: String,
+struct Told {
+    process: Arc<str>,
     /// Who is in the group, as its node knows it.
-    pub(super) members: BTreeSet<String>,
-    sent: u64,
+    members: BTreeSet<String>,
     /// Who wrote, and under which number.
     letters: Vec<(String, u64)>,
     /// How many it got so far.
@@ -27,11 +26,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Asks for it, and has what was told before be forgotten.
-    pub(super) async fn ask(door: &Door, before: &Self, within: Duration) -> Option<Self> {
-        let body = match before.process.as_str() {
-            "" => json!({}),
-            process => json!({ "process": process, "after": before.next }),
+    /// Asks for it, and for what came since it was told before, which is forgotten.
+    async fn ask(door: &Door, before: Option<&Self>, within: Duration) -> Option<Self> {
+        let body = match before {
+            None => json!({}),
+            Some(before) => json!({ "process": &*before.process, "after": before.next }),
         };
         match door.ask("POST", "/v1/drill/mail", &body.to_string(), within).await? {
             (200, told) => Self::of(&told),
@@ -43,9 +42,8 @@ impl Told {
         let members = told["members"].as_array()?.iter();
         let letters = told["letters"].as_array()?.iter();
         Some(Self {
-            process: told["process"].as_str()?.to_owned(),
+            process: told["process"].as_str()?.into(),
             members: members.filter_map(|member| Some(member.as_str()?.to_owned())).collect(),
-            sent: told["sent"].as_u64()?,
             letters: letters
                 .filter_map(|letter| Some((letter[0].as_str()?.to_owned(), letter[1].as_u64()?)))
                 .collect(),
@@ -54,16 +52,15 @@ impl Told {
     }
 }
 
-/// Takes down what one node's process sent and got, until the drill is over.
+/// Takes down what one node's process got, until the drill is over.
 pub(super) async fn take_down(notes: Notes, door: Door) {
-    let mut before = Told::default();
+    let mut before = None;
     while !notes.is_over() {
         sleep(EVERY).await;
         // Whoever does not answer keeps its letters.
-        let Some(told) = Told::ask(&door, &before, WITHIN).await else { continue };
-        let known = if told.process == before.process { before.sent } else { 0 };
-        notes.mailed(&told.process, told.sent.saturating_sub(known), &told.letters);
-        before = told;
+        let Some(told) = Told::ask(&door, before.as_ref(), WITHIN).await else { continue };
+        notes.mailed(&told.process, &told.letters);
+        before = Some(told);
     }
 }
 
@@ -71,11 +68,35 @@ pub(super) async fn take_down(notes: Notes, door: Door) {
 pub(super) async fn is_whole(doors: &[Door], within: Duration) -> bool {
     let mut all = Vec::new();
     for door in doors {
-        match Told::ask(door, &Told::default(), within).await {
+        match Told::ask(door, None, within).await {
             Some(told) => all.push(told),
             None => return false,
         }
     }
-    let processes: BTreeSet<_> = all.iter().map(|told| &told.process).collect();
-    all.iter().all(|told| told.members.iter().eq(processes.iter().copied()))
+    let processes: BTreeSet<&str> = all.iter().map(|told| &*told.process).collect();
+    all.iter().all(|told| told.members.iter().map(String::as_str).eq(processes.iter().copied()))
+}
+
+/// Waits until each process has heard each other one once more; who has not heard whom.
+pub(super) async fn silent(notes: &Notes, doors: &[Door], within: Duration) -> Vec<String> {
+    let (since, until) = (notes.ms(), now() + within);
+    loop {
+        let (mut all, mut silent) = (Vec::new(), Vec::new());
+        for door in doors {
+            match Told::ask(door, None, WITHIN).await {
+                Some(told) => all.push((&door.name, told.process)),
+                None => silent.push(format!("{} says nothing", door.name)),
+            }
+        }
+        for (name, process) in &all {
+            let others = all.iter().filter(|(other, _)| other != name);
+            let unheard = others
+                .filter(|(_, from)| notes.heard(from, process).is_none_or(|last| last < since));
+            silent.extend(unheard.map(|(other, _)| format!("{name} hears nothing from {other}")));
+        }
+        if silent.is_empty() || now() > until {
+            return silent;
+        }
+        sleep(EVERY).await;
+    }
 }

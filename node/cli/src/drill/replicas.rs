@@ -24,9 +24,17 @@ pub(super) async fn compare(doors: &[Door], within: Duration) -> Replicas {
             && states.len() == doors.len()
             && states.iter().all(|state| state.head().index == first.head().index)
         {
-            let differs = |state: &&Contents| state.state() != first.state();
-            let others = states.iter().filter(differs).map(|state| state.head().by.to_string());
-            return Replicas { index: Some(first.head().index.0), others: others.collect() };
+            let index = Some(first.head().index.0);
+            let mut parties: Vec<Vec<&Contents>> = Vec::new();
+            for state in &states {
+                match parties.iter_mut().find(|party| party[0].state() == state.state()) {
+                    Some(party) => party.push(state),
+                    None => parties.push(vec![state]),
+                }
+            }
+            let names =
+                |party: Vec<&Contents>| party.iter().map(|one| one.head().by.to_string()).collect();
+            return Replicas { index, parties: parties.into_iter().map(names).collect() };
         }
         if now() > until {
             return Replicas::default();

@@ -14,12 +14,13 @@ use quorate_http::code;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::door::Door;
 use super::live::Live;
-use super::load::{CLIENTS, Client, fill, restored};
+use super::load::{CLIENTS, Client, FILLERS, fill, restored};
 use super::notes::{HOMECOMING, Notes};
-use super::post::take_down;
+use super::post::{silent, take_down};
 use super::watch::watch;
 use super::world::{PATIENCE, SINGLETONS, World};
 use crate::fail::{Done, Fail};
@@ -31,8 +32,6 @@ use crate::singletons;
 const BEYOND_LEASE: Duration = Duration::from_secs(4);
 /// How long load runs before anything is done.
 const PRELUDE: Duration = Duration::from_secs(1);
-/// How many write at once what fills a disk.
-const FILLERS: u64 = 6;
 /// Calls that are about as many as a page can show.
 const CALLS: u32 = 12_000;
 const FASTEST: Duration = Duration::from_millis(60);
@@ -45,6 +44,29 @@ pub(super) struct Terms<'a> {
     pub(super) retain: bool,
     /// The cluster that is drilled, if it is not a throw-away one.
     pub(super) live: Option<&'a Live>,
+}
+
+/// What goes on beside a drill. It ends with it at the latest, whyever that ends.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    fn begin(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(spawn(task));
+    }
+
+    /// Waits for those that know that they are to end.
+    async fn come_home(mut self) {
+        for task in &mut self.0 {
+            let _ = timeout(HOMECOMING, task).await;
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
 }
 
 /// Plays it; an error is of the stage, and no verdict.
@@ -76,13 +98,15 @@ async fn acts(
     let (notes, nodes) = (Notes::begin(), world.nodes());
     let length: Duration = script.steps.iter().map(|step| step.lasts + step.rest).sum();
     let pace = (length * u32::try_from(CLIENTS).unwrap_or(1) / CALLS).max(FASTEST);
-    let mut tasks = Vec::new();
+    let mut tasks = Tasks::default();
     for door in nodes.clone() {
-        tasks.push(spawn(watch(notes.clone(), door.clone())));
-        tasks.push(spawn(take_down(notes.clone(), door)));
+        tasks.begin(watch(notes.clone(), door.clone()));
+        if world.is_own() {
+            tasks.begin(take_down(notes.clone(), door));
+        }
     }
     for number in 1..=CLIENTS {
-        tasks.push(spawn(Client::new(number, seed, notes.clone(), &nodes, pace).live()));
+        tasks.begin(Client::new(number, seed, notes.clone(), &nodes, pace).live());
     }
     let mut story = Story {
         drill: script.name.clone(),
@@ -110,21 +134,24 @@ async fn acts(
         world.wait(step.rest).await?;
     }
     reader(world, &notes).read_all(bound).await;
+    let silent = if world.is_own() { silent(&notes, &nodes, bound).await } else { Vec::new() };
     notes.over();
-    for task in tasks {
-        let _ = timeout(HOMECOMING, task).await;
-    }
+    tasks.come_home().await;
     story.took_ms = notes.ms();
-    story.replicas = world.replicas(bound).await;
     let turns = world.turns()?;
+    if world.is_own() {
+        story.replicas = Some(world.replicas(bound).await);
+    }
     story.accuse(&wrongs(&turns));
     story.turns = shown(&notes, &turns);
     let sheet = notes.take();
     (story.probes, story.reigns) = (sheet.probes, sheet.reigns);
     (story.calls, story.stale, story.sizes) = (sheet.calls, sheet.stale, sheet.sizes);
-    let (sent, arrived) = sheet.mail.counts();
-    let wrongs = sheet.mail.finish().iter().map(|wrong| wrong.what.clone()).collect();
-    story.letters = Letters { sent, arrived, wrongs };
+    if world.is_own() {
+        let (_, arrived) = sheet.mail.counts();
+        let wrongs = sheet.mail.finish().iter().map(|wrong| wrong.what.clone()).collect();
+        story.letters = Some(Letters { arrived, wrongs, silent });
+    }
     story.checks = verdict::judge(&story, &sheet.records);
     Ok(story)
 }
@@ -158,10 +185,10 @@ async fn act(
         world.perform(action, step.lasts).await?;
     }
     let is_over = Arc::new(AtomicBool::new(false));
-    let mut fillers = Vec::new();
+    let mut fillers = Tasks::default();
     if step.deed == Deed::FillDisk {
         for number in 1..=FILLERS {
-            fillers.push(spawn(fill(number, world.nodes(), is_over.clone())));
+            fillers.begin(fill(number, world.nodes(), is_over.clone()));
         }
     }
     if step.has_to_last(inject) {
@@ -171,9 +198,7 @@ async fn act(
         world.perform(action, step.lasts).await?;
     }
     is_over.store(true, Ordering::Relaxed);
-    for filler in fillers {
-        let _ = timeout(HOMECOMING, filler).await;
-    }
+    fillers.come_home().await;
     let until = notes.ms();
     let calm = world.calm(PATIENCE).await?.then(|| notes.ms());
     if let Some((before, asked)) = before {
@@ -240,7 +265,7 @@ fn tell(done: &Deeds) {
 }
 
 /// Has the owner before the present one write what it may not any more.
-async fn late_writes(world: &World, notes: &Notes, nodes: &[Door]) -> Done {
+async fn late_writes(world: &mut World, notes: &Notes, nodes: &[Door]) -> Done {
     let turns = world.turns()?;
     for name in SINGLETONS {
         let Some([.., former, _]) = turns.get(name).map(Vec::as_slice) else { continue };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use quorate_drill::lives::{self, Turns};
+use quorate_drill::lives::{self, Reader, Turns};
 use quorate_drill::nemesis::{Action, NodeView, WorldView};
 use quorate_drill::story::{Replicas, Size};
 use quorate_env::{now, sleep};
@@ -57,6 +57,7 @@ pub(super) struct World {
     lease: Duration,
     ground: Ground,
     lives: PathBuf,
+    witnesses: Reader,
     /// The runner of each singleton, and who waits for the lock, on each node; none while its host is down.
     runners: BTreeMap<(usize, &'static str), Child>,
     /// The hosts that are down, and stay so.
@@ -110,7 +111,8 @@ impl World {
         std::fs::create_dir(&lives).map_err(Fail::io("making a directory for witnesses"))?;
         let down = vec![false; doors.len()];
         let (runners, faults) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = Self { doors, lease, ground, lives, runners, down, faults };
+        let witnesses = Reader::of(&lives);
+        let mut world = Self { doors, lease, ground, lives, witnesses, runners, down, faults };
         if world.calm(PATIENCE).await? {
             return Ok(world);
         }
@@ -121,10 +123,7 @@ impl World {
 
     /// Ends all that was begun; where something is kept of it, says where.
     pub(super) async fn end(mut self, retain: bool) -> Option<PathBuf> {
-        for runner in self.runners.values_mut() {
-            // Its fencer ends what it runs.
-            let _ = runner.kill().await;
-        }
+        self.end_runners().await;
         match self.ground {
             Ground::Own(mut cluster) => {
                 let kept = retain.then(|| cluster.retain().to_owned());
@@ -160,9 +159,9 @@ impl World {
     }
 
     /// How it looks to whoever plans the next step.
-    pub(super) fn view(&self, notes: &Notes) -> Result<WorldView, Fail> {
-        let at = |wanted: &str| self.doors.iter().position(|door| door.name == wanted);
+    pub(super) fn view(&mut self, notes: &Notes) -> Result<WorldView, Fail> {
         let turns = self.turns()?;
+        let at = |wanted: &str| self.doors.iter().position(|door| door.name == wanted);
         let newest = turns.get(SINGLETONS[0]).and_then(|turns| turns.last());
         let nodes = self.doors.iter().enumerate();
         Ok(WorldView {
@@ -175,8 +174,8 @@ impl World {
     }
 
     /// All that witnesses wrote so far.
-    pub(super) fn turns(&self) -> Result<Turns, Fail> {
-        let lives = lives::read(&self.lives).map_err(Fail::io("reading what witnesses wrote"))?;
+    pub(super) fn turns(&mut self) -> Result<Turns, Fail> {
+        let lives = self.witnesses.read().map_err(Fail::io("reading what witnesses wrote"))?;
         Ok(lives::turns(&lives))
     }
 
@@ -193,11 +192,21 @@ impl World {
         }
     }
 
-    /// Compares what all nodes hold, where nobody else has them work meanwhile.
-    pub(super) async fn replicas(&self, within: Duration) -> Option<Replicas> {
-        match self.ground {
-            Ground::Own(_) => Some(replicas::compare(&self.doors, within).await),
-            Ground::Live(..) => None,
+    /// Whether the cluster is the drill's alone.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.ground, Ground::Own(_))
+    }
+
+    /// Ends all that still has the nodes work, and compares what they hold.
+    pub(super) async fn replicas(&mut self, within: Duration) -> Replicas {
+        self.end_runners().await;
+        replicas::compare(&self.doors, self.lease * 2 + within).await
+    }
+
+    async fn end_runners(&mut self) {
+        for runner in self.runners.values_mut() {
+            // Its fencer ends what it runs.
+            let _ = runner.kill().await;
         }
     }
 
@@ -323,13 +332,14 @@ impl World {
         }
     }
 
-    async fn is_calm(&self) -> Result<bool, Fail> {
+    async fn is_calm(&mut self) -> Result<bool, Fail> {
         for door in &self.doors {
             if !matches!(door.ask("GET", "/readyz", "", ASK_WITHIN).await, Some((200, _))) {
                 return Ok(false);
             }
         }
-        if !post::is_whole(&self.doors, ASK_WITHIN).await {
+        // In a cluster that others use no groups are begun that outlive the drill.
+        if self.is_own() && !post::is_whole(&self.doors, ASK_WITHIN).await {
             return Ok(false);
         }
         let turns = self.turns()?;

@@ -29,9 +29,9 @@ where
     Sender: Clone + Display + Ord,
     Receiver: Clone + Display + Ord,
 {
-    /// So many more letters were sent.
-    pub fn sent(&mut self, more: u64) {
-        self.sent += more;
+    /// A letter was sent.
+    pub fn sent(&mut self) {
+        self.sent += 1;
     }
 
     /// A letter has reached a process.

@@ -166,7 +166,7 @@ async fn write(world: Arc<World>, nth: usize) {
             alive.node.names().send(&name_of(to), letter)
         };
         if let Some(Ok(())) = alive.ask(PATIENCE, sending).await {
-            world.witness.seen().mail.sent(1);
+            world.witness.seen().mail.sent();
         }
     }
 }
