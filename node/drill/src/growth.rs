@@ -1,8 +1,8 @@
 //! Whether nodes take more and more: memory, open files, room on their disks.
 //!
 //! What a node takes rises and falls with what it does, and its first minutes are spent on filling buffers,
-//! so a later part of a drill is compared with an earlier one, by what is in the middle of each. A process that
-//! is started again begins anew; so where nodes are killed often, it is what outlives them that shows.
+//! so a later part of a drill is compared with an earlier one, by what is in the middle of each. A process
+//! that is started again begins anew; so where nodes are killed often, it is what outlives them that shows.
 
 use crate::story::{Size, Story};
 use crate::verdict::{Check, check};

@@ -122,8 +122,8 @@ fn names(records: &[Record]) -> Check {
     check("names", passed, seen)
 }
 
-/// I12: by what a process of each node got from those of the others. Letters may be missing; that none comes any
-/// more may not.
+/// I12: by what a process of each node got from those of the others. Letters may be missing, but not all of
+/// them from some time on.
 fn letters(Letters { arrived, wrongs, silent }: &Letters) -> Check {
     let seen = match (wrongs.first(), silent.first()) {
         (Some(first), _) => format!("{} times wrong; {first}", wrongs.len()),

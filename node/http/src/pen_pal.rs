@@ -56,8 +56,8 @@ struct Desk {
     kept: VecDeque<Letter>,
 }
 
-/// What may be asked: what a process got after its first `after` letters, which are dropped. Who names none, or
-/// one that is not there, is told of none.
+/// What may be asked: what a process got after its first `after` letters, which are dropped. Who names none,
+/// or one that is not there, is told of none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {

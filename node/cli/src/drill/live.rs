@@ -123,7 +123,7 @@ impl Live {
         told + "     drill/one, drill/two, drill/lock and names that begin with drill-: taken out at the end\n"
     }
 
-    /// Whether what the drill puts in is free to be used, and no node is drained, which a drill would undo.
+    /// Whether what the drill puts in is free to be used, and no node drained, which a drill would undo.
     pub(super) async fn is_free(&self) -> Done {
         for (name, path) in put_in() {
             match self.doors[0].ask("GET", &path, "", WITHIN).await {
@@ -185,8 +185,8 @@ impl Live {
     }
 }
 
-/// All that a drill puts in, and where it is found. Names come last: what clients had asked for when they were
-/// ended may still be done.
+/// All that a drill puts in, and where it is found. Names come last: what clients had asked for when they
+/// were ended may still be done.
 fn put_in() -> impl Iterator<Item = (String, String)> {
     let ones = SINGLETONS.map(|name| (name.to_owned(), singletons::path(name)));
     let held = [LOCK.to_owned()].into_iter().chain(names().map(|name| name.to_string()));
