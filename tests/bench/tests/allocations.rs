@@ -24,6 +24,9 @@ const MANY: u64 = 100_000;
 /// How many casts may be under way at once. Without a bound a clerk that the system does not let run for
 /// a while would have a longer queue than ever before, and that needs memory.
 const AT_ONCE: u64 = 100;
+/// What may be allocated however much is done: that as many as may be under way wait at once, and on whatever
+/// thread, may not have come before it counts. On a busy machine a hundred and thirty were seen.
+const ONCE: u64 = 4 * AT_ONCE;
 const WITHIN: Duration = Duration::from_secs(60);
 
 enum Order {
@@ -58,8 +61,7 @@ fn hold(work: Work, each: u64) {
     for workers in [1, 2] {
         for n in [FEW, MANY] {
             let seen = allocations(work, workers, n);
-            // A hundredth more is for buffers that grow now and then, on whatever thread.
-            let budget = each * n + n / 100;
+            let budget = each * n + ONCE;
             assert!(seen <= budget, "{n} {work:?} on {workers} workers: {seen} allocations");
         }
     }
