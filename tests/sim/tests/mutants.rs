@@ -3,8 +3,10 @@
 //! Run it with `cargo test --release -p quorate-sim --features mutants --test mutants`.
 #![cfg(feature = "mutants")]
 
+use std::time::Duration;
+
 use quorate::Bug;
-use quorate_drill::nemesis::Fault;
+use quorate_drill::nemesis::{Action, Planned};
 use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::world::{Mutant, Plan};
@@ -13,22 +15,20 @@ const JOBS: usize = 2;
 
 /// Which of some seeds find a bug, and that they do by the invariant that it breaks.
 fn caught_by(invariant: &str, mutant: Mutant, seeds: std::ops::Range<u64>) -> Vec<u64> {
-    caught_with(&Fault::ALL, invariant, mutant, seeds)
-}
-
-/// The same where there are only some faults.
-fn caught_with(
-    faults: &[Fault],
-    invariant: &str,
-    mutant: Mutant,
-    seeds: std::ops::Range<u64>,
-) -> Vec<u64> {
     let cases = seeds.map(|seed| {
         let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
         case.settings.mutant = Some(mutant);
-        case.settings.faults = faults.to_vec();
         case
     });
+    caught_in(invariant, mutant, cases)
+}
+
+/// The same in these worlds.
+fn caught_in(
+    invariant: &str,
+    mutant: Mutant,
+    cases: impl Iterator<Item = Case> + Send,
+) -> Vec<u64> {
     let total = sweep(cases, JOBS, |_, _| ());
     let mut found = Vec::new();
     for (case, outcome) in &total.failed {
@@ -67,10 +67,37 @@ fn a_voter_that_forgets_what_it_said_it_would_remember_is_found() {
 
 #[test]
 fn a_lease_that_is_counted_from_the_answer_is_found() {
-    // It takes an answer that is late, and then a holder that hears nothing more.
-    let faults = [Fault::SlowLinks, Fault::LossyLinks, Fault::LeaderAlone, Fault::OneWay];
-    let found = caught_with(&faults, "I3", Mutant::Hall(Bug::CountsFromReceipt), 0..40);
+    let mutant = Mutant::Hall(Bug::CountsFromReceipt);
+    let cases = (0..32).map(|seed| {
+        let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
+        case.settings.mutant = Some(mutant);
+        case.settings.plans =
+            Some((0..6).map(|nth| answered_late_and_then_cut(seed + nth)).collect());
+        case
+    });
+    let found = caught_in("I3", mutant, cases);
     assert!(!found.is_empty(), "nobody noticed that a lease was counted from too late a time");
+}
+
+/// What it takes to see that: answers come late, as late as they may, and from some time on nobody is asked
+/// any more, though the last answer still comes.
+fn answered_late_and_then_cut(nth: u64) -> Planned {
+    let hosts = ["n1", "n2", "n3"].map(str::to_owned);
+    let [to, others @ ..] = [0, 1, 2].map(|next| hosts[(nth as usize + next) % 3].clone());
+    let each =
+        |act: &dyn Fn(String, String) -> Action| others.clone().map(|from| act(from, to.clone()));
+    let slow = |extra| each(&move |from, to| Action::Slow { from, to, extra });
+    let wait = |ms| Action::Wait(Duration::from_millis(ms));
+    let actions = [
+        slow(Duration::from_millis(220 + nth % 6 * 30)).to_vec(),
+        vec![wait(1_500 + nth * 130)],
+        each(&|from, to| Action::Cut { from: to, to: from }).to_vec(),
+        vec![wait(4_500)],
+        each(&|from, to| Action::Heal { from: to, to: from }).to_vec(),
+        slow(Duration::ZERO).to_vec(),
+        vec![wait(3_000)],
+    ];
+    Planned { at: Duration::ZERO, actions: actions.concat() }
 }
 
 #[test]
