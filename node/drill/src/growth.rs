@@ -35,10 +35,9 @@ pub(crate) fn judge(story: &Story) -> Option<Check> {
     }
     let is_long = story.took_ms >= LEAST_MS;
     let grown = story.nodes.iter().filter(|_| is_long).find_map(|node| {
-        let unseen = || format!("{node} was not measured both early and late");
         MEASURES.iter().find_map(|measure| match measure.ends(story, node) {
             Some(ends) => measure.grown(node, ends),
-            None => Some(unseen()),
+            None => Some(format!("{node} was not measured both early and late")),
         })
     });
     if let Some(seen) = grown {

@@ -120,7 +120,7 @@ impl Live {
                 ),
             };
         }
-        told + "     drill/one, drill/two, drill/lock names that begin with drill-: taken out at the end\n"
+        told + "     drill/one, drill/two, drill/lock, and names that begin with drill-: taken out after it\n"
     }
 
     /// Whether what the drill puts in is free to be used, and no node drained, which a drill would undo.

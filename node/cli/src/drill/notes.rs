@@ -116,9 +116,12 @@ impl Notes {
         for (from, number) in letters {
             let from = match writers.get(from.as_str()) {
                 Some(known) => known.clone(),
-                None => Arc::from(from.as_str()),
+                None => {
+                    let from: Arc<str> = Arc::from(from.as_str());
+                    writers.insert(from.clone());
+                    from
+                }
             };
-            writers.insert(from.clone());
             mail.arrived(&from, *number, process);
             heard.insert((from, process.clone()), at);
         }

@@ -134,7 +134,7 @@ async fn acts(
         world.wait(step.rest).await?;
     }
     reader(world, &notes).read_all(bound).await;
-    let silent = if world.is_own() { silent(&notes, &nodes, bound).await } else { Vec::new() };
+    let silent = if world.is_own() { Some(silent(&notes, &nodes, bound).await) } else { None };
     notes.over();
     tasks.come_home().await;
     story.took_ms = notes.ms();
@@ -147,11 +147,11 @@ async fn acts(
     let sheet = notes.take();
     (story.probes, story.reigns) = (sheet.probes, sheet.reigns);
     (story.calls, story.stale, story.sizes) = (sheet.calls, sheet.stale, sheet.sizes);
-    if world.is_own() {
+    story.letters = silent.map(|silent| {
         let (_, arrived) = sheet.mail.counts();
-        let wrongs = sheet.mail.finish().iter().map(|wrong| wrong.what.clone()).collect();
-        story.letters = Some(Letters { arrived, wrongs, silent });
-    }
+        let wrongs = sheet.mail.finish().into_iter().map(|wrong| wrong.what).collect();
+        Letters { arrived, wrongs, silent }
+    });
     story.checks = verdict::judge(&story, &sheet.records);
     Ok(story)
 }
