@@ -15,15 +15,17 @@ const JOBS: usize = 2;
 
 /// Which of some seeds find a bug, and that they do by the invariant that it breaks.
 fn caught_by(invariant: &str, mutant: Mutant, seeds: std::ops::Range<u64>) -> Vec<u64> {
-    let cases = seeds.map(|seed| {
-        let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
-        case.settings.mutant = Some(mutant);
-        case
-    });
-    caught_in(invariant, mutant, cases)
+    caught_in(invariant, mutant, seeds.map(|seed| world_of(seed, Plan::Everything, Some(mutant))))
 }
 
-/// The same in these worlds.
+/// Three nodes with that bug in them, or without.
+fn world_of(seed: u64, plan: Plan, mutant: Option<Mutant>) -> Case {
+    let mut case = Case::of_seed(seed, Some(3), Some(plan));
+    case.settings.mutant = mutant;
+    case
+}
+
+/// Which of these worlds find a bug by that invariant.
 fn caught_in(
     invariant: &str,
     mutant: Mutant,
@@ -69,10 +71,9 @@ fn a_voter_that_forgets_what_it_said_it_would_remember_is_found() {
 fn a_lease_that_is_counted_from_the_answer_is_found() {
     let mutant = Mutant::Hall(Bug::CountsFromReceipt);
     let cases = (0..32).map(|seed| {
-        let mut case = Case::of_seed(seed, Some(3), Some(Plan::Everything));
-        case.settings.mutant = Some(mutant);
-        case.settings.plans =
-            Some((0..6).map(|nth| answered_late_and_then_cut(seed + nth)).collect());
+        let mut case = world_of(seed, Plan::Everything, Some(mutant));
+        let plans = (0..6).map(|nth| answered_late_and_then_cut(seed + nth));
+        case.settings.plans = Some(plans.collect());
         case
     });
     let found = caught_in("I3", mutant, cases);
@@ -132,11 +133,7 @@ fn a_call_that_is_put_twice_is_found_within_eight_seeds() {
 
 /// Which of some seeds find a bug.
 fn caught(mutant: Option<Mutant>, seeds: std::ops::Range<u64>) -> Vec<u64> {
-    let cases = seeds.map(|seed| {
-        let mut case = Case::of_seed(seed, Some(3), Some(Plan::PowerCuts));
-        case.settings.mutant = mutant;
-        case
-    });
+    let cases = seeds.map(|seed| world_of(seed, Plan::PowerCuts, mutant));
     let total = sweep(cases, JOBS, |_, _| ());
     for (case, outcome) in total.failed.iter().take(3) {
         println!("{mutant:?}, seed {}: {}", case.settings.seed, outcome.violations[0]);
@@ -167,8 +164,7 @@ fn the_same_seeds_are_clean_without_a_bug() {
 fn what_it_takes_to_find_a_bug_is_shrunk_to_little_and_finds_it_again() {
     let bug = Mutant::Hall(Bug::NeverFences);
     let found = caught_by("I3", bug, 0..8);
-    let mut settings = Case::of_seed(found[0], Some(3), Some(Plan::Everything)).settings;
-    settings.mutant = Some(bug);
+    let settings = world_of(found[0], Plan::Everything, Some(bug)).settings;
     let shrunk = shrink(&settings).expect("it fails, and fails when it is told");
     println!("{shrunk}");
     let left = shrunk.settings.plans.as_ref().expect("it is told").len();
