@@ -175,5 +175,19 @@ fn a_drill_of_a_cluster_that_others_use_is_stopped_by_a_signal_and_leaves_nothin
         // The second one would be refused if anything of the first were left.
         assert!(!nodes.iter().any(|node| is_wrong(node)), "{deed}");
     }
+
+    // One that could undo nothing itself is undone by the button, and only what was its.
+    let drain = |node: &str, why: &str| {
+        place.good(&["node", "drain", node, "-m", why, "--agent", dev.http("n1")]);
+        assert!(is_drained(node), "{node}");
+    };
+    drain("n1", "a new disk");
+    drain("n2", "a drill");
+    let stopped = place.run(&["drill", "stop", "--on", &all]);
+    let (out, err) = texts(&stopped);
+    assert!(stopped.status.success() && err.contains("n2 is undrained"), "{out}{err}");
+    assert_eq!(nodes.map(is_drained), [true, false, false]);
+    let err = place.bad(&["drill", "run", "drain", "--on", &all, "--i-mean", &cluster], 1, "Q0514");
+    assert!(err.contains("n1 is drained (a new disk)"), "{err}");
     dev.signal(Signal::INT);
 }

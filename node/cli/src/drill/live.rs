@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate::Time;
 use quorate_drill::script::{Deed, Script};
 use quorate_env::{now, sleep};
 use quorate_http::code;
@@ -131,7 +132,10 @@ impl Live {
                 Some((200, _)) => {
                     let why =
                         format!("{name} is there already, and a drill would quarrel about it");
-                    return Err(refused(why));
+                    return Err(refused(why).next(match SINGLETONS.contains(&&*name) {
+                        true => format!("if a drill left it: quorate singleton forget {name}"),
+                        false => "if a drill left it, it ends with its lease".to_owned(),
+                    }));
                 }
                 _ => return Err(refused(format!("nobody says whether {name} is there"))),
             }
@@ -152,16 +156,7 @@ impl Live {
         // Singletons are offered until the sessions of who ran them are over.
         let until = now() + self.lease * 2 + PATIENCE;
         for door in &self.doors {
-            let path = format!("/v1/nodes/{}/undrain", door.name);
-            while drained(door).await.is_some_and(|why| why == DRAINED) {
-                if now() > until {
-                    output::talk(&format!("{} is still drained", door.name));
-                    break;
-                }
-                // Whether it was done, the node says when it is asked again.
-                let _ = door.ask("POST", &path, "{}", WITHIN).await;
-                sleep(LOOK_AGAIN).await;
-            }
+            undrain(door, until).await;
         }
         for (name, path) in put_in() {
             while !self.is_gone(&path).await {
@@ -203,17 +198,48 @@ async fn drained(door: &Door) -> Option<String> {
     (shown["draining"] == true).then(|| text(&shown["why"]))
 }
 
-/// `quorate drill stop`
+/// Undrains a node if a drill has drained it, and says so; whether no drill has any more.
+async fn undrain(door: &Door, until: Time) -> bool {
+    let name = &door.name;
+    let path = format!("/v1/nodes/{name}/undrain");
+    let mut was = false;
+    while drained(door).await.is_some_and(|why| why == DRAINED) {
+        if now() > until {
+            output::talk(&format!("{name} is still drained: quorate node undrain {name}"));
+            return false;
+        }
+        // Whether it was done, the node says when it is asked again.
+        let _ = door.ask("POST", &path, "{}", WITHIN).await;
+        was = true;
+        sleep(LOOK_AGAIN).await;
+    }
+    if was {
+        output::talk(&format!("{name} is undrained"));
+    }
+    true
+}
+
+/// `quorate drill stop`: all faults first, about which nobody but each agent is asked; then what a majority
+/// decides.
 pub(super) async fn stop(agents: &[String], token_file: Option<&Path>) -> Done {
-    let doors = doors(agents, token_file)?;
+    let mut doors = doors(agents, token_file)?;
     let healed = heal(&doors).await;
     let mut all = true;
-    for (door, healed) in doors.iter().zip(healed) {
+    for (door, healed) in doors.iter().zip(&healed) {
         all &= healed.is_some();
         let told = healed.map_or("no answer: what is wrong there ends by itself".to_owned(), |n| {
             format!("{n} faults ended")
         });
         output::line(&format!("{}  {told}", door.http))?;
+    }
+    let until = now() + PATIENCE;
+    for (door, healed) in doors.iter_mut().zip(healed) {
+        if healed.is_some()
+            && let Some((200, status)) = door.ask("GET", "/v1/status", "", WITHIN).await
+        {
+            door.name = text(&status["node"]);
+            all &= undrain(door, until).await;
+        }
     }
     if all { Ok(()) } else { Err(Fail::Exit(1)) }
 }
