@@ -552,7 +552,9 @@ type Results = futures_util::stream::BoxStream<
     Result<openraft::raft::WriteResult<Types>, openraft::errors::Fatal<Types>>,
 >;
 
-async fn hand_out(mut results: Results, answers: Vec<Answerer>) {
+async fn hand_out(results: Results, answers: Vec<Answerer>) {
+    // If Raft stops before it has decided all of them, what it gives ends with the first of those.
+    let mut results = results.fuse();
     for answer in answers {
         let outcome = match results.next().await {
             Some(Ok(Ok(written))) => match written.response.0 {
@@ -582,7 +584,27 @@ fn changed(error: RaftError<Types, ClientWriteError<Types>>) -> MembershipError 
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream::unfold;
+    use openraft::errors::Fatal;
+
     use super::*;
+
+    /// What openraft gives ends with the first error, and is not to be asked again after that.
+    #[tokio::test]
+    async fn everybody_in_a_batch_is_answered_though_raft_has_stopped() {
+        let stopped =
+            |first: Option<()>| async move { first.map(|()| (Err(Fatal::Stopped), None)) };
+        let weights = Arc::new(Semaphore::new(3));
+        let weigh = || weights.clone().try_acquire_owned().expect("there are as many as ask");
+        let (answers, outcomes): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| oneshot::channel())
+            .map(|(to, outcome)| (Answerer { to, _weight: weigh() }, outcome))
+            .unzip();
+        hand_out(unfold(Some(()), stopped).boxed(), answers).await;
+        for outcome in outcomes {
+            assert!(matches!(outcome.await, Ok(Err(ProposeError::Unknown))));
+        }
+    }
 
     #[test]
     fn snapshots_come_while_names_only_grow_and_as_seldom_as_the_state_is_large() {
