@@ -218,8 +218,11 @@ async fn remove(world: Arc<World>, nth: usize, machine: bool) {
         for alive in world.seats.iter().filter_map(|seat| seat.alive()) {
             if let Some(Ok(index)) = alive.ask(PATIENCE, alive.node.remove(&name)).await {
                 world.trace.note(format_args!("{name} is taken out at {index}"));
-                // Whoever is left may agree on what its build does not understand.
-                seat.upgrade();
+                // Whoever is left may agree on what its build does not understand, and it may be up again.
+                if seat.upgrade() && seat.is_up() {
+                    world.stop(nth, Loss::Process);
+                    world.start(nth);
+                }
                 if machine && !seat.is_up() {
                     seat.replace_machine();
                 }
