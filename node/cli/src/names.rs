@@ -11,7 +11,7 @@ use crate::args::{NameCommand, Register, View};
 use crate::client::{Ask, Client, encoded, name_path};
 use crate::fail::Done;
 use crate::output::{self, Column, Format, column, shown, wide};
-use crate::session::Session;
+use crate::session::{Session, patience};
 use crate::{agent, claims, watch};
 
 /// How long a name that is held by this command outlives it, if it dies without a word.
@@ -114,8 +114,9 @@ fn hold(client: &Client, mut session: Session, name: &str) -> Done {
                 _ = signals.next() => break,
                 () = sleep(session.ttl / 4) => {}
             }
-            // Blocking is right here: there is nothing else to do, and the call is bounded.
-            match session.renew(client) {
+            // Blocking is right here: there is nothing else to do, and the call ends with the session.
+            let left = session.deadline().since(now());
+            match session.renew(&client.within(patience(session.ttl, left))) {
                 Ok(()) => {}
                 Err(fail) if fail.is(code::SESSION_ENDED) => return Err(fail),
                 Err(fail) if now() >= session.deadline() => {

@@ -60,3 +60,22 @@ pub(crate) fn renew(client: &Client, id: u64) -> Result<Time, Fail> {
     let _: Answer = client.ask(&Ask::write(Method::POST, path, None, None))?;
     Ok(sent)
 }
+
+/// How long a renewal is waited for by whoever holds the session for so long yet. Time is left for another
+/// one if it fails; and nobody asks for longer than it holds anything: that only keeps its heirs waiting.
+pub(crate) fn patience(ttl: Duration, left: Duration) -> Duration {
+    (ttl / 2).min(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_asks_for_a_session_that_is_over() {
+        let ttl = Duration::from_secs(3);
+        assert_eq!(patience(ttl, ttl), ttl / 2);
+        assert_eq!(patience(ttl, ttl / 5), ttl / 5);
+        assert_eq!(patience(ttl, Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -352,7 +352,8 @@ codes! {
          certificate."
     DRILL_FAILED 514 0 NotDone:
         "the drill could not be played to its end";
-        "Its throw-away cluster was stopped and removed. This is no verdict on what was drilled.";
+        "A throw-away cluster of its own was stopped and removed; one that others use runs on, and what \
+         could not be undone there was named. This is no verdict on what was drilled.";
         "The detail says what it came to; --retain keeps the nodes' data and logs."
     BAD_BACKUP 520 0 NotDone:
         "the backup cannot be used";

@@ -285,7 +285,7 @@ fn keep(client: Client, session: &Session) -> watch::Receiver<Option<Time>> {
             if timeout(ttl / 5, tell.closed()).await.is_ok() {
                 return;
             }
-            let asked = client.within((ttl / 2).max(ASK_AGAIN));
+            let asked = client.within(session::patience(ttl, deadline.since(now())));
             let renewed = tokio::select! {
                 biased;
                 // Whatever is answered after this comes too late.
