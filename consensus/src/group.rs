@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
@@ -93,7 +93,7 @@ pub struct GroupStatus {
     pub learners: BTreeSet<NodeId>,
     /// Up to where this leader knows that the others have its log; empty on any other node.
     pub matched: BTreeMap<NodeId, Index>,
-    /// Why Raft has stopped here, if it has.
+    /// Why Raft has stopped here, if it has by itself.
     pub fault: Option<String>,
 }
 
@@ -401,7 +401,11 @@ impl Group {
                 .flatten()
                 .map(|(node, id)| (NodeId(*node), index(id.map(|id| id.index))))
                 .collect(),
-            fault: metrics.running_state.as_ref().err().map(ToString::to_string),
+            fault: match &metrics.running_state {
+                // It was asked to.
+                Ok(()) | Err(Fatal::Stopped) => None,
+                Err(fatal) => Some(fatal.to_string()),
+            },
         }
     }
 
@@ -549,7 +553,7 @@ async fn has_room(log: &Log) -> bool {
 
 type Results = futures_util::stream::BoxStream<
     'static,
-    Result<openraft::raft::WriteResult<Types>, openraft::errors::Fatal<Types>>,
+    Result<openraft::raft::WriteResult<Types>, Fatal<Types>>,
 >;
 
 async fn hand_out(results: Results, answers: Vec<Answerer>) {
@@ -585,7 +589,6 @@ fn changed(error: RaftError<Types, ClientWriteError<Types>>) -> MembershipError 
 #[cfg(test)]
 mod tests {
     use futures_util::stream::unfold;
-    use openraft::errors::Fatal;
 
     use super::*;
 

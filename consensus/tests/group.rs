@@ -316,6 +316,8 @@ async fn a_shelf_that_forgot_is_noticed_and_rebuilt_from_snapshot_and_journal() 
         let (index, _) = propose(&groups, register("last")).await;
         let whole = group.read(|machine, _| machine.clone());
         group.close().await;
+        let status = group.status();
+        assert_eq!((status.role, status.fault), (Role::Stopped, None), "it was asked to");
 
         // A planned restart takes everything from the shelf.
         let (group, recovery) = open(&town, 1, &remembered).await;

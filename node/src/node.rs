@@ -343,14 +343,16 @@ impl Node {
         true
     }
 
-    /// Resolves if this node stops by itself, with the reason: its disk failed, or it disproved itself.
+    /// Resolves if this node stops by itself, with the reason: its disk failed, or it disproved itself. One that
+    /// is shut down never does.
     pub async fn stopped(&self) -> String {
         loop {
             let status = self.hall.group().status();
-            if status.role == Role::Stopped || status.fault.is_some() {
-                return status.fault.unwrap_or_else(|| "raft has stopped".to_owned());
+            match (status.role, &status.fault) {
+                (_, Some(fault)) => return fault.clone(),
+                (Role::Stopped, None) => std::future::pending().await,
+                (_, None) => self.hall.group().status_changed(&status).await,
             }
-            self.hall.group().status_changed(&status).await;
         }
     }
 
