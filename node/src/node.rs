@@ -343,8 +343,8 @@ impl Node {
         true
     }
 
-    /// Resolves if this node stops by itself, with the reason: its disk failed, or it disproved itself. One that
-    /// is shut down never does.
+    /// Resolves if this node stops by itself, with the reason: its disk failed, or it disproved itself. Being
+    /// shut down is neither.
     pub async fn stopped(&self) -> String {
         loop {
             let status = self.hall.group().status();
