@@ -189,5 +189,19 @@ fn a_drill_of_a_cluster_that_others_use_is_stopped_by_a_signal_and_leaves_nothin
     assert_eq!(nodes.map(is_drained), [true, false, false]);
     let err = place.bad(&["drill", "run", "drain", "--on", &all, "--i-mean", &cluster], 1, "Q0514");
     assert!(err.contains("n1 is drained (a new disk)"), "{err}");
+
+    // Faults end in a minority, too; but nobody there can say who is drained.
+    for node in ["n2", "n3"] {
+        common::send(dev.pid(node), Signal::STOP);
+    }
+    common::eventually("n1 is alone", || get("n1", "/v1/status")["quorate"] == false);
+    let alone = place.run(&["drill", "stop", "--on", dev.http("n1")]);
+    for node in ["n2", "n3"] {
+        common::send(dev.pid(node), Signal::CONT);
+    }
+    let (out, err) = texts(&alone);
+    assert!(out.contains("  0 faults ended"), "{out}");
+    assert!(err.contains("cannot say whether a drill drained it"), "{err}");
+    assert_eq!(alone.status.code(), Some(1));
     dev.signal(Signal::INT);
 }

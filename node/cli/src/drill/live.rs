@@ -141,10 +141,14 @@ impl Live {
             }
         }
         for door in &self.doors {
-            if let Some(why) = drained(door).await {
-                let name = &door.name;
-                let next = format!("end that first: quorate node undrain {name}");
-                return Err(refused(format!("{name} is drained ({why})")).next(&next));
+            let name = &door.name;
+            match drained(door).await {
+                Some(Drain { why: None, .. }) => {}
+                Some(Drain { why: Some(why), .. }) => {
+                    let next = format!("end that first: quorate node undrain {name}");
+                    return Err(refused(format!("{name} is drained ({why})")).next(&next));
+                }
+                None => return Err(refused(format!("nobody says whether {name} is drained"))),
             }
         }
         Ok(())
@@ -191,38 +195,68 @@ fn put_in() -> impl Iterator<Item = (String, String)> {
     }))
 }
 
-/// Why a node is drained, if it is.
-async fn drained(door: &Door) -> Option<String> {
-    let path = format!("/v1/nodes/{}/drain", door.name);
-    let (_, shown) = door.ask("GET", &path, "", WITHIN).await?;
-    (shown["draining"] == true).then(|| text(&shown["why"]))
+/// Whether a node is drained, as a majority has it.
+struct Drain {
+    node: String,
+    why: Option<String>,
 }
 
-/// Undrains a node if a drill has drained it, and says so; whether no drill has any more.
+/// None when nobody can say: what a node in a minority knows of itself may be long past.
+async fn drained(door: &Door) -> Option<Drain> {
+    let (_, status) = door.ask("GET", "/v1/status", "", WITHIN).await?;
+    if status["quorate"] != true {
+        return None;
+    }
+    let node = text(&status["node"]);
+    let path = format!("/v1/nodes/{node}/drain");
+    match door.ask("GET", &path, "", WITHIN).await? {
+        (200, shown) => Some(Drain { node, why: shown["why"].as_str().map(str::to_owned) }),
+        (404, _) => Some(Drain { node, why: None }),
+        _ => None,
+    }
+}
+
+/// Undrains a node if a drill has drained it, and says so; whether it is sure that no drill has any more.
 async fn undrain(door: &Door, until: Time) -> bool {
-    let name = &door.name;
-    let path = format!("/v1/nodes/{name}/undrain");
     let mut was = false;
-    while drained(door).await.is_some_and(|why| why == DRAINED) {
-        if now() > until {
-            output::talk(&format!("{name} is still drained: quorate node undrain {name}"));
-            return false;
+    loop {
+        let seen = drained(door).await;
+        let is_late = now() > until;
+        match seen {
+            Some(Drain { node, why }) if why.as_deref() != Some(DRAINED) => {
+                if was {
+                    output::talk(&format!("{node} is undrained"));
+                }
+                return true;
+            }
+            Some(Drain { node, .. }) if is_late => {
+                output::talk(&format!("{node} is still drained: quorate node undrain {node}"));
+                return false;
+            }
+            Some(Drain { node, .. }) => {
+                // Whether it was done, the node says when it is asked again.
+                let path = format!("/v1/nodes/{node}/undrain");
+                let _ = door.ask("POST", &path, "{}", WITHIN).await;
+                was = true;
+            }
+            None if is_late => {
+                let http = &door.http;
+                output::talk(&format!(
+                    "{http} is not quorate, and cannot say whether a drill drained it: \
+                     quorate drill stop --on {http} once it is"
+                ));
+                return false;
+            }
+            None => {}
         }
-        // Whether it was done, the node says when it is asked again.
-        let _ = door.ask("POST", &path, "{}", WITHIN).await;
-        was = true;
         sleep(LOOK_AGAIN).await;
     }
-    if was {
-        output::talk(&format!("{name} is undrained"));
-    }
-    true
 }
 
 /// `quorate drill stop`: all faults first, about which nobody but each agent is asked; then what a majority
 /// decides.
 pub(super) async fn stop(agents: &[String], token_file: Option<&Path>) -> Done {
-    let mut doors = doors(agents, token_file)?;
+    let doors = doors(agents, token_file)?;
     let healed = heal(&doors).await;
     let mut all = true;
     for (door, healed) in doors.iter().zip(&healed) {
@@ -233,11 +267,8 @@ pub(super) async fn stop(agents: &[String], token_file: Option<&Path>) -> Done {
         output::line(&format!("{}  {told}", door.http))?;
     }
     let until = now() + PATIENCE;
-    for (door, healed) in doors.iter_mut().zip(healed) {
-        if healed.is_some()
-            && let Some((200, status)) = door.ask("GET", "/v1/status", "", WITHIN).await
-        {
-            door.name = text(&status["node"]);
+    for (door, healed) in doors.iter().zip(healed) {
+        if healed.is_some() {
             all &= undrain(door, until).await;
         }
     }
