@@ -4,7 +4,7 @@
 //! Only the agents' own doors are put wrong, never a process. Each fault ends by itself, whoever can still be
 //! reached; and what a drill puts in has names of its own and is taken out again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,16 +140,12 @@ impl Live {
                 _ => return Err(refused(format!("nobody says whether {name} is there"))),
             }
         }
-        for door in &self.doors {
-            let name = &door.name;
-            match drained(door).await {
-                Some(Drain { why: None, .. }) => {}
-                Some(Drain { why: Some(why), .. }) => {
-                    let next = format!("end that first: quorate node undrain {name}");
-                    return Err(refused(format!("{name} is drained ({why})")).next(&next));
-                }
-                None => return Err(refused(format!("nobody says whether {name} is drained"))),
-            }
+        let Some(Drained { nodes, .. }) = drained(&self.doors).await else {
+            return Err(refused("nobody says which nodes are drained"));
+        };
+        if let Some((name, why)) = nodes.first_key_value() {
+            let next = format!("end that first: quorate node undrain {name}");
+            return Err(refused(format!("{name} is drained ({why})")).next(&next));
         }
         Ok(())
     }
@@ -159,9 +155,7 @@ impl Live {
         heal(&self.doors).await;
         // Singletons are offered until the sessions of who ran them are over.
         let until = now() + self.lease * 2 + PATIENCE;
-        for door in &self.doors {
-            undrain(door, until).await;
-        }
+        undrain(&self.doors, until).await;
         for (name, path) in put_in() {
             while !self.is_gone(&path).await {
                 if now() > until {
@@ -195,59 +189,72 @@ fn put_in() -> impl Iterator<Item = (String, String)> {
     }))
 }
 
-/// Whether a node is drained, as a majority has it.
-struct Drain {
-    node: String,
-    why: Option<String>,
+/// Which nodes are drained and why, as a majority has it.
+struct Drained<'a> {
+    told: &'a Door,
+    nodes: BTreeMap<String, String>,
 }
 
-/// None when nobody can say: what a node in a minority knows of itself may be long past.
-async fn drained(door: &Door) -> Option<Drain> {
+/// None when nobody can say: what an agent in a minority knows may be long past.
+async fn drained(doors: &[Door]) -> Option<Drained<'_>> {
+    for door in doors {
+        if let Some(nodes) = drained_by(door).await {
+            return Some(Drained { told: door, nodes });
+        }
+    }
+    None
+}
+
+async fn drained_by(door: &Door) -> Option<BTreeMap<String, String>> {
     let (_, status) = door.ask("GET", "/v1/status", "", WITHIN).await?;
     if status["quorate"] != true {
         return None;
     }
-    let node = text(&status["node"]);
-    let path = format!("/v1/nodes/{node}/drain");
-    match door.ask("GET", &path, "", WITHIN).await? {
-        (200, shown) => Some(Drain { node, why: shown["why"].as_str().map(str::to_owned) }),
-        (404, _) => Some(Drain { node, why: None }),
-        _ => None,
+    let mut nodes = BTreeMap::new();
+    for node in Known::of(&status).members.into_keys() {
+        let path = format!("/v1/nodes/{node}/drain");
+        match door.ask("GET", &path, "", WITHIN).await? {
+            (200, shown) if shown["draining"] == true => {
+                nodes.insert(node, text(&shown["why"]));
+            }
+            // Who takes no part any more is not drained either.
+            (200 | 404, _) => {}
+            _ => return None,
+        }
     }
+    Some(nodes)
 }
 
-/// Undrains a node if a drill has drained it, and says so; whether it is sure that no drill has any more.
-async fn undrain(door: &Door, until: Time) -> bool {
-    let mut was = false;
+/// Undrains what a drill has drained, and says so; whether it is sure that nothing of it is left.
+async fn undrain(doors: &[Door], until: Time) -> bool {
+    let mut undrained = BTreeSet::new();
     loop {
-        let seen = drained(door).await;
+        let seen = drained(doors).await;
         let is_late = now() > until;
-        match seen {
-            Some(Drain { node, why }) if why.as_deref() != Some(DRAINED) => {
-                if was {
-                    output::talk(&format!("{node} is undrained"));
-                }
+        if let Some(Drained { told, mut nodes }) = seen {
+            nodes.retain(|_, why| why == DRAINED);
+            if nodes.is_empty() {
+                undrained.iter().for_each(|node| output::talk(&format!("{node} is undrained")));
                 return true;
             }
-            Some(Drain { node, .. }) if is_late => {
-                output::talk(&format!("{node} is still drained: quorate node undrain {node}"));
-                return false;
-            }
-            Some(Drain { node, .. }) => {
-                // Whether it was done, the node says when it is asked again.
+            for node in nodes.into_keys() {
+                if is_late {
+                    output::talk(&format!("{node} is still drained: quorate node undrain {node}"));
+                    continue;
+                }
+                // Whether it was done, the next look tells.
                 let path = format!("/v1/nodes/{node}/undrain");
-                let _ = door.ask("POST", &path, "{}", WITHIN).await;
-                was = true;
+                let _ = told.ask("POST", &path, "{}", WITHIN).await;
+                undrained.insert(node);
             }
-            None if is_late => {
-                let http = &door.http;
-                output::talk(&format!(
-                    "{http} is not quorate, and cannot say whether a drill drained it: \
-                     quorate drill stop --on {http} once it is"
-                ));
-                return false;
-            }
-            None => {}
+        } else if is_late {
+            output::talk(
+                "none of these agents is quorate, so none says what a drill has drained: \
+                 quorate drill stop once one is",
+            );
+        }
+        if is_late {
+            return false;
         }
         sleep(LOOK_AGAIN).await;
     }
@@ -266,11 +273,10 @@ pub(super) async fn stop(agents: &[String], token_file: Option<&Path>) -> Done {
         });
         output::line(&format!("{}  {told}", door.http))?;
     }
-    let until = now() + PATIENCE;
-    for (door, healed) in doors.iter().zip(healed) {
-        if healed.is_some() {
-            all &= undrain(door, until).await;
-        }
+    let reached = doors.into_iter().zip(healed).filter(|(_, healed)| healed.is_some());
+    let reached: Vec<Door> = reached.map(|(door, _)| door).collect();
+    if !reached.is_empty() {
+        all &= undrain(&reached, now() + PATIENCE).await;
     }
     if all { Ok(()) } else { Err(Fail::Exit(1)) }
 }
