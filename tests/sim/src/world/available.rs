@@ -21,6 +21,8 @@ use crate::clock;
 /// Within this time after the heal all nodes say the same.
 const SOON: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// No node is frozen for so long.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is handed over by a process that gives way.
 #[derive(Serialize, Deserialize)]
@@ -123,10 +125,26 @@ async fn hold(world: &Arc<World>, alive: &Alive, way: Way, dice: &mut SmallRng) 
         if !is_ended_for_it {
             alive.node.actors().kill(pid);
         }
-        alive.node.actors().ended(pid).await
+        tokio::select! {
+            biased;
+            _ = alive.node.actors().ended(pid) => true,
+            () = running_for(PATIENCE) => false,
+        }
     };
-    if alive.ask(PATIENCE, ended).await.is_none() && !alive.is_gone() {
+    if alive.ask(LONGEST, ended).await == Some(false) {
         world.witness.violate("available", format_args!("{pid} gave way, and lives on"));
+    }
+}
+
+/// Returns once the node has run for so long: while it is frozen, nothing ends on it.
+async fn running_for(span: Duration) {
+    let mut passed = Duration::ZERO;
+    while passed < span {
+        let begun = clock::now();
+        quorate_env::sleep(LOOK_AGAIN).await;
+        if clock::now() < begun + LOOK_AGAIN * 2 {
+            passed += LOOK_AGAIN;
+        }
     }
 }
 
