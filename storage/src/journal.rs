@@ -56,6 +56,8 @@ pub(crate) struct Journal {
     pub(crate) window: Window,
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) tail: Tail,
+    /// Where the records of the last sync lie, and their bytes.
+    newest: (u64, Vec<u8>),
     pub(crate) report: OpenReport,
 }
 
@@ -104,6 +106,7 @@ async fn make(disk: &dyn Disk, config: &LogConfig) -> Result<Journal, StorageErr
         window: Window::new(config.cache_bytes),
         segments: BTreeMap::from([(1, Segment { file, greatest: None })]),
         tail,
+        newest: (0, Vec::new()),
         report: OpenReport { is_new: true, segments: 1, ..OpenReport::default() },
     })
 }
@@ -138,6 +141,8 @@ struct Reader<'a> {
     window: Window,
     segments: BTreeMap<u64, Segment>,
     tail: Option<Tail>,
+    /// Where the records of the last sync lie, and their bytes.
+    newest: (u64, Vec<u8>),
     cut: u64,
 }
 
@@ -151,6 +156,7 @@ impl<'a> Reader<'a> {
             window: Window::new(config.cache_bytes),
             segments: BTreeMap::new(),
             tail: None,
+            newest: (0, Vec::new()),
             cut: 0,
         }
     }
@@ -192,6 +198,7 @@ impl<'a> Reader<'a> {
         })?;
         self.sum = Some(sum);
         self.batch = scan.batch;
+        self.newest = (scan.last as u64, bytes[scan.last..scan.end].to_vec());
         self.cut = scan.cut as u64;
         self.segments.insert(number, Segment { file: Arc::clone(&file), greatest });
         self.tail = Some(Tail {
@@ -224,13 +231,15 @@ impl<'a> Reader<'a> {
             entries: self.window.count(),
             bytes_cut: self.cut,
         };
-        Ok(Journal { sum, window: self.window, segments: self.segments, tail, report })
+        let (window, segments, newest) = (self.window, self.segments, self.newest);
+        Ok(Journal { sum, window, segments, tail, newest, report })
     }
 }
 
 impl Journal {
     /// Leaves nothing behind the end that could ever be read, and makes sure of what is before it: a killed
-    /// process may have left records that only the system's cache knows.
+    /// process may have left records that only the system's cache knows. Those of the last sync are written
+    /// again, as it may have failed: the system then takes them for written, and no later sync saves them.
     async fn wipe_and_sync(&self, disk: &dyn Disk) -> Result<(), StorageError> {
         let name = segment::name(self.tail.segment);
         if self.report.bytes_cut > 0 {
@@ -250,6 +259,11 @@ impl Journal {
                     .map_err(StorageError::io(format!("wiping the end of {name}")))?;
                 at += count as u64;
             }
+        }
+        let (at, bytes) = &self.newest;
+        if !bytes.is_empty() {
+            let writing = StorageError::io(format!("writing the last records of {name} again"));
+            self.tail.file.write_at(*at, bytes).map_err(writing)?;
         }
         self.tail.file.sync().await.map_err(StorageError::io(format!("syncing {name}")))?;
         disk.sync().await.map_err(StorageError::io("syncing the journal's folder"))

@@ -51,6 +51,8 @@ pub(crate) struct Scan {
     pub(crate) end: usize,
     /// The batch of the last record.
     pub(crate) batch: u64,
+    /// Where the first record of that batch begins.
+    pub(crate) last: usize,
     /// How many bytes behind the end are to be cut: from a write that was never acknowledged.
     pub(crate) cut: usize,
 }
@@ -182,7 +184,7 @@ pub(crate) fn scan(
     let seal = Seal::new(header.journal, header.segment);
     let corrupt =
         |at: usize, why| StorageError::corrupt(file, at as u64, record::kind_at(bytes, at), why);
-    let (mut at, mut batch) = (from, header.batch);
+    let (mut at, mut batch, mut last) = (from, header.batch, from);
     let claimed = loop {
         match record::look_at(seal, bytes, at) {
             Found::Sound(frame) => {
@@ -191,7 +193,9 @@ pub(crate) fn scan(
                 }
                 let record = Record::read(&frame).ok_or_else(|| corrupt(at, "unknown record"))?;
                 take(record, at, frame.bytes).map_err(|why| corrupt(at, why))?;
-                batch = frame.batch;
+                if frame.batch != batch {
+                    (batch, last) = (frame.batch, at);
+                }
                 at += frame.bytes;
             }
             Found::End => break None,
@@ -214,7 +218,7 @@ pub(crate) fn scan(
     if has_record_after(seal, &bytes[at..at + cut], newest) {
         return Err(corrupt(at, "a record is damaged, and records of later syncs are behind it"));
     }
-    Ok(Scan { end: at, batch, cut })
+    Ok(Scan { end: at, batch, last, cut })
 }
 
 /// Whether a sound record of a batch later than `newest` lies anywhere in `bytes`.

@@ -1,5 +1,6 @@
 //! What the twin of the disk promises, and what it must not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_drill::nemesis::{DiskCall, Loss};
@@ -7,7 +8,8 @@ use quorate_sim::clock;
 use quorate_sim::disk::{DiskFaults, Honesty, SimDisk};
 use quorate_sim::shelf::SimShelf;
 use quorate_sim::trace::{Keep, Trace};
-use quorate_storage::{Disk, File, Shelf};
+use quorate_storage::{Disk, File, Log, LogConfig, Shelf};
+use tokio::sync::oneshot;
 
 fn disk(seed: u64) -> SimDisk {
     SimDisk::new("n1", seed, Trace::new(Keep::Nothing))
@@ -203,6 +205,39 @@ async fn after_a_failed_sync_the_next_one_succeeds_and_saves_nothing_of_it() {
     assert_eq!(read(&*file, 0, 1), b"b");
     disk.crash(Loss::Unsynced);
     assert_eq!(read(&*disk.mount().open("log").unwrap(), 0, 1), b"a");
+}
+
+/// A process that opens the journal and appends an entry, on a disk that may fail from then on: how many
+/// entries it found, and whether its own was saved.
+async fn appends(disk: &SimDisk, index: u64, fail_syncs: bool) -> (usize, bool) {
+    let (log, scribe) = Log::open(Arc::new(disk.mount()), LogConfig::default()).await.unwrap();
+    disk.set_faults(DiskFaults { fail_syncs, ..DiskFaults::default() });
+    let act = async move {
+        let found = log.read(1, u64::MAX, usize::MAX).unwrap().len();
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(|outcome| drop(tell.send(outcome)));
+        log.append(vec![(index, vec![7; 600].into())], done);
+        (found, told.await.unwrap().is_ok())
+    };
+    let (seen, ()) = tokio::join!(act, scribe.run());
+    disk.set_faults(DiskFaults::default());
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_sync_left_in_the_cache_is_saved_by_who_opens_the_journal_and_counts_on_it() {
+    let disk = disk(1);
+    assert_eq!(appends(&disk, 1, false).await, (0, true));
+    assert_eq!(appends(&disk, 2, true).await, (1, false));
+    // The next process reads it, and acknowledges what follows it without writing it itself.
+    disk.crash(Loss::Process);
+    let (log, _scribe) =
+        Log::open(Arc::new(disk.mount()), LogConfig::default()).await.expect("it opens");
+    assert_eq!(log.state().last, Some(2));
+    disk.crash(Loss::Unsynced);
+    let (log, _scribe) =
+        Log::open(Arc::new(disk.mount()), LogConfig::default()).await.expect("it opens");
+    assert_eq!(log.state().last, Some(2));
 }
 
 #[tokio::test(start_paused = true)]
