@@ -146,6 +146,30 @@ fn a_new_leader_starts_every_wait_at_its_election_and_a_deposed_one_expires_noth
 }
 
 #[test]
+fn a_term_that_begins_once_more_starts_the_waits_anew_and_forgets_no_condemned() {
+    let other = SessionId(S.0 + 1);
+    let mut leader = Leader::of(&[(S, TTL), (other, TTL)]);
+    leader.run(ms(1500));
+    leader.step(ms(1500), grantor::Input::Renewed { session: other });
+    let asked = leader.run(ms(3000));
+    assert!(asked.iter().all(|(_, session)| *session == S) && !asked.is_empty(), "{asked:?}");
+
+    let sessions = vec![(S, TTL), (other, TTL)];
+    leader.step(ms(3000), grantor::Input::Elected { term: 3, sessions });
+    assert!(!leader.0.admits(S), "its expiry may yet be applied");
+    leader.step(ms(3001), grantor::Input::Renewed { session: S });
+    assert!(!leader.0.admits(S) && leader.0.admits(other));
+    let asked = leader.run(ms(5500));
+    let first = |which| asked.iter().find(|(_, session)| *session == which).map(|(at, _)| *at);
+    assert!(first(S).is_some_and(|at| at < ms(4000)), "it is asked for again: {asked:?}");
+    assert_eq!(first(other), Some(ms(3000) + terms().wait(TTL)));
+
+    // Who has ended meanwhile is forgotten.
+    leader.step(ms(5500), grantor::Input::Elected { term: 3, sessions: vec![(other, TTL)] });
+    assert!(leader.run(ms(7000)).iter().all(|(_, session)| *session == other));
+}
+
+#[test]
 fn many_sessions_are_renewed_and_expired_in_little_time() {
     let sessions: Vec<_> = (0..20_000).map(|id| (SessionId(id), TTL)).collect();
     let mut leader = Grantor::new(terms());

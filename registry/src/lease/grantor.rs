@@ -150,7 +150,10 @@ impl Grantor {
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Elected { term, sessions } => {
-                let mut reign = Reign::new(term, now);
+                let mut reign = match self.reign.take() {
+                    Some(reign) if reign.term == term => reign.once_more(now, &sessions),
+                    _ => Reign::new(term, now),
+                };
                 // In a term that began once more, renewals of the first time may have been answered.
                 let inherited = term > self.newest;
                 for (session, ttl) in sessions {
@@ -228,6 +231,19 @@ impl Reign {
             due: BTreeSet::new(),
             waits: BTreeMap::new(),
         }
+    }
+
+    /// Waits anew for those that still live, but for the condemned: their expiries may yet be applied.
+    fn once_more(mut self, now: Time, sessions: &[(SessionId, Duration)]) -> Self {
+        self.last_step = now.max(self.last_step);
+        let live: BTreeSet<SessionId> = sessions.iter().map(|(session, _)| *session).collect();
+        for session in self.counts.keys().copied().collect::<Vec<_>>() {
+            match live.contains(&session) {
+                true => self.restart(session, self.last_step),
+                false => self.unwatch(session),
+            }
+        }
+        self
     }
 
     fn step(&mut self, now: Time, input: &Input, terms: &Terms, out: &mut Vec<Output>) {
