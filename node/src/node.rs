@@ -366,6 +366,7 @@ impl Node {
         tenancy::rest(hall).await;
         hall.close();
         hall.actors().close().await;
+        hall.steward().clear();
         if let Some(session) = hall.tenancy().session() {
             tenancy::leave(hall, session).await;
         }

@@ -16,6 +16,7 @@ use crate::hall::Hall;
 use crate::health;
 use crate::names::Held;
 use crate::singletons::troupe;
+use crate::tenancy;
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -26,6 +27,8 @@ pub(crate) struct Steward(Mutex<Estate>);
 #[derive(Default)]
 struct Estate {
     held: BTreeMap<(Epoch, Name), Kept>,
+    /// Processes that lost their names with a session and have not ended yet.
+    ending: BTreeSet<Pid>,
     /// What is taken away when its bearer ends; each is waited for once, however often it is set.
     said: BTreeSet<(Bearer, Name)>,
 }
@@ -39,18 +42,42 @@ struct Kept {
 }
 
 impl Steward {
-    /// Ends the processes whose names went with a session: others may hold the names by now.
-    pub(crate) fn fence(&self, actors: &Actors, session: SessionId) {
-        let lost: Vec<Pid> = self
-            .lock()
-            .held
-            .extract_if(.., |_, kept| kept.session == session)
-            .map(|(_, kept)| kept.pid)
+    /// Ends the processes whose names go with a session, and returns once they have ended: others may hold
+    /// the names then.
+    pub(crate) async fn fence(&self, actors: &Actors, session: SessionId) {
+        let lost: Vec<Pid> = {
+            let mut estate = self.lock();
+            let lost = estate.held.extract_if(.., |_, kept| kept.session == session);
+            let lost: Vec<Pid> = lost.map(|(_, kept)| kept.pid).collect();
+            estate.ending.extend(&lost);
+            lost
+        };
+        // All are told before the first is waited for.
+        let ends: Vec<_> = lost
+            .into_iter()
+            .map(|pid| {
+                let ended = actors.ended(pid);
+                end(actors, pid);
+                (pid, ended)
+            })
             .collect();
-        for pid in lost {
-            let why = "its node lost the session that held its name";
-            actors.end(pid, Exit::because(why));
+        for (pid, ended) in ends {
+            ended.await;
+            self.lock().ending.remove(&pid);
         }
+    }
+
+    /// Whether a process of this node holds a name, or did and has not ended yet.
+    pub(crate) fn has_holders(&self) -> bool {
+        let estate = self.lock();
+        !estate.held.is_empty() || !estate.ending.is_empty()
+    }
+
+    /// No process of this node lives any more.
+    pub(crate) fn clear(&self) {
+        let mut estate = self.lock();
+        estate.held.clear();
+        estate.ending.clear();
     }
 
     /// Under which session a process of this node holds a name, if one does under this epoch.
@@ -67,10 +94,14 @@ impl Steward {
 pub(crate) fn keep(hall: &Arc<Hall>, held: &Held, session: SessionId, pid: Pid) {
     let (waited_for, given_up) = oneshot::channel();
     let kept = Kept { session, pid, _waited_for: waited_for };
-    hall.steward().lock().held.insert((held.epoch, held.name.clone()), kept);
-    // Between the registration and now the session may have been lost, and its fencing missed this process.
-    if hall.tenancy().session() != Some(session) {
-        hall.steward().fence(hall.actors(), session);
+    tenancy::watch_over(hall);
+    {
+        let mut estate = hall.steward().lock();
+        // Who fences comes for what is held after this, and may have missed this process before.
+        if hall.tenancy().session() != Some(session) {
+            return end(hall.actors(), pid);
+        }
+        estate.held.insert((held.epoch, held.name.clone()), kept);
     }
     let ended = hall.actors().ended(pid);
     let (keeper, held) = (hall.clone(), held.clone());
@@ -82,6 +113,10 @@ pub(crate) fn keep(hall: &Arc<Hall>, held: &Held, session: SessionId, pid: Pid) 
             _ = ended => give_back(&keeper, &held).await,
         }
     });
+}
+
+fn end(actors: &Actors, pid: Pid) {
+    actors.end(pid, Exit::because("its node lost the session that held its name"));
 }
 
 /// Gives a name of a process back, until that is certain, and waits for its end no longer.
@@ -162,5 +197,40 @@ pub(crate) async fn keep_to_voters(hall: Arc<Hall>) {
 fn learn(hall: &Hall, node: NodeId, address: &str) {
     if node != hall.id() {
         hall.mesh().learn(node, address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use quorate_actor::Mailbox;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_fences_waits_for_a_holder_that_is_far_from_its_next_await() {
+        let actors = Actors::alone();
+        let (steward, over) = (Steward::default(), Arc::new(AtomicBool::new(false)));
+        let (begun, begins) = oneshot::channel();
+        let (says_over, session) = (over.clone(), SessionId(7));
+        let holder = actors.spawn(async move |_: Mailbox<()>| {
+            begun.send(()).expect("somebody waits");
+            std::thread::sleep(Duration::from_millis(300));
+            says_over.store(true, Ordering::Release);
+            std::future::pending().await
+        });
+        begins.await.expect("it runs");
+        let (_waited_for, _) = oneshot::channel();
+        let kept = Kept { session, pid: holder.pid(), _waited_for };
+        let held =
+            (Epoch::from_shown(3).expect("it is one"), Name::new("till").expect("it is a name"));
+        steward.lock().held.insert(held, kept);
+
+        steward.fence(&actors, SessionId(6)).await;
+        assert!(steward.has_holders() && !over.load(Ordering::Acquire), "another's");
+        steward.fence(&actors, session).await;
+        assert!(over.load(Ordering::Acquire), "it still ran");
+        assert!(!steward.has_holders());
     }
 }

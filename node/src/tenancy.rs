@@ -1,7 +1,7 @@
 //! This node's own session: taking part, staying alive in the eyes of the others, and knowing when it is not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use quorate_registry::lease::{Holder, holder};
@@ -15,6 +15,7 @@ use crate::post::{Ask, Renewal, Told};
 use crate::sessions::Renewed;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const WATCH_EVERY: Duration = Duration::from_millis(20);
 /// Between two rounds of asking all peers to be let in, at last: there may be no majority for long.
 const ASK_SELDOM: Duration = Duration::from_millis(400);
 
@@ -33,6 +34,8 @@ pub(crate) struct Tenancy {
     turns: Turns<()>,
     /// Told when there may be room for another number, or none will come.
     room: Notify,
+    /// Set once somebody watches that nothing goes on for longer than the lease.
+    watched: OnceLock<()>,
 }
 
 struct Seat {
@@ -48,7 +51,8 @@ impl Tenancy {
     pub(crate) fn new(ttl: Duration, budget: Duration) -> Self {
         let (seat, sitting) = (Mutex::new(None), watch::Sender::new(None));
         let end = AtomicU64::new(0);
-        Self { ttl, budget, seat, end, sitting, turns: Turns::new(()), room: Notify::new() }
+        let (turns, room, watched) = (Turns::new(()), Notify::new(), OnceLock::new());
+        Self { ttl, budget, seat, end, sitting, turns, room, watched }
     }
 
     /// Returns once this node has a session.
@@ -158,6 +162,11 @@ impl Tenancy {
 
 /// Takes part for as long as the node lives.
 pub(crate) async fn reside(hall: Arc<Hall>) {
+    // The first opening ends what was granted to this node's last life, and what that began may be dying
+    // still. When its lease is over the grants end anyway.
+    if let Some(sentinel) = hall.sentinel() {
+        sentinel.until_alone(hall.config().patience()).await;
+    }
     loop {
         // A session that is not to be renewed is not worth an opening.
         hall.group().disk().unstuck().await;
@@ -194,12 +203,40 @@ async fn fence(hall: &Arc<Hall>, session: SessionId) {
     }
     hall.troupe().fence(hall.actors());
     hall.tenancy().rise();
-    hall.steward().fence(hall.actors(), session);
-    let none_runs = hall.troupe().until_none_runs(None);
-    // Half of the time is for those who end by themselves.
-    if quorate_env::timeout(hall.config().stop_budget() / 2, none_runs).await.is_err() {
-        hall.troupe().clear(hall.actors(), None);
-        hall.troupe().until_none_runs(None).await;
+    let singletons_end = async {
+        let none_runs = hall.troupe().until_none_runs(None);
+        // Half of the time is for those who end by themselves.
+        if quorate_env::timeout(hall.config().stop_budget() / 2, none_runs).await.is_err() {
+            hall.troupe().clear(hall.actors(), None);
+            hall.troupe().until_none_runs(None).await;
+        }
+    };
+    tokio::join!(hall.steward().fence(hall.actors(), session), singletons_end);
+}
+
+/// Sees to it that nothing goes on for longer than the lease does: what holds something and has not ended by
+/// then ends with the process. It has a thread of its own, since it is for when the workers are held by what
+/// does not end.
+///
+/// A process that is stopped as a whole cannot do this; for that there is a [`Sentinel`](crate::Sentinel).
+pub(crate) fn watch_over(hall: &Arc<Hall>) {
+    if quorate_env::is_simulated() || hall.tenancy().watched.set(()).is_err() {
+        return;
+    }
+    let watched = Arc::downgrade(hall);
+    let watch = async move {
+        while let Some(hall) = watched.upgrade() {
+            let is_held = hall.troupe().is_running() || hall.steward().has_holders();
+            if is_held && hall.tenancy().is_past_its_end() {
+                tracing::error!("what a lease was for did not end with it; ending this process");
+                std::process::abort();
+            }
+            drop(hall);
+            quorate_env::sleep(WATCH_EVERY).await;
+        }
+    };
+    if let Err(error) = quorate_env::aside("quorate-deadline", watch) {
+        tracing::error!(%error, "nobody watches that all ends with the lease");
     }
 }
 

@@ -27,7 +27,6 @@ use crate::hall::Hall;
 use crate::{marks, reads};
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-const WATCH_EVERY: Duration = Duration::from_millis(20);
 
 /// What this node offers to run, and runs.
 #[derive(Default)]
@@ -37,8 +36,6 @@ pub(crate) struct Troupe {
     left: Notify,
     /// How many calls may wait for an owner.
     pub(super) callers: Callers,
-    /// Set once somebody watches that nothing runs for longer than the lease.
-    watched: OnceLock<()>,
     /// Set once somebody takes in what turns of other nodes leave.
     takes: OnceLock<()>,
     /// How often something long was left here.
@@ -161,30 +158,6 @@ pub(crate) async fn undefine(hall: &Arc<Hall>, name: &Name) -> Result<(), Error>
     }
 }
 
-/// Sees to it that nothing runs for longer than the lease does: what has not ended by then ends with the
-/// process. It has a thread of its own, since it is for when the workers are held by what does not end.
-///
-/// A process that is stopped as a whole cannot do this; for that there is a [`Sentinel`](crate::Sentinel).
-pub(super) fn watch_over(hall: &Arc<Hall>) {
-    if quorate_env::is_simulated() || hall.troupe().watched.set(()).is_err() {
-        return;
-    }
-    let watched = Arc::downgrade(hall);
-    let watch = async move {
-        while let Some(hall) = watched.upgrade() {
-            if hall.troupe().is_running() && hall.tenancy().is_past_its_end() {
-                tracing::error!("a singleton did not end with the lease; ending this process");
-                std::process::abort();
-            }
-            drop(hall);
-            quorate_env::sleep(WATCH_EVERY).await;
-        }
-    };
-    if let Err(error) = quorate_env::aside("quorate-deadline", watch) {
-        tracing::error!(%error, "nobody watches that singletons end with the lease");
-    }
-}
-
 /// What the log says of singletons, change by change.
 pub(crate) fn learn(hall: &Hall, effect: &Effect) {
     let name = match effect {
@@ -233,7 +206,7 @@ impl Troupe {
     }
 
     /// Whether something runs here.
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.lock().running.is_empty()
     }
 

@@ -15,9 +15,10 @@ use super::actor::{Left, Lost, Own};
 use super::bearer::{self, After};
 use super::free;
 use super::legacy::Whole;
-use super::troupe::{self, Offer};
+use super::troupe::Offer;
 use crate::error::Error;
 use crate::hall::Hall;
+use crate::tenancy;
 
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How long one that is to end because it moves, or was stopped, may take.
@@ -110,7 +111,10 @@ async fn one(hall: &Arc<Hall>, offer: &mut Offer, grant: Grant) -> Option<Lost> 
             }
         }
         let begun = quorate_env::now();
-        let Some(mut run) = Run::begin(hall, offer, &grant) else {
+        // The timer that a failed run waited for may be quicker than who fences, where the whole process was
+        // stopped meanwhile.
+        let is_ours = hall.tenancy().session() == Some(grant.session);
+        let Some(mut run) = is_ours.then(|| Run::begin(hall, offer, &grant)).flatten() else {
             hall.tenancy().until_over(grant.session).await;
             return None;
         };
@@ -214,7 +218,7 @@ impl Run {
             stopping: stopping.clone(),
             left: left.clone(),
         };
-        troupe::watch_over(hall);
+        tenancy::watch_over(hall);
         let part = offer.play.borrow().part.clone();
         let start = || part.start(hall.actors(), own);
         let pid = hall.troupe().begin(hall.actors(), &offer.name, grant, stop, start)?;
