@@ -18,11 +18,18 @@ use tokio::sync::Mutex;
 
 /// The file in the data directory that all commands of a node hold while anything of theirs lives.
 const WARDS: &str = "wards";
+/// How often it is looked whether they have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Ends this process at a time that it was told last.
 pub trait Sentinel: Send + Sync + 'static {
     /// Takes another time, or none; whether it did. One that fails keeps to what it took before.
     fn guard(&self, until: Option<Time>) -> BoxFuture<'_, bool>;
+
+    /// Returns once nothing runs any more that a former life of this node began, or so much time has passed.
+    fn until_alone(&self, _within: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// This process is about to end in order, and needs it no more.
     fn release(&self) -> BoxFuture<'_, ()> {
@@ -97,6 +104,25 @@ impl Sentinel for Fencer {
         // Goes on when it is not waited for, so that no fencer is started in vain; the next one waits for it.
         let told = quorate_env::spawn(async move { post.tell(until).await });
         Box::pin(async { told.await.unwrap_or(false) })
+    }
+
+    fn until_alone(&self, within: Duration) -> BoxFuture<'_, ()> {
+        let wards = self.0.orders.wards.clone().unwrap_or_default();
+        Box::pin(async move {
+            let alone = async {
+                loop {
+                    match quorate_fencer::none_is_left(&wards) {
+                        Ok(true) => return,
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(%error, "{} tells nothing", wards.display()),
+                    }
+                    quorate_env::sleep(LOOK_AGAIN).await;
+                }
+            };
+            if quorate_env::timeout(within, alone).await.is_err() {
+                tracing::warn!("a command that this node's last life ran may run on");
+            }
+        })
     }
 
     fn release(&self) -> BoxFuture<'_, ()> {

@@ -41,6 +41,10 @@ impl Agent {
         Self(child, http)
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
     pub(crate) fn stop(mut self) {
         send(self.0.id() as i32, Signal::TERM);
         assert!(self.0.wait().unwrap().success(), "SIGTERM is a clean end");

@@ -1,9 +1,11 @@
 //! What runs under a lock ends in time, whoever is stopped or killed.
 
+use crate::agent::Agent;
 use crate::common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use common::{Place, eventually, lives, send, texts};
 use rustix::process::Signal;
@@ -74,6 +76,71 @@ fn a_command_and_all_that_came_of_it_end_with_their_runner_and_with_their_fencer
     let ended = place.settled(&["lock", "w/three", "--", "sh", "-c", script]);
     assert_eq!(ended.status.code(), Some(5));
     assert!(!lives(texts(&ended).0.trim().parse().unwrap()));
+}
+
+/// An agent that runs a command which says when it was begun beside what was left of itself.
+struct Runs<'a> {
+    place: &'a Place,
+    agent: Agent,
+}
+
+impl<'a> Runs<'a> {
+    const ARGS: [&'static str; 5] = ["--expect", "1", "--lease", "60s", "--allow-exec"];
+
+    fn new(place: &'a Place) -> Self {
+        let agent = Agent::start(place, &Self::ARGS, &[]);
+        let path = |name: &str| place.path().join(name).display().to_string();
+        // What it leaves to itself ignores all that can be ignored.
+        let (fencers, left, alive) = (path("fencers"), path("left"), path("alive"));
+        let script = format!(
+            "for pid in $(cat {left}); do kill -0 $pid && echo $pid >> {alive}; done; \
+         setsid sh -c 'trap \"\" TERM HUP; echo $$ >> {left}; while :; do sleep 1; done' & \
+         while ! test -e {left}; do sleep 0.01; done; echo $PPID >> {fencers}; wait"
+        );
+        let words = ["singleton", "run", "w/four", "--detach", "--restart", "always"];
+        let words = [&words[..], &["--agent", &agent.1, "--", "sh", "-c", &script]].concat();
+        eventually("it is taken", || place.run(&words).status.success());
+        Self { place, agent }
+    }
+
+    fn pids(&self, file: &str) -> Vec<i32> {
+        let text = std::fs::read_to_string(self.place.path().join(file)).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    /// Once it has been begun so many times, and never beside itself: its fencer now.
+    fn fencer(&self, times: usize) -> i32 {
+        eventually("it runs", || self.pids("fencers").len() == times);
+        assert_eq!(self.pids("alive"), [0; 0], "it was begun beside what was left");
+        self.pids("fencers")[times - 1]
+    }
+}
+
+#[test]
+fn what_an_agent_runs_begins_again_only_when_all_of_it_is_dead_though_its_fencer_was_killed() {
+    let place = Place::new();
+    let runs = Runs::new(&place);
+    send(runs.fencer(1), Signal::KILL);
+    send(runs.fencer(2), Signal::KILL);
+    runs.fencer(3);
+    runs.agent.stop();
+}
+
+#[test]
+fn an_agent_that_is_back_at_once_takes_over_nothing_before_what_it_ran_is_dead() {
+    let place = Place::new();
+    let mut runs = Runs::new(&place);
+    runs.fencer(1);
+    // As one that is slow to die does. The lease lasts longer.
+    let wards = std::fs::File::open(place.path().join("quorate-data/wards")).unwrap();
+    wards.lock_shared().unwrap();
+    send(runs.agent.pid(), Signal::KILL);
+    runs.agent = Agent::start(&place, &Runs::ARGS, &[]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(runs.pids("fencers").len(), 1);
+    drop(wards);
+    runs.fencer(2);
+    runs.agent.stop();
 }
 
 #[test]

@@ -1,16 +1,35 @@
 //! A node's guard, as the node sees it.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_vocab::Time;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
 
 use crate::charge::Until;
 use crate::error::{Gone, SpawnError};
 use crate::line::{self, Carrier, Line};
 use crate::words::{NEVER, Order};
+
+/// Whether every ward of a node has ended, each with all of its tree: until then it holds this file.
+pub fn none_is_left(wards: &Path) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = match open(wards, flags, Mode::empty()) {
+        Ok(file) => file,
+        // Nobody ever held it.
+        Err(Errno::NOENT) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// What a guard is to know.
 #[derive(Clone, Debug)]

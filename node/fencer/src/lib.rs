@@ -32,7 +32,7 @@ mod words;
 
 pub use charge::{Status, Until, Why};
 pub use error::{Gone, SpawnError};
-pub use guard::{Guard, GuardOrders};
+pub use guard::{Guard, GuardOrders, none_is_left};
 pub use process::main;
 pub use ward::{Ending, Orders, Streams, Ward};
 

@@ -46,8 +46,9 @@ pub struct Orders {
     /// What is executed when nothing is left of the command because this process has died: the last word.
     /// Nothing, if it is empty. Its secrets are in files, for anybody can read these words.
     pub last_word: Vec<OsString>,
-    /// This process has no other children than its wards and its guard. What of a ward survives its fencer
-    /// then becomes this process's, which kills it; otherwise only the command itself dies for certain.
+    /// What of a ward survives its fencer becomes this process's, which then kills every child of its own
+    /// that is neither a ward's fencer nor its guard; otherwise only the command itself dies for certain,
+    /// and nobody knows what of it goes on.
     pub is_heir: bool,
 }
 

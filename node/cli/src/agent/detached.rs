@@ -75,7 +75,7 @@ impl Singleton for Detached {
     async fn gone(&self) {
         let ward = self.ward.lock().expect("a mere slot").take();
         if let Some(ward) = ward {
-            // A fencer that is gone has taken everything along.
+            // What a fencer left that was killed is ended by this process, its heir.
             let _ = ward.stop(Duration::ZERO).await;
             ward.ended().await;
         }
@@ -106,7 +106,7 @@ impl Detached {
             until,
             wards: Some(fs::canonicalize(&self.data)?.join("wards")),
             last_word: Vec::new(),
-            is_heir: false,
+            is_heir: true,
         };
         let ward = Arc::new(Ward::spawn(orders).await.map_err(io::Error::other)?);
         *self.ward.lock().expect("a mere slot") = Some(ward.clone());

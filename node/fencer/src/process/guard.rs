@@ -8,11 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use quorate_vocab::Time;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal, setsid};
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::Timespec;
@@ -20,6 +17,7 @@ use rustix::time::Timespec;
 use super::bell::Bell;
 use super::post::{self, Post};
 use super::{FAILED, Wish, become_program};
+use crate::guard::none_is_left;
 use crate::words::{NEVER, Order, Report};
 
 /// Descriptors above the standard ones are not the guard's.
@@ -40,7 +38,7 @@ pub(super) fn run(wish: &Wish) -> io::Result<u8> {
     drop(post);
     if let Some(wards) = &wish.wards {
         let until = quorate_env::now() + wish.patience;
-        if !none_is_left(wards, until)? {
+        if !none_is_left_by(wards, until)? {
             return Ok(FAILED);
         }
     }
@@ -102,22 +100,12 @@ fn leave_everything() -> io::Result<()> {
 }
 
 /// Whether every ward has ended, each with all of its tree, before a time.
-fn none_is_left(wards: &Path, until: Time) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = match open(wards, flags, Mode::empty()) {
-        Ok(file) => file,
-        // Nobody ever held it.
-        Err(Errno::NOENT) => return Ok(true),
-        Err(error) => return Err(error.into()),
-    };
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(true),
-            Err(Errno::WOULDBLOCK) if until.since(quorate_env::now()) > Duration::ZERO => {
-                let NanosleepRelativeResult::Ok = nanosleep(&LOOK_AGAIN) else { continue };
-            }
-            Err(Errno::WOULDBLOCK) => return Ok(false),
-            Err(error) => return Err(error.into()),
+fn none_is_left_by(wards: &Path, until: Time) -> io::Result<bool> {
+    while !none_is_left(wards)? {
+        if until <= quorate_env::now() {
+            return Ok(false);
         }
+        let NanosleepRelativeResult::Ok = nanosleep(&LOOK_AGAIN) else { continue };
     }
+    Ok(true)
 }
