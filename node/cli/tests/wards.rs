@@ -127,6 +127,7 @@ fn what_an_agent_runs_begins_again_only_when_all_of_it_is_dead_though_its_fencer
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "a test stands outside of every node")]
 fn an_agent_that_is_back_at_once_takes_over_nothing_before_what_it_ran_is_dead() {
     let place = Place::new();
     let mut runs = Runs::new(&place);

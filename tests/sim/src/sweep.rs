@@ -38,8 +38,6 @@ pub struct Total {
     pub lives: u64,
     /// How many entries all logs had.
     pub entries: u64,
-    /// How many names' histories were too hard to judge.
-    pub undecided: usize,
     /// The worlds that went wrong, in the order of their seeds.
     pub failed: Vec<(Case, Outcome)>,
 }
@@ -134,7 +132,6 @@ impl Total {
         }
         self.lives += outcome.lives;
         self.entries += outcome.entries;
-        self.undecided += outcome.undecided;
         if !outcome.violations.is_empty() {
             self.failed.push((case, outcome));
             self.failed.sort_by_key(|(case, _)| case.settings.seed);
@@ -157,8 +154,8 @@ impl fmt::Display for Total {
         writeln!(
             f,
             "operations: {answered} answered, {refused} refused, {not_done} not done, {unknown} unknown; \
-             letters: {} sent, {} arrived; histories too hard to judge: {}",
-            self.letters.0, self.letters.1, self.undecided,
+             letters: {} sent, {} arrived",
+            self.letters.0, self.letters.1,
         )?;
         let Singletons { grants, turns, calls, deeds, ended, again } = self.singletons;
         writeln!(

@@ -334,8 +334,6 @@ pub struct Outcome {
     pub lives: u64,
     /// Up to which index the log was applied.
     pub entries: u64,
-    /// How many names' histories were too hard to judge.
-    pub undecided: usize,
     /// How much time passed in the world.
     pub simulated: Duration,
     /// The trace, as far as it was kept.

@@ -10,7 +10,7 @@ use quorate_vocab::{Index, Name, SessionId};
 use super::client::outcome_of;
 use super::seat::Alive;
 use super::{Outcome, PATIENCE, Singletons, World, counting, lives, name, operators};
-use crate::check::linear;
+use crate::check::{Violation, linear};
 use crate::clock;
 use crate::history::{self, Answer, Ask, Mark};
 use quorate_drill::history::hash_of;
@@ -144,9 +144,12 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     outcome.letters = seen.mail.counts();
     outcome.clashes = world.clashes.read();
     let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
-    outcome.undecided = linear.undecided.len();
     outcome.rare = seen.rare.seen().clone();
     outcome.violations = seen.violations;
+    // What nobody could judge was not shown to hold.
+    outcome.violations.extend(linear.undecided.iter().map(|(name, why)| {
+        Violation::new("undecided", format_args!("{name} was too hard to judge: {why}"))
+    }));
     outcome.singletons = Singletons {
         grants: seen.grants.count(),
         turns: seen.turns.count(),
