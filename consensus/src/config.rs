@@ -32,6 +32,9 @@ pub struct GroupConfig {
     /// The deliberate bug of leaving openraft's leader restore on; the simulation must catch it.
     #[cfg(feature = "mutants")]
     pub leader_restore: bool,
+    /// The deliberate bug of a follower that believes to be as young as the last append of its leader.
+    #[cfg(feature = "mutants")]
+    pub young_by_append: bool,
 }
 
 impl GroupConfig {
@@ -48,6 +51,8 @@ impl GroupConfig {
             proposals_bytes: 64 << 20,
             #[cfg(feature = "mutants")]
             leader_restore: false,
+            #[cfg(feature = "mutants")]
+            young_by_append: false,
         }
     }
 

@@ -17,8 +17,9 @@ use serde_bytes::ByteBuf;
 
 use crate::apply::Replica;
 use crate::body::Body;
+use crate::freshness::Freshness;
 use crate::types::{LogId, Raft, Snapshot};
-use crate::wire::{self, PositionBytes, Response};
+use crate::wire::{self, AgeBytes, PositionBytes, Response};
 
 /// How long a request is held while there is nothing to answer with.
 pub(crate) const HELD: Duration = Duration::from_millis(500);
@@ -36,6 +37,7 @@ pub(crate) struct Feeder {
     raft: Raft,
     replica: Replica,
     log: Log,
+    freshness: Freshness,
     /// The snapshot that followers are taking: the next one must not take its place meanwhile.
     offered: Arc<Mutex<Option<Offered>>>,
 }
@@ -48,12 +50,25 @@ struct Offered {
 }
 
 impl Feeder {
-    pub(crate) fn new(me: NodeId, raft: Raft, replica: Replica, log: Log) -> Self {
-        Self { me, raft, replica, log, offered: Arc::default() }
+    pub(crate) fn new(
+        me: NodeId,
+        raft: Raft,
+        replica: Replica,
+        log: Log,
+        freshness: Freshness,
+    ) -> Self {
+        Self { me, raft, replica, log, freshness, offered: Arc::default() }
     }
 
-    /// What comes from an index on. `silence` says how old what is applied here may be.
-    pub(crate) async fn feed(&self, next: u64, silence: impl Fn() -> Duration) -> Response {
+    /// How old what is applied here may be, and up to where that is, for whoever has asked for so long.
+    pub(crate) fn age(&self, held: Duration) -> AgeBytes {
+        // First: what is read after it is not older than it says.
+        let age = self.freshness.age();
+        AgeBytes { upto: self.replica.state().read().index().0, age, held }
+    }
+
+    /// What comes from an index on.
+    pub(crate) async fn feed(&self, next: u64) -> Response {
         if !self.votes() {
             return Response::Refused;
         }
@@ -61,10 +76,10 @@ impl Feeder {
             return self.offer_snapshot(next).await.unwrap_or(Response::Refused);
         }
         // The first entry has the index of an empty state; the one after it is there as soon.
+        let asked = quorate_env::now();
         let reached = self.replica.feed().reached(Index(next.max(1)));
         let _ = quorate_env::timeout(HELD, reached).await;
-        // First: what is read after it is not older than it says.
-        let stale_ms = u64::try_from(silence().as_millis()).unwrap_or(u64::MAX);
+        let age = self.age(quorate_env::now().since(asked));
         let by_raft = self.replica.state().read().by_raft;
         let entries = match applied_entries(&self.log, next, by_raft) {
             Ok(Some(entries)) => entries,
@@ -74,7 +89,7 @@ impl Feeder {
         let server = self.raft.server_metrics();
         let server = server.borrow_watched();
         let (leader, term) = (server.current_leader, server.vote.leader_id.term);
-        Response::Fed { entries, stale_ms, leader, term }
+        Response::Fed { entries, age, leader, term }
     }
 
     /// A piece of the snapshot that was offered.

@@ -11,20 +11,20 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use quorate_vocab::{NodeId, Time};
+use quorate_vocab::{Index, NodeId, Time};
 use tokio::sync::watch;
 
 use crate::apply::Replica;
 use crate::archive::{apart, gone};
 use crate::body;
 use crate::feeder::HELD;
+use crate::freshness::Freshness;
 use crate::peers::{PeerError, Peers};
 use crate::serve::{SNAPSHOT_BYTES_MAX, Voter};
 use crate::types::{Entry, Membership, Raft, SnapshotMeta, StoredMembership};
@@ -59,8 +59,7 @@ pub(crate) struct Follower {
     /// The silence of a leader after which a feed is asked.
     patience: Duration,
     tidings: watch::Sender<Tidings>,
-    /// How old what is applied here is at most: the feeder was up to date then. 0: nothing was fed.
-    fresh: AtomicU64,
+    freshness: Freshness,
     known: Mutex<Known>,
 }
 
@@ -96,7 +95,7 @@ enum Miss {
     Bytes(#[from] io::Error),
     #[error("it has no vote, is itself behind, or no longer has what it offered")]
     Declined,
-    #[error("it has not heard of a leader for {0:?}")]
+    #[error("it is itself {0:?} old")]
     Stale(Duration),
 }
 
@@ -107,12 +106,12 @@ impl Follower {
         voter: Voter,
         replica: Replica,
         peers: Arc<dyn Peers>,
+        freshness: Freshness,
         patience: Duration,
     ) -> Self {
         let known = Mutex::new(Known { told: BTreeSet::new(), may_stand: true });
         let tidings = watch::Sender::new(Tidings::default());
-        let fresh = AtomicU64::new(0);
-        Self { me, raft, voter, replica, peers, patience, tidings, fresh, known }
+        Self { me, raft, voter, replica, peers, patience, tidings, freshness, known }
     }
 
     /// Says to a node that knows nothing yet who may feed it.
@@ -131,14 +130,6 @@ impl Follower {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Tidings> {
         self.tidings.subscribe()
-    }
-
-    /// How old what is applied here may be, by what was fed.
-    pub(crate) fn silence(&self) -> Option<Duration> {
-        match self.fresh.load(Ordering::Relaxed) {
-            0 => None,
-            fresh => Some(quorate_env::now().since(Time(fresh))),
-        }
     }
 
     /// The members as of the newest entry that this node knows of.
@@ -229,17 +220,20 @@ impl Follower {
     async fn round(&self, feeder: NodeId, asked: Time) -> Result<Brought, Miss> {
         let next = self.replica.state().read().next();
         match self.ask(feeder, &Request::Follow { next }, HELD + ANSWERED_WITHIN).await? {
-            Response::Fed { entries, stale_ms, leader, term } => {
+            Response::Fed { entries, age, leader, term } => {
                 let entries = in_order(next, &entries)?;
                 let brought = match entries.is_empty() {
                     true => Brought::Nothing,
                     false => Brought::Something,
                 };
                 self.replica.take_fed(entries).map_err(io::Error::other)?;
-                let stale = Duration::from_millis(stale_ms);
-                self.note(asked, stale, leader, term);
-                if stale > self.patience * 2 {
-                    return Err(Miss::Stale(stale));
+                self.note(leader, term);
+                // One answer takes so much and no more.
+                if self.replica.state().read().index().0 >= age.upto {
+                    self.freshness.told(asked, age);
+                }
+                if age.age > self.patience * 2 {
+                    return Err(Miss::Stale(age.age));
                 }
                 Ok(brought)
             }
@@ -251,9 +245,7 @@ impl Follower {
         }
     }
 
-    fn note(&self, asked: Time, stale: Duration, leader: Option<u64>, term: u64) {
-        let fresh = asked.0.saturating_sub(stale.as_nanos() as u64);
-        self.fresh.fetch_max(fresh, Ordering::Relaxed);
+    fn note(&self, leader: Option<u64>, term: u64) {
         let members_at = self.membership().log_id().map(|id| id.index);
         self.hear(|tidings| {
             *tidings = Tidings { follows: true, leader: leader.map(NodeId), term, members_at };
@@ -298,6 +290,53 @@ impl Follower {
         let machine = apart("quorate-install", decode)?.await.map_err(|_| gone())??;
         self.replica.replace(&meta, machine);
         tracing::info!(%feeder, index, "took a snapshot from a voter");
+        Ok(())
+    }
+
+    /// Asks who leads, again and again, how old its state is, and so learns how old this one is. Where a feed
+    /// is followed, that says it.
+    pub(crate) async fn keep_fresh(self: Arc<Self>) {
+        loop {
+            quorate_env::sleep(LOOK_AGAIN).await;
+            if self.raft.metrics().borrow_watched().state == ServerState::Shutdown {
+                return;
+            }
+            let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId);
+            let Some(leader) = leader.filter(|it| *it != self.me && !self.tidings().follows) else {
+                continue;
+            };
+            tokio::select! {
+                biased;
+                // It may never answer.
+                () = self.leads_no_more(leader) => {}
+                compared = self.compare(leader) => if let Err(miss) = compared {
+                    tracing::debug!(%leader, %miss, "this leader does not say how old its state is");
+                }
+            }
+        }
+    }
+
+    async fn leads_no_more(&self, leader: NodeId) {
+        let mut server = self.raft.server_metrics();
+        while server.borrow_watched().current_leader == Some(leader.0) {
+            if WatchReceiver::changed(&mut server).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn compare(&self, leader: NodeId) -> Result<(), Miss> {
+        let asked = quorate_env::now();
+        // It is as short as a heartbeat, and tells more the sooner it is answered.
+        let answer = self.peers.call(leader, wire::encode(&Request::Age), ANSWERED_WITHIN).await?;
+        let Response::Age(said) = wire::decode(&answer)? else {
+            return Err(Miss::Declined);
+        };
+        let reached = self.replica.feed().reached(Index(said.upto));
+        // One that lags for longer asks again when it is nearer.
+        if quorate_env::timeout(ANSWERED_WITHIN, reached).await.is_ok() {
+            self.freshness.told(asked, said);
+        }
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::error::{GroupError, MembershipError, ProposeError, ReadError};
 use crate::feed::{Feed, Watch};
 use crate::feeder::Feeder;
 use crate::follow::Follower;
+use crate::freshness::Freshness;
 use crate::log::LogStore;
 use crate::peers::{Network, Peers};
 use crate::recover::{Recovery, Source, outruns, recover};
@@ -45,6 +46,7 @@ pub struct Group {
     raft: Raft,
     voter: Voter,
     follower: Arc<Follower>,
+    freshness: Freshness,
     state: Shared,
     feed: Arc<Feed>,
     archive: Archive,
@@ -179,16 +181,41 @@ impl Group {
         let feeds = log.clone();
         quorate_env::spawn(propose_in_batches(raft.clone(), log, tray));
         let room = Arc::new(Semaphore::new(config.proposals_bytes));
-        let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds);
-        let (voter, reads) = (Voter::new(raft.clone(), feeder), Rounds::default());
+        let freshness = Freshness::default();
+        let feeder = Feeder::new(id, raft.clone(), replica.clone(), feeds, freshness.clone());
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "no bug is built in"))]
+        let mut voter = Voter::new(raft.clone(), feeder, freshness.clone());
+        #[cfg(feature = "mutants")]
+        {
+            voter.young_by_append = config.young_by_append;
+        }
         let every = config.snapshot_every;
         quorate_env::spawn(follow_metrics(raft.clone(), voter.clone(), state.clone(), every));
-        let (heard, patience) = (voter.clone(), config.election_max);
-        let follower = Follower::new(id, raft.clone(), heard, replica, peers, patience);
-        let follower = Arc::new(follower);
+        let follower = Arc::new(Follower::new(
+            id,
+            raft.clone(),
+            voter.clone(),
+            replica,
+            peers,
+            freshness.clone(),
+            config.election_max,
+        ));
         quorate_env::spawn(follower.clone().run());
-        let group =
-            Self { raft, voter, follower, state, feed, archive, proposals, room, reads, disk };
+        quorate_env::spawn(follower.clone().keep_fresh());
+        let reads = Rounds::default();
+        let group = Self {
+            raft,
+            voter,
+            follower,
+            freshness,
+            state,
+            feed,
+            archive,
+            proposals,
+            room,
+            reads,
+            disk,
+        };
         Ok((group, recovery))
     }
 
@@ -364,11 +391,11 @@ impl Group {
         }
     }
 
-    /// How old what is applied here may be: how long ago this node last followed a leader, or a voter that
-    /// did or, as the leader, last had an answer from a majority.
-    pub fn silence(&self) -> Duration {
-        let fed = self.follower.silence().unwrap_or(Duration::MAX);
-        self.voter.silence().min(fed)
+    /// How old what is applied here may be: whatever was committed anywhere before so long ago is in it. By
+    /// nodes' clocks, so it is wrong by as much as those go wrong. [`Duration::MAX`] where this node does not
+    /// know, as it has heard of no leader with a majority since it began.
+    pub fn age(&self) -> Duration {
+        self.freshness.age()
     }
 
     /// What this node sees of the group.

@@ -32,6 +32,7 @@ mod error;
 mod feed;
 mod feeder;
 mod follow;
+mod freshness;
 mod group;
 mod log;
 mod peers;

@@ -1,12 +1,11 @@
 //! What this voter answers to the others, and to nodes that follow it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::ServerState;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
 };
@@ -15,6 +14,7 @@ use quorate_vocab::{NodeId, Time};
 
 use crate::body::Body;
 use crate::feeder::Feeder;
+use crate::freshness::Freshness;
 use crate::types::{Metrics, Raft, Snapshot, Vote};
 use crate::wire::{self, PositionBytes, Request, Response, VoteBytes};
 
@@ -26,16 +26,12 @@ pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub(crate) struct Voter {
     raft: Raft,
     feeder: Feeder,
-    pulse: Arc<Pulse>,
-    arriving: Arc<Mutex<Option<Arriving>>>,
-}
-
-/// How old what is applied here may be, to be read without a look at Raft.
-struct Pulse {
+    freshness: Freshness,
     /// When a leader was last heard and followed, or a majority last answered this one.
-    heard: AtomicU64,
-    /// Whether this node leads and nobody else has a vote.
-    is_alone: AtomicBool,
+    heard: Arc<AtomicU64>,
+    arriving: Arc<Mutex<Option<Arriving>>>,
+    #[cfg(feature = "mutants")]
+    pub(crate) young_by_append: bool,
 }
 
 /// A snapshot of which chunks have come. There is one at a time, as there is one leader: a newer leader's
@@ -50,30 +46,35 @@ struct Arriving {
 }
 
 impl Voter {
-    pub(crate) fn new(raft: Raft, feeder: Feeder) -> Self {
-        let heard = AtomicU64::new(quorate_env::now().0);
-        let pulse = Arc::new(Pulse { heard, is_alone: AtomicBool::new(false) });
-        Self { raft, feeder, pulse, arriving: Arc::default() }
+    pub(crate) fn new(raft: Raft, feeder: Feeder, freshness: Freshness) -> Self {
+        // A leader is given the time to be heard from now on.
+        let heard = Arc::new(AtomicU64::new(quorate_env::now().0));
+        Self {
+            raft,
+            feeder,
+            freshness,
+            heard,
+            arriving: Arc::default(),
+            #[cfg(feature = "mutants")]
+            young_by_append: false,
+        }
     }
 
-    /// How old what is applied here may be: how long ago this node last followed a leader or, as one, last
-    /// had an answer from a majority.
+    /// How long ago this node last followed a leader or, as one, last had an answer from a majority.
     pub(crate) fn silence(&self) -> Duration {
-        match self.pulse.is_alone.load(Ordering::Relaxed) {
-            // Nobody else could have agreed on anything.
-            true => Duration::ZERO,
-            false => quorate_env::now().since(Time(self.pulse.heard.load(Ordering::Relaxed))),
+        quorate_env::now().since(Time(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// Takes a leader's pulse. Call whenever Raft's metrics have changed.
+    pub(crate) fn feel(&self, metrics: &Metrics) {
+        self.freshness.lead(metrics);
+        if let Some(acked) = metrics.last_quorum_acked {
+            self.hear(acked.time());
         }
     }
 
-    /// Takes over what Raft says of a leader's majority. Call whenever its metrics have changed.
-    pub(crate) fn feel(&self, metrics: &Metrics) {
-        let votes = || metrics.membership_config.membership().voter_ids().count();
-        let is_alone = metrics.state == ServerState::Leader && votes() == 1;
-        self.pulse.is_alone.store(is_alone, Ordering::Relaxed);
-        if let Some(acked) = metrics.last_quorum_acked {
-            self.pulse.heard.fetch_max(acked.time().0, Ordering::Relaxed);
-        }
+    fn hear(&self, when: Time) {
+        self.heard.fetch_max(when.0, Ordering::Relaxed);
     }
 
     /// Takes a request from a peer whose identity the mesh has proven.
@@ -130,8 +131,9 @@ impl Voter {
                     Err(_) => None,
                 }
             }
-            Request::Follow { next } => Some(self.feeder.feed(next, || self.silence()).await),
+            Request::Follow { next } => Some(self.feeder.feed(next).await),
             Request::Piece { index, offset } => Some(self.feeder.piece(index, offset)),
+            Request::Age => Some(Response::Age(self.feeder.age(Duration::ZERO))),
         };
         // None: Raft has stopped here, and the node with it.
         answer.unwrap_or(Response::Refused)
@@ -140,7 +142,12 @@ impl Voter {
     async fn append(&self, rpc: AppendEntriesRequest<crate::types::Types>) -> Option<Response> {
         let answer = self.raft.append_entries(rpc).await.ok()?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.pulse.heard.fetch_max(quorate_env::now().0, Ordering::Relaxed);
+            self.hear(quorate_env::now());
+            #[cfg(feature = "mutants")]
+            if self.young_by_append {
+                let age = Duration::ZERO;
+                self.freshness.told(quorate_env::now(), wire::AgeBytes { upto: 0, age, held: age });
+            }
         }
         Some(match answer {
             AppendEntriesResponse::Success => Response::Appended,
@@ -241,7 +248,7 @@ fn speaks_for_itself(from: NodeId, request: &Request) -> bool {
         | Request::Vote { vote, .. }
         | Request::Snapshot { vote, .. }
         | Request::Transfer { vote, .. } => vote.node == from.0,
-        Request::Follow { .. } | Request::Piece { .. } => true,
+        Request::Follow { .. } | Request::Piece { .. } | Request::Age => true,
     }
 }
 

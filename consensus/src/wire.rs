@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::EmptyNode;
@@ -89,6 +90,8 @@ pub(crate) enum Request {
         index: u64,
         offset: u64,
     },
+    /// How old what is applied there may be.
+    Age,
 }
 
 /// What the other answers.
@@ -117,8 +120,7 @@ pub(crate) enum Response {
     /// Entries that follow each other.
     Fed {
         entries: Vec<ByteBuf>,
-        /// How old what is applied at the feeder may be.
-        stale_ms: u64,
+        age: AgeBytes,
         leader: Option<u64>,
         term: u64,
     },
@@ -130,6 +132,18 @@ pub(crate) enum Response {
     Piece {
         piece: ByteBuf,
     },
+    Age(AgeBytes),
+}
+
+/// How old what is applied somewhere may be: whatever was committed before so long ago is at this index or
+/// below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgeBytes {
+    pub(crate) upto: u64,
+    /// [`Duration::MAX`] where nobody can say.
+    pub(crate) age: Duration,
+    /// How long the question waited there to be answered.
+    pub(crate) held: Duration,
 }
 
 impl From<LogId> for LogIdBytes {

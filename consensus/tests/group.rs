@@ -13,6 +13,8 @@ use quorate_registry::{Bond, Claim, Command, Level, Machine, Once, Op, Refusal, 
 use quorate_storage::{Disk, File, Log, LogConfig, MemoryDisk, MemoryShelf, Shelf, Snapshots};
 use quorate_vocab::{Index, Name, NodeId};
 
+#[path = "group/ages.rs"]
+mod ages;
 #[path = "group/crowd.rs"]
 mod crowd;
 
@@ -275,7 +277,7 @@ async fn a_learner_catches_up_by_snapshot_gets_a_vote_and_is_taken_out() {
         quorate_env::sleep(Duration::from_millis(5)).await;
     }
 
-    assert_eq!(first.silence(), Duration::ZERO, "who votes alone waits for nobody");
+    assert_eq!(first.age(), Duration::ZERO, "who votes alone waits for nobody");
     let mut others = Vec::new();
     for id in [2, 3] {
         let (group, _) = open(&town, id, &Remembered::default()).await;
@@ -375,7 +377,7 @@ async fn a_node_without_a_part_follows_by_a_snapshot_and_then_by_entries_and_the
         (early.leader(), early.status().voters),
         (leader(&voters).await.leader(), ids([1, 2, 3]))
     );
-    assert!(early.is_bootstrapped().await.unwrap() && early.silence() < config().election_max);
+    assert!(early.is_bootstrapped().await.unwrap() && early.age() < config().election_max);
     // The logs are purged up to the snapshots, so a newcomer cannot be served from them.
     for voter in &voters {
         voter.reached(index).await;

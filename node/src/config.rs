@@ -8,6 +8,7 @@ use quorate_consensus::GroupConfig;
 use quorate_discovery::Spec;
 use quorate_mesh::{Channel, Cookies, Limits, TlsFiles};
 use quorate_registry::{Level, RoleError, check_labels};
+use quorate_storage::LogConfig;
 use quorate_vocab::NodeName;
 
 use crate::seeds;
@@ -52,6 +53,8 @@ pub struct Config {
     /// since it is stopped, for one. None by default: what a stopped process does when it goes on is then
     /// found out by it alone, a moment later.
     pub fencer: Option<FencerConfig>,
+    /// How long a segment of the journal is, whose room is taken at once: a few are held at a time.
+    pub segment_bytes: u64,
     /// Raft's settings.
     pub group: GroupConfig,
     /// The mesh's bounds.
@@ -114,6 +117,7 @@ impl Config {
             insecure: false,
             congestion: None,
             fencer: None,
+            segment_bytes: LogConfig::default().segment_bytes,
             group: GroupConfig::lan(),
             limits: Limits::lan(),
             #[cfg(feature = "mutants")]

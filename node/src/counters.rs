@@ -27,7 +27,7 @@ pub struct Tally {
     pub value: Option<i64>,
     /// The index of the state that was looked into.
     pub index: Index,
-    /// How long ago this node last heard from the leader; zero for a linearizable look.
+    /// How old it may be, as in [`crate::Found::stale`].
     pub stale: Duration,
 }
 
@@ -73,7 +73,7 @@ impl Tallies {
 
     /// What is in a counter, by what this node knows.
     pub fn peek(&self, name: &Name) -> Tally {
-        let stale = self.hall.group().silence();
+        let stale = self.hall.group().age();
         let (value, index) =
             self.hall.group().read(|machine, index| (machine.counter(name.as_str()), index));
         Tally { value, index, stale }

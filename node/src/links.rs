@@ -240,9 +240,9 @@ impl Links {
         Clocks::compare(self.hall.id(), control.map(reading), CLOCK_TOLERANCE)
     }
 
-    /// How long ago this node last heard from the leader.
+    /// How old what this node knows may be, as in [`crate::Found::stale`].
     pub fn stale(&self) -> Duration {
-        self.hall.group().silence()
+        self.hall.group().age()
     }
 }
 

@@ -45,7 +45,9 @@ pub struct Found {
     /// The state that was looked into is at least as new as this index: watch from it, and no change is
     /// missed.
     pub index: Index,
-    /// How long ago this node last heard from the leader; zero for a linearizable lookup.
+    /// How old it may be: whatever was acknowledged anywhere before so long ago is in it. Counted by the
+    /// clocks of nodes, so it is wrong by as much as those go wrong. Zero for a linearizable lookup, as of
+    /// the call; [`Duration::MAX`] where this node has heard of no majority since it began, and cannot say.
     pub stale: Duration,
 }
 
@@ -58,7 +60,7 @@ pub struct Listing {
     pub index: Index,
     /// Whether there is more behind the last one.
     pub more: bool,
-    /// How long ago this node last heard from the leader; zero for a linearizable listing.
+    /// How old it may be, as in [`Found::stale`].
     pub stale: Duration,
 }
 

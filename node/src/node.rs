@@ -66,6 +66,7 @@ impl Node {
         let (id, boot) = (identity.node(), identity.boot());
         let log_config = LogConfig {
             journal: id.0,
+            segment_bytes: config.segment_bytes,
             #[cfg(feature = "mutants")]
             ack_before_sync: config.ack_before_sync,
             ..LogConfig::default()
@@ -235,6 +236,8 @@ impl Node {
     /// What it sees at the moment.
     pub fn status(&self) -> Status {
         let hall = &self.hall;
+        // First: what is read after it is not older than it says.
+        let stale = hall.group().age();
         let group = hall.group().status();
         let session = hall.tenancy().session();
         let peers = hall.mesh().peers();
@@ -269,7 +272,7 @@ impl Node {
             leader,
             term: group.term,
             index: group.applied,
-            stale: hall.group().silence(),
+            stale,
             names,
             sessions,
             disk: Disk::of(hall.group().disk()),

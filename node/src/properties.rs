@@ -104,7 +104,7 @@ impl Properties {
         after: Option<&(Name, Bearer)>,
         limit: usize,
     ) -> (Vec<Property>, Index, Duration) {
-        let stale = self.hall.group().silence();
+        let stale = self.hall.group().age();
         let (state, index) = self.hall.group().read(|machine, index| (machine.freeze(), index));
         (state.properties(query, after).take(limit).cloned().collect(), index, stale)
     }

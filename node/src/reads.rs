@@ -16,7 +16,7 @@ use crate::names::{Found, Listing, Names};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what this node knows is {stale:?} old, and may be {age:?} at most")]
 pub struct TooStale {
-    /// How long ago this node last heard from the leader.
+    /// How old it is; [`Duration::MAX`] where this node cannot say, as it has heard of no majority yet.
     pub stale: Duration,
     /// How old it may be.
     pub age: Duration,
@@ -32,7 +32,7 @@ impl Names {
     /// Looks a name up in what this node knows, at once.
     pub fn peek(&self, name: &Name) -> Found {
         // First: what is read after it is not older than it says.
-        let stale = self.hall.group().silence();
+        let stale = self.hall.group().age();
         let (registration, index) = self.hall.group().look(name.as_str());
         Found { registration, index, stale }
     }
@@ -107,7 +107,7 @@ impl Names {
 
     /// Names that begin with a prefix, in order, after a name, at most `limit`; by what this node knows.
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Listing {
-        let stale = self.hall.group().silence();
+        let stale = self.hall.group().age();
         // Whoever applies waits for no listing.
         let (state, index): (_, Index) =
             self.hall.group().read(|machine, index| (machine.freeze(), index));

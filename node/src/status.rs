@@ -28,7 +28,7 @@ pub struct Status {
     pub term: u64,
     /// The index that is applied here.
     pub index: Index,
-    /// How long ago it last heard from a leader (or, as one, from a majority).
+    /// How old what it knows may be, as in [`crate::Found::stale`].
     pub stale: Duration,
     /// How many names are registered here.
     pub names: u64,

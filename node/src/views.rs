@@ -29,7 +29,7 @@ pub struct Page {
     pub index: Index,
     /// Where the next page begins, if there is one.
     pub next: Option<PageToken>,
-    /// How long ago this node had last heard from the leader when the first page was read.
+    /// How old it was at most when the first page was read, as in [`crate::Found::stale`].
     pub stale: Duration,
 }
 
@@ -49,7 +49,7 @@ pub struct PropertyPage {
     pub index: Index,
     /// Where the next page begins, if there is one.
     pub next: Option<PropertyToken>,
-    /// How long ago this node had last heard from the leader when the first page was read.
+    /// How old it was at most when the first page was read, as in [`crate::Found::stale`].
     pub stale: Duration,
 }
 
@@ -141,7 +141,7 @@ impl Properties {
 
 impl View {
     fn now(hall: &Hall) -> Self {
-        let stale = hall.group().silence();
+        let stale = hall.group().age();
         let (state, index) = hall.group().read(|machine, index| (machine.freeze(), index));
         Self { index, state, stale, until: quorate_env::now() + KEPT }
     }

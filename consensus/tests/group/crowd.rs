@@ -83,7 +83,7 @@ async fn story() -> String {
     let all: u64 = rest.iter().sum();
     assert!(all <= FOLLOWERS * 2 + 100, "{rest:?} requests a second at rest");
     assert!(rest.iter().all(|of_one| *of_one > all / VOTERS / 2), "they spread: {rest:?}");
-    assert!(followers.iter().all(|group| group.silence() < Duration::from_secs(1)));
+    assert!(followers.iter().all(|group| group.age() < Duration::from_secs(1)));
 
     // Changes: each is noted where it was proposed, and by every follower.
     let made: Arc<Mutex<BTreeMap<Index, Time>>> = Arc::default();

@@ -48,8 +48,8 @@ pub(crate) fn leader(view: &View) -> Done {
             Some(leader) => format!("the last was {leader} in term {}", shown(&status["term"])),
             None => "it knows of none".to_owned(),
         };
-        let heard = shown(&status["stale_ms"]);
-        let detail = format!("{by} has no majority behind it; {last}, heard {heard} ms ago");
+        let age = age_of(&status);
+        let detail = format!("{by} has no majority behind it; {last}; {age}");
         return Err(Fail::new(code::NO_QUORUM, detail));
     }
     let body = json!({
@@ -71,6 +71,13 @@ fn ask(view: &View) -> Result<Value, Fail> {
     Ok(Client::new(&view.reach)?.ask(&Ask::get("/v1/status"))?.body)
 }
 
+fn age_of(status: &Value) -> String {
+    match status["stale_ms"].as_u64() {
+        Some(ms) => format!("what it knows is {ms} ms old at most"),
+        None => "it has heard of no majority since it began".to_owned(),
+    }
+}
+
 fn screen(status: &Value, all: bool) -> Done {
     let judgement = judge(status);
     let cell = |member: &str| shown(&status[member]);
@@ -86,11 +93,7 @@ fn screen(status: &Value, all: bool) -> Done {
         cell("sessions"),
         cell("index"),
     );
-    text.push_str(&format!(
-        "said by {}, {} ms after it last heard from a majority\n",
-        cell("node"),
-        cell("stale_ms")
-    ));
+    text.push_str(&format!("said by {}; {}\n", cell("node"), age_of(status)));
     if let (Some(ahead), Some(error)) =
         (status["clock"]["ahead_ms"].as_f64(), status["clock"]["error_ms"].as_f64())
     {

@@ -169,8 +169,13 @@ impl View {
             let gauge = ConstGauge::new(value as i64);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let stale = ConstGauge::new(status.stale.as_secs_f64());
-        let help = "How long ago this node last heard from a leader";
+        let stale = match status.stale {
+            Duration::MAX => f64::INFINITY,
+            stale => stale.as_secs_f64(),
+        };
+        let stale = ConstGauge::new(stale);
+        let help =
+            "How old what this node knows may be; infinite before it has heard of a majority";
         let seconds = Some(&Unit::Seconds);
         stale.encode(encoder.encode_descriptor("stale", help, seconds, MetricType::Gauge)?)
     }

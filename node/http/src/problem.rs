@@ -132,7 +132,7 @@ impl From<Refusal> for Problem {
 impl From<TooStale> for Problem {
     fn from(error: TooStale) -> Self {
         Self::new(named::TOO_STALE, error.to_string())
-            .with("stale_ms", json!(shape::millis(error.stale)))
+            .with("stale_ms", json!(shape::stale_ms(error.stale)))
     }
 }
 

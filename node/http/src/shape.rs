@@ -61,12 +61,19 @@ pub(crate) fn made(epoch: Epoch, index: Index) -> [(HeaderName, HeaderValue); 2]
     [(EPOCH, HeaderValue::from(epoch.get())), (INDEX, HeaderValue::from(index.0))]
 }
 
-/// Says of an answer at which index the state was, and how long ago that was the newest.
+/// Says of an answer at which index the state was, and how old that may be, where this node can say.
 pub(crate) fn age(index: Index, stale: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(INDEX, HeaderValue::from(index.0));
-    headers.insert(STALE_MS, HeaderValue::from(millis(stale)));
+    if let Some(stale) = stale_ms(stale) {
+        headers.insert(STALE_MS, HeaderValue::from(stale));
+    }
     headers
+}
+
+/// An age in whole milliseconds, not younger than it is; none where nobody can say.
+pub(crate) fn stale_ms(stale: Duration) -> Option<u64> {
+    u64::try_from(stale.as_nanos().div_ceil(1_000_000)).ok().filter(|_| stale != Duration::MAX)
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {

@@ -50,7 +50,7 @@ pub(crate) async fn status(State(inside): State<Shared>) -> Response {
         "leader": status.leader.as_ref().map(|leader| leader.as_str()),
         "term": status.term,
         "index": status.index.0,
-        "stale_ms": shape::millis(status.stale),
+        "stale_ms": shape::stale_ms(status.stale),
         "lease_ms": shape::millis(status.lease),
         "session": status.session.map(|session| session.0),
         "clock": clock(inside.node.links().clocks().own()),
@@ -96,7 +96,7 @@ pub(crate) async fn members(State(inside): State<Shared>) -> Response {
     let body = json!({
         "node": status.name.as_str(),
         "index": status.index.0,
-        "stale_ms": shape::millis(status.stale),
+        "stale_ms": shape::stale_ms(status.stale),
         "leader_index": progress.map(|progress| progress.last.0),
         "members": members,
     });

@@ -24,6 +24,7 @@ pub mod i07_handoffs;
 pub mod i08_silent_minority;
 pub mod i10_nothing_lost;
 pub mod i11_same_everywhere;
+pub mod i13_known_ages;
 pub mod l01_runs_again;
 pub mod topology;
 

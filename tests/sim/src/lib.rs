@@ -13,7 +13,7 @@
 //!                  │   └──────┬──────────────────┬──────────────────┬───────────┘
 //!                  │          │ applied effects, states             │ every event
 //!                  ▼          ▼                                     ▼
-//!             check: I1-I4 I8 I10-I12, linearizability        trace: one hash
+//!             check: I1-I4 I8 I10-I13, linearizability        trace: one hash
 //! ```
 //!
 //! The nodes are the real ones. Only the doors are twins: `quorate_env`'s clock, dice, tasks and net, and

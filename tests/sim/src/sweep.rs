@@ -28,6 +28,8 @@ pub struct Total {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// How many local reads knew how old they were, and how many did not.
+    pub ages: (u64, u64),
     /// What became of singletons.
     pub singletons: Singletons,
     /// How often each fault was done.
@@ -114,6 +116,8 @@ impl Total {
         all.unknown += one.unknown;
         self.letters.0 += outcome.letters.0;
         self.letters.1 += outcome.letters.1;
+        self.ages.0 += outcome.ages.0;
+        self.ages.1 += outcome.ages.1;
         let (all, one) = (&mut self.singletons, outcome.singletons);
         all.grants += one.grants;
         all.turns += one.turns;
@@ -154,8 +158,8 @@ impl fmt::Display for Total {
         writeln!(
             f,
             "operations: {answered} answered, {refused} refused, {not_done} not done, {unknown} unknown; \
-             letters: {} sent, {} arrived",
-            self.letters.0, self.letters.1,
+             letters: {} sent, {} arrived; local reads: {} of a known age, {} not",
+            self.letters.0, self.letters.1, self.ages.0, self.ages.1,
         )?;
         let Singletons { grants, turns, calls, deeds, ended, again } = self.singletons;
         writeln!(

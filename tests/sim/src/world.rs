@@ -11,7 +11,7 @@
 //!
 //! Not here: what a fault is (`nemesis`), and what is right (`check`).
 //!
-//! I1 to I8, I10, I11, I12 and linearizability are checked; that a healed cluster serves again within ten
+//! I1 to I8, I10 to I13 and linearizability are checked; that a healed cluster serves again within ten
 //! seconds, and that its singletons run, is, too (L1). So is that the rules of the topology are obeyed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +78,8 @@ pub enum Mutant {
     AckBeforeSync,
     /// A restarted leader goes on without an election.
     LeaderRestore,
+    /// A follower believes to be as young as the last append of its leader.
+    YoungByAppend,
     /// One of the hall's.
     Hall(quorate::Bug),
 }
@@ -91,8 +93,11 @@ pub enum Mutant {}
 impl Mutant {
     /// All of them, each with its word on the command line.
     fn all() -> impl Iterator<Item = (Self, &'static str)> {
-        let own =
-            [(Self::AckBeforeSync, "ack-before-sync"), (Self::LeaderRestore, "leader-restore")];
+        let own = [
+            (Self::AckBeforeSync, "ack-before-sync"),
+            (Self::LeaderRestore, "leader-restore"),
+            (Self::YoungByAppend, "young-by-append"),
+        ];
         own.into_iter().chain(quorate::Bug::ALL.map(|(bug, word)| (Self::Hall(bug), word)))
     }
 
@@ -320,6 +325,8 @@ pub struct Outcome {
     pub operations: Operations,
     /// How many letters were sent to names, and how many arrived.
     pub letters: (u64, u64),
+    /// How many local reads knew how old they were, and how many did not.
+    pub ages: (u64, u64),
     /// What became of singletons.
     pub singletons: Singletons,
     /// What became of available names.

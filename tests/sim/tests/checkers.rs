@@ -14,6 +14,7 @@ use quorate_sim::check::i04_answered_renewals::AnsweredRenewals;
 use quorate_sim::check::i08_silent_minority::SilentMinority;
 use quorate_sim::check::i10_nothing_lost::NothingLost;
 use quorate_sim::check::i11_same_everywhere::SameEverywhere;
+use quorate_sim::check::i13_known_ages::KnownAges;
 use quorate_sim::check::topology::{Topology, forbids};
 use quorate_sim::check::{Applied, Violation};
 use quorate_sim::history::{Answer, Ask, History, Mark, Moment, Outcome, Record};
@@ -338,6 +339,34 @@ fn a_replica_that_differs_is_found() {
     check.applied(&applied(5, &registers(5, None)));
     check.applied(&applied(5, &registers(5, Some(1))));
     finds(&check.finish(), "I11", "the effects of");
+}
+
+// I13
+
+#[test]
+fn a_state_that_says_that_it_is_younger_than_it_is_is_found() {
+    let (at, ms) = (|millis: u64| at(millis).at, Duration::from_millis);
+    let mut check = KnownAges::default();
+    check.shown(at(5), "n1", Index(0), ms(5));
+    for (millis, index) in [(10, 1), (20, 2), (20, 3), (30, 4)] {
+        check.applied(at(millis), Index(index));
+    }
+    check.applied(at(40), Index(2));
+    check.shown(at(50), "n1", Index(4), Duration::ZERO);
+    // As if the clocks by which it counted were as slow as may be.
+    check.shown(at(120), "n2", Index(3), Duration::from_micros(89_100));
+    check.shown(at(120), "n2", Index(0), Duration::MAX);
+    check.shown(at(120), "n2", Index(0), ms(120));
+    assert_eq!(check.counts(), (4, 1));
+    assert_eq!(check.finish(), []);
+    for (index, age) in [(3, 19), (2, 29), (0, 39)] {
+        let mut check = KnownAges::default();
+        for (millis, index) in [(10, 1), (20, 3), (30, 4)] {
+            check.applied(at(millis), Index(index));
+        }
+        check.shown(at(50), "n2", Index(index), ms(age));
+        finds(&check.finish(), "I13", "n2 showed");
+    }
 }
 
 // All of them together, with the real machine.

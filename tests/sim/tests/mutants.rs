@@ -56,6 +56,12 @@ fn a_change_of_what_its_author_never_saw_is_found_within_three_seeds() {
 }
 
 #[test]
+fn a_follower_that_believes_to_be_as_young_as_what_it_hears_is_found_within_three_seeds() {
+    let found = caught_by("I13", Mutant::YoungByAppend, 0..3);
+    assert!(!found.is_empty(), "nobody noticed that a state was older than it said");
+}
+
+#[test]
 fn a_session_that_expires_early_is_found_within_eight_seeds() {
     let found = caught_by("I4", Mutant::Hall(Bug::ExpiresEarly), 0..8);
     assert!(!found.is_empty(), "nobody noticed that a promise of time was broken");

@@ -91,7 +91,7 @@ fn a_hundred_and_fifty_seeds_hold_all_invariants() {
     assert_eq!(total.faults.len(), quorate_drill::nemesis::Fault::ALL.len());
     let never = |rare: &&Rare| !total.rare.contains_key(rare);
     assert_eq!(Rare::ALL.iter().find(never), None, "it came never: {total}");
-    assert!(total.operations.answered > 200_000, "{total}");
+    assert!(total.operations.answered > 200_000 && total.ages.0 > 50_000, "{total}");
 }
 
 #[cfg(debug_assertions)]

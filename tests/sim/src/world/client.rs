@@ -82,7 +82,7 @@ impl Client {
                 None => self.claim(alive, &wanted, None).await,
             },
             75..92 => self.release(alive, &wanted).await,
-            92..96 => self.peek(alive, &wanted),
+            92..96 => self.peek(alive, &wanted).await,
             _ => self.open(alive).await,
         }
     }
@@ -143,8 +143,16 @@ impl Client {
     }
 
     /// A look at what one node knows may be old, but within one life it never goes back.
-    fn peek(&mut self, alive: &Alive, wanted: &Name) {
-        let index = alive.node.names().list(wanted.as_str(), None, 1).index;
+    async fn peek(&mut self, alive: &Alive, wanted: &Name) {
+        let names = alive.node.names();
+        // By the node's own clock.
+        let look = async { (names.list(wanted.as_str(), None, 1), names.peek(wanted)) };
+        let Some((listing, found)) = alive.ask(PATIENCE, look).await else {
+            return;
+        };
+        self.world.witness.aged(alive, listing.index, listing.stale);
+        self.world.witness.aged(alive, found.index, found.stale);
+        let index = listing.index;
         let before = self.peeked.insert((self.at, alive.number), index).unwrap_or_default();
         if index < before {
             let what = format_args!("{} showed {before} and then {index}", alive.host);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate::Claiming;
 use quorate_registry::{Query, Session, SessionOwner, snapshot};
+use quorate_storage::Disk;
 use quorate_vocab::{Index, Name, SessionId};
 
 use super::client::outcome_of;
@@ -17,6 +18,8 @@ use quorate_drill::history::hash_of;
 
 /// Within this time a healed cluster serves through every node, and comes to one state.
 pub(super) const SOON: Duration = Duration::from_secs(10);
+/// How old a node's state may be in peace.
+const YOUNG: Duration = Duration::from_secs(2);
 /// How long to wait before something is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How many steps the search for a legal order may take for one name.
@@ -91,6 +94,7 @@ pub(super) async fn settle(world: &Arc<World>) {
             && standings.iter().all(|standing| *standing == standings[0])
         {
             expire(world).await;
+            all_know_how_old_they_are(world).await;
             return;
         }
     }
@@ -129,9 +133,23 @@ async fn expire(world: &Arc<World>) {
     }
 }
 
+/// In peace every node knows how old its state is, and that is not much.
+async fn all_know_how_old_they_are(world: &Arc<World>) {
+    for alive in (0..world.seats.len()).filter_map(|nth| world.alive(nth)) {
+        let age = alive.ask(PATIENCE, async { alive.node.status().stale }).await;
+        if age.is_none_or(|age| age > YOUNG) {
+            let what = format_args!("in peace {} says that its state is {age:?} old", alive.host);
+            world.witness.violate("I13", what);
+        }
+    }
+}
+
 /// Lets every checker speak.
 pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     for seat in &world.seats {
+        if let Ok(names) = seat.disk.mount().list() {
+            world.witness.seen().rare.files(&names);
+        }
         if let Some(alive) = seat.alive() {
             let shown = |machine: &_, index| world.witness.shown(&alive, machine, index);
             alive.node.inspect(shown);
@@ -142,6 +160,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
     let seen = world.witness.take();
     let records = world.history.records();
     outcome.letters = seen.mail.counts();
+    outcome.ages = seen.ages.counts();
     outcome.clashes = world.clashes.read();
     let linear = linear::check(&records, &world.history.endings(), &seen.hints, STEPS_MAX);
     outcome.rare = seen.rare.seen().clone();
@@ -173,6 +192,7 @@ pub(super) fn judge(world: &Arc<World>, outcome: &mut Outcome) {
         seen.lost.finish(&records),
         seen.same.finish(),
         seen.mail.finish(),
+        seen.ages.finish(),
         seen.topology.finish(),
         seen.counts.finish(),
         seen.bearers.finish(&world.history.endings()),

@@ -34,13 +34,17 @@ pub enum Rare {
     HeirDied,
     /// A node died in the middle of this call of its disk.
     DiedIn(DiskCall),
+    /// A journal went on in another segment.
+    SegmentTurned,
+    /// A journal let one of its segments go.
+    SegmentRemoved,
     /// A cluster of different builds agreed on what the last of them to be replaced had not understood.
     Raised,
 }
 
 impl Rare {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::LeaderChanged,
         Self::ExpiredAroundIt,
         Self::SnapshotInstalled,
@@ -54,6 +58,8 @@ impl Rare {
         Self::DiedIn(DiskCall::Remove),
         Self::DiedIn(DiskCall::Sync),
         Self::DiedIn(DiskCall::SyncFolder),
+        Self::SegmentTurned,
+        Self::SegmentRemoved,
         Self::Raised,
     ];
 }
@@ -99,6 +105,21 @@ impl Rarities {
                 self.came(Rare::VoterReplaced);
             }
             self.voters.clone_from(voters);
+        }
+    }
+
+    /// These files are on a disk in the end. Segments are numbered from 1.
+    pub(super) fn files(&mut self, names: &[String]) {
+        let number = |name: &String| {
+            let digits = name.strip_prefix("journal-")?.strip_suffix(".seg")?;
+            u64::from_str_radix(digits, 16).ok()
+        };
+        let numbers = || names.iter().filter_map(number);
+        if numbers().any(|number| number > 1) {
+            self.came(Rare::SegmentTurned);
+        }
+        if numbers().min().is_some_and(|first| first > 1) {
+            self.came(Rare::SegmentRemoved);
         }
     }
 

@@ -28,6 +28,8 @@ const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_0
 
 /// Who rolls a newer build out comes to a machine when it has had so many lives.
 const LIVES_OF_A_BUILD: u64 = 2;
+/// How long the segments of journals are: short enough for a minute to see some come and go, and as they are.
+const SEGMENT_BYTES: [u64; 4] = [16 << 10, 64 << 10, 256 << 10, 8 << 20];
 
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
@@ -248,6 +250,7 @@ impl Seat {
         config.group.shelve_every = 32;
         config.group.changes_kept = 512;
         config.group.proposals_bytes = 1 << 20;
+        config.segment_bytes = SEGMENT_BYTES[(settings.seed % 4) as usize];
         apply(settings.mutant, &mut config);
         config
     }
@@ -358,6 +361,7 @@ fn apply(mutant: Option<Mutant>, config: &mut Config) {
         None => {}
         Some(Mutant::AckBeforeSync) => config.ack_before_sync = true,
         Some(Mutant::LeaderRestore) => config.group.leader_restore = true,
+        Some(Mutant::YoungByAppend) => config.group.young_by_append = true,
         Some(Mutant::Hall(bug)) => config.bug = Some(bug),
     }
 }

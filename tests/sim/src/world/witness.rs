@@ -27,6 +27,7 @@ use crate::check::i08_silent_minority::SilentMinority;
 use crate::check::i10_nothing_lost::NothingLost;
 use crate::check::i11_same_everywhere::SameEverywhere;
 use crate::check::i12_mail_in_order::MailInOrder;
+use crate::check::i13_known_ages::KnownAges;
 use crate::check::l01_runs_again::RunsAgain;
 use crate::check::linear::Hints;
 use crate::check::linear::versions::Said;
@@ -58,6 +59,7 @@ pub(super) struct Seen {
     pub(super) lost: NothingLost,
     pub(super) same: SameEverywhere,
     pub(super) mail: MailInOrder<u64, Pid>,
+    pub(super) ages: KnownAges,
     pub(super) topology: Topology,
     pub(super) counts: Counts,
     pub(super) bearers: Bearers,
@@ -100,6 +102,7 @@ impl Witness {
             lost: NothingLost::default(),
             same: SameEverywhere::default(),
             mail: MailInOrder::default(),
+            ages: KnownAges::default(),
             topology: Topology::default(),
             counts: Counts::default(),
             bearers: Bearers::default(),
@@ -150,6 +153,13 @@ impl Witness {
         }
     }
 
+    /// A node says how old what it knows is.
+    pub(super) fn aged(&self, alive: &Alive, index: Index, age: Duration) {
+        let now = self.history.moment();
+        self.trace.note(format_args!("age {} {index} {age:?}", alive.host));
+        self.seen().ages.shown(now.at, &alive.host, index, age);
+    }
+
     /// A node shows all of its state.
     pub(super) fn shown(&self, alive: &Alive, machine: &Machine, index: Index) {
         let mut seen = self.seen();
@@ -179,6 +189,7 @@ impl Witness {
         seen.lost.applied(&applied);
         seen.grants.applied(&applied);
         seen.rare.applied(index, effects, now.at);
+        seen.ages.applied(now.at, index);
         let hash = seen.same.applied(&applied);
         self.trace.note(format_args!("apply {} {index} {hash:016x}", alive.host));
         for effect in effects {
@@ -240,6 +251,7 @@ pub(super) async fn feel_pulse(world: Arc<World>, alive: Alive) {
             world.witness.violate("stopped", what);
             return;
         }
+        world.witness.aged(&alive, status.index, status.stale);
         let (group, now) = (&status.group, world.history.moment().at);
         world.witness.seen().rare.pulse(group.term, &group.voters, now);
         let index = alive.node.inspect(|_, index| index);
