@@ -60,10 +60,10 @@ impl Freshness {
     /// How old what is applied here may be; [`Duration::MAX`] where nobody can say.
     pub(crate) fn age(&self) -> Duration {
         // Nobody else could have agreed on anything.
-        if self.0.is_alone.load(Ordering::Relaxed) {
+        if self.0.is_alone.load(Ordering::Acquire) {
             return Duration::ZERO;
         }
-        match self.0.moment.load(Ordering::Relaxed) {
+        match self.0.moment.load(Ordering::Acquire) {
             0 => Duration::MAX,
             moment => quorate_env::now().since(Time(moment)),
         }
@@ -72,7 +72,7 @@ impl Freshness {
     /// Takes over what Raft says of a leader's majority. Call whenever its metrics have changed.
     pub(crate) fn lead(&self, metrics: &Metrics) {
         let lead = Lead::of(metrics);
-        self.0.is_alone.store(lead.as_ref().is_some_and(|lead| lead.is_alone), Ordering::Relaxed);
+        self.0.is_alone.store(lead.as_ref().is_some_and(|lead| lead.is_alone), Ordering::Release);
         if let Some(Lead { confirmed: Some(due), applied, .. }) = lead {
             self.confirmed(due, applied);
         }
@@ -98,7 +98,8 @@ impl Freshness {
     }
 
     fn since(&self, moment: Time) {
-        self.0.moment.fetch_max(moment.0, Ordering::Relaxed);
+        // Whoever reads this and then the state finds what was applied by now.
+        self.0.moment.fetch_max(moment.0, Ordering::Release);
     }
 }
 

@@ -12,12 +12,15 @@
 //!                         └ follow.rs ◄──► feeder.rs of a voter: nodes that have no part in Raft
 //! ```
 //!
+//! What is applied here may be old; `freshness.rs` says how old.
+//!
 //! Deliberately not here: what a command means (registry), where bytes lie (storage), how a peer is reached
 //! (the hall, through [`Peers`]), and any decision that rests on openraft's own view of who leads. Ownership
 //! is decided by a committed entry or a ReadIndex round, never by metrics and never by a term.
 //!
 //! Invariants held here: I8 (a minority acknowledges nothing), I10 (the log is purged only up to a snapshot
-//! that was synced and read back), I11 (apply sees an entry's position and content, and nothing else).
+//! that was synced and read back), I11 (apply sees an entry's position and content, and nothing else), I13
+//! (whatever is older than a state is said to be is in it).
 //!
 //! Read next: `group.rs`, then `apply.rs`, then `log.rs`.
 
