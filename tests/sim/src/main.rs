@@ -24,7 +24,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// How many nodes; else every third world has five and the others three, and one of a swarm up to seven.
-    /// All vote, but where the trouble is spares three do, and of a swarm five.
+    /// All vote, but where the trouble is spares three do, and of a swarm five, or all of seven.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=50))]
     nodes: Option<u8>,
     /// Which trouble: everything, power-cuts, spares, swarm or crowd; else every fifth world has power cuts,

@@ -233,7 +233,7 @@ pub struct Settings {
     pub plan: Plan,
     /// How many nodes.
     pub nodes: usize,
-    /// How many of them vote: 1, 3 or 5.
+    /// How many of them vote: 1, 3, 5 or 7.
     pub voters: usize,
     /// How long a voter may be without a session before another votes in its place.
     pub replace_after: Duration,
@@ -308,6 +308,9 @@ impl Settings {
             self.builds = Builds::Mixed;
         }
         self.replace_after = Duration::from_secs(rng.random_range(2..=20));
+        if self.nodes == 7 && rng.random_bool(0.5) {
+            self.voters = 7;
+        }
         self
     }
 }
