@@ -229,13 +229,16 @@ impl Follower {
                 self.replica.take_fed(entries).map_err(io::Error::other)?;
                 self.note(leader, term);
                 // One answer takes so much and no more.
-                if self.replica.state().read().index().0 >= age.upto {
+                let has_all = self.replica.state().read().index().0 >= age.upto;
+                if has_all {
                     self.freshness.told(asked, age);
                 }
-                if age.age > self.patience * 2 {
-                    return Err(Miss::Stale(age.age));
+                match brought {
+                    _ if age.age > self.patience * 2 => Err(Miss::Stale(age.age)),
+                    // It is fed itself, and feeds only what Raft brought it.
+                    Brought::Nothing if !has_all => Err(Miss::Declined),
+                    brought => Ok(brought),
                 }
-                Ok(brought)
             }
             Response::Anew { position, total } => {
                 self.take_anew(feeder, position, total).await?;
@@ -293,21 +296,31 @@ impl Follower {
         Ok(())
     }
 
-    /// Asks who leads, again and again, how old its state is, and so learns how old this one is. Where a feed
-    /// is followed, that says it.
+    /// Asks who leads, again and again, how old its state is, and so learns how old this one is. Where no
+    /// leader is heard, a feed says it.
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
         loop {
             quorate_env::sleep(LOOK_AGAIN).await;
-            if self.raft.metrics().borrow_watched().state == ServerState::Shutdown {
+            let (state, leader, votes_alone) = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let mut voters = metrics.membership_config.membership().voter_ids();
+                let votes_alone = voters.all(|node| node == self.me.0);
+                (metrics.state, metrics.current_leader.map(NodeId), votes_alone)
+            };
+            if state == ServerState::Shutdown {
                 return;
             }
-            let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId);
-            let Some(leader) = leader.filter(|it| *it != self.me && !self.tidings().follows) else {
+            if state == ServerState::Leader && votes_alone {
+                self.freshness.ask_oneself(&self.raft).await;
+            }
+            let is_heard = self.voter.silence() < self.patience;
+            let Some(leader) = leader.filter(|leader| is_heard && *leader != self.me) else {
                 continue;
             };
             tokio::select! {
                 biased;
-                // It may never answer.
+                // What it said may never come, or never be reached.
                 () = self.leads_no_more(leader) => {}
                 compared = self.compare(leader) => if let Err(miss) = compared {
                     tracing::debug!(%leader, %miss, "this leader does not say how old its state is");
@@ -332,11 +345,9 @@ impl Follower {
         let Response::Age(said) = wire::decode(&answer)? else {
             return Err(Miss::Declined);
         };
-        let reached = self.replica.feed().reached(Index(said.upto));
-        // One that lags for longer asks again when it is nearer.
-        if quorate_env::timeout(ANSWERED_WITHIN, reached).await.is_ok() {
-            self.freshness.told(asked, said);
-        }
+        // However long that takes: whoever always lags would never come to know how far.
+        self.replica.feed().reached(Index(said.upto)).await;
+        self.freshness.told(asked, said);
         Ok(())
     }
 

@@ -9,7 +9,8 @@
 //!   asked, or of a later one by as much as the answer was held there, less that age, once as much is applied
 //!   here.
 //!
-//! Who votes alone is always of the present. Ages are counted by the nodes' own clocks, so they may be wrong
+//! Who votes alone, and has the log alone, is always of the present; with others that have the log, who may
+//! be quicker to apply it, it asks itself what is committed. Ages are counted by the nodes' own clocks, so they may be wrong
 //! by as much as those go wrong.
 //!
 //! Deliberately not here: whether a leader is heard (`serve`). That tells nothing of what it leads, or
@@ -19,14 +20,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openraft::ServerState;
+use openraft::{ReadPolicy, ServerState};
 use quorate_vocab::Time;
 
-use crate::types::{LogId, Metrics};
+use crate::types::{LogId, Metrics, Raft};
 use crate::wire::AgeBytes;
 
 /// Two clocks differ in rate by one part in so many at most: each may be wrong by ρ, which is 1 %.
 const CLOCKS_DIFFER: u32 = 50;
+
+/// How long a leader who votes alone waits for its own answer, which is a matter of applying.
+const WITHIN: Duration = Duration::from_secs(2);
 
 /// Of which moment what is applied here is. Clones are the same.
 #[derive(Clone, Default)]
@@ -36,7 +40,7 @@ pub(crate) struct Freshness(Arc<Known>);
 struct Known {
     /// The latest such moment; 0: none is known.
     moment: AtomicU64,
-    /// Whether this node leads, has all that ever was committed, and nobody else has a vote.
+    /// Whether this node leads, has applied something of its own term, and nobody else has the log.
     is_alone: AtomicBool,
     due: Mutex<Option<Due>>,
 }
@@ -59,7 +63,7 @@ struct Lead {
 impl Freshness {
     /// How old what is applied here may be; [`Duration::MAX`] where nobody can say.
     pub(crate) fn age(&self) -> Duration {
-        // Nobody else could have agreed on anything.
+        // Nobody else could have agreed on anything, or have applied it before.
         if self.0.is_alone.load(Ordering::Acquire) {
             return Duration::ZERO;
         }
@@ -92,6 +96,15 @@ impl Freshness {
         }
     }
 
+    /// For a leader who votes alone, and whose majority is therefore asked nothing.
+    pub(crate) async fn ask_oneself(&self, raft: &Raft) {
+        let asked = quorate_env::now();
+        let read = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        if let Ok(Ok(_)) = quorate_env::timeout(WITHIN, read).await {
+            self.since(asked);
+        }
+    }
+
     /// Another node was asked at a moment, and what it said is applied here.
     pub(crate) fn told(&self, asked: Time, said: AgeBytes) {
         self.since(moment_of(asked, said, quorate_env::now()));
@@ -116,10 +129,11 @@ impl Lead {
             return None;
         }
         let own = |id: &LogId| id.leader_id.term == metrics.current_term;
-        let votes = metrics.membership_config.membership().voter_ids().count();
+        let mut members = metrics.membership_config.membership().nodes();
+        let is_alone = members.all(|(node, _)| *node == metrics.id);
         let (acked, committed) = (metrics.last_quorum_acked, metrics.cluster_committed.filter(own));
         Some(Self {
-            is_alone: votes == 1 && metrics.last_applied.as_ref().is_some_and(own),
+            is_alone: is_alone && metrics.last_applied.as_ref().is_some_and(own),
             confirmed: acked
                 .zip(committed)
                 .map(|(acked, committed)| Due { moment: acked.time(), upto: committed.index }),

@@ -392,8 +392,8 @@ impl Group {
     }
 
     /// How old what is applied here may be: whatever was committed anywhere before so long ago is in it. By
-    /// nodes' clocks, so it is wrong by as much as those go wrong. [`Duration::MAX`] where this node does not
-    /// know, as it has heard of no leader with a majority since it began.
+    /// nodes' clocks, so it is wrong by as much as those go wrong. [`Duration::MAX`] where this node cannot
+    /// say, as it has not caught up with a majority since it began.
     pub fn age(&self) -> Duration {
         self.freshness.age()
     }

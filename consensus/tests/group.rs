@@ -20,7 +20,14 @@ mod crowd;
 
 /// Calls between the groups of one test.
 #[derive(Clone, Default)]
-struct Town(Arc<Mutex<BTreeMap<NodeId, Group>>>);
+struct Town(Arc<Mutex<BTreeMap<NodeId, Group>>>, Arc<Mutex<BTreeSet<BTreeSet<NodeId>>>>);
+
+impl Town {
+    /// Lets two of them hear each other no more.
+    fn part(&self, one: NodeId, other: NodeId) {
+        self.1.lock().unwrap().insert([one, other].into());
+    }
+}
 
 struct Road(Town, NodeId);
 
@@ -35,7 +42,8 @@ impl Peers for Road {
             let town = self.0.0.lock().unwrap();
             town.get(&to).filter(|_| town.contains_key(&self.1)).cloned()
         };
-        let Some(group) = found else {
+        let is_parted = self.0.1.lock().unwrap().contains(&[self.1, to].into());
+        let Some(group) = found.filter(|_| !is_parted) else {
             return Box::pin(std::future::ready(Err(PeerError::NoLink)));
         };
         let answer = group.serve(self.1, &request);

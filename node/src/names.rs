@@ -47,7 +47,7 @@ pub struct Found {
     pub index: Index,
     /// How old it may be: whatever was acknowledged anywhere before so long ago is in it. Counted by the
     /// clocks of nodes, so it is wrong by as much as those go wrong. Zero for a linearizable lookup, as of
-    /// the call; [`Duration::MAX`] where this node has heard of no majority since it began, and cannot say.
+    /// the call; [`Duration::MAX`] where this node cannot say, as it has not caught up with a majority yet.
     pub stale: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! Four ways to look a name up: at once, with a bound on its age, linearizably, and by waiting for it. A
 //! fifth is to let the holder's own node judge: `verified.rs`.
 
+use std::fmt;
 use std::time::Duration;
 
 use quorate_actor::{Addr, Message, SendError};
@@ -14,12 +15,23 @@ use crate::names::{Found, Listing, Names};
 /// What this node knows is older than was asked for. Nothing was looked up; ask again, another node, or
 /// linearizably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what this node knows is {stale:?} old, and may be {age:?} at most")]
+#[error("what this node knows is {}, and may be {age:?} old at most", Old(*stale))]
 pub struct TooStale {
-    /// How old it is; [`Duration::MAX`] where this node cannot say, as it has heard of no majority yet.
+    /// How old it is; [`Duration::MAX`] where this node cannot say.
     pub stale: Duration,
     /// How old it may be.
     pub age: Duration,
+}
+
+struct Old(Duration);
+
+impl fmt::Display for Old {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Duration::MAX => f.write_str("of an age that nobody here can say"),
+            stale => write!(f, "{stale:?} old"),
+        }
+    }
 }
 
 impl Names {
@@ -40,9 +52,9 @@ impl Names {
     /// Looks a name up in what this node knows, at once, if that is not older than `age`.
     pub fn recent(&self, name: &Name, age: Duration) -> Result<Found, TooStale> {
         let found = self.peek(name);
-        match found.stale <= age {
-            true => Ok(found),
-            false => Err(TooStale { stale: found.stale, age }),
+        match found.stale {
+            stale if stale <= age && stale < Duration::MAX => Ok(found),
+            stale => Err(TooStale { stale, age }),
         }
     }
 

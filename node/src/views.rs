@@ -29,7 +29,7 @@ pub struct Page {
     pub index: Index,
     /// Where the next page begins, if there is one.
     pub next: Option<PageToken>,
-    /// How old it was at most when the first page was read, as in [`crate::Found::stale`].
+    /// How old it may be, as in [`crate::Found::stale`]; each page is older than the one before.
     pub stale: Duration,
 }
 
@@ -49,7 +49,7 @@ pub struct PropertyPage {
     pub index: Index,
     /// Where the next page begins, if there is one.
     pub next: Option<PropertyToken>,
-    /// How old it was at most when the first page was read, as in [`crate::Found::stale`].
+    /// How old it may be, as in [`crate::Found::stale`]; each page is older than the one before.
     pub stale: Duration,
 }
 
@@ -83,7 +83,8 @@ pub(crate) struct Views(Mutex<VecDeque<View>>);
 struct View {
     index: Index,
     state: Frozen,
-    stale: Duration,
+    /// When it was read, and how old it was at most.
+    read: (Time, Duration),
     until: Time,
 }
 
@@ -143,7 +144,8 @@ impl View {
     fn now(hall: &Hall) -> Self {
         let stale = hall.group().age();
         let (state, index) = hall.group().read(|machine, index| (machine.freeze(), index));
-        Self { index, state, stale, until: quorate_env::now() + KEPT }
+        let now = quorate_env::now();
+        Self { index, state, read: (now, stale), until: now + KEPT }
     }
 
     fn kept(hall: &Hall, index: Index) -> Result<Self, PageGone> {
@@ -154,7 +156,7 @@ impl View {
         let (registrations, more) = up_to(self.state.select(query, after), limit);
         let last = registrations.last().filter(|_| more);
         let next = last.map(|held| PageToken { index: self.index, after: held.name.clone() });
-        Page { registrations, index: self.index, next, stale: self.stale }
+        Page { registrations, index: self.index, next, stale: self.stale() }
     }
 
     fn property_page(
@@ -167,7 +169,12 @@ impl View {
         let last = properties.last().filter(|_| more);
         let after = last.map(|said| (said.key.clone(), said.bearer));
         let next = after.map(|after| PropertyToken { index: self.index, after });
-        PropertyPage { properties, index: self.index, next, stale: self.stale }
+        PropertyPage { properties, index: self.index, next, stale: self.stale() }
+    }
+
+    fn stale(&self) -> Duration {
+        let (read, stale) = self.read;
+        stale.saturating_add(quorate_env::now().since(read))
     }
 }
 
@@ -280,8 +287,16 @@ mod tests {
 
     fn view(index: u64) -> View {
         let state = Machine::new(0).freeze();
-        let until = quorate_env::now() + KEPT;
-        View { index: Index(index), state, stale: Duration::ZERO, until }
+        let now = quorate_env::now();
+        View { index: Index(index), state, read: (now, Duration::ZERO), until: now + KEPT }
+    }
+
+    #[test]
+    fn a_page_is_as_old_as_its_state_by_now() {
+        let minute = Duration::from_secs(60);
+        let old = |stale| View { read: (quorate_env::now() - minute, stale), ..view(1) }.stale();
+        assert!(old(minute) >= minute * 2 && old(minute) < minute * 3);
+        assert_eq!(old(Duration::MAX), Duration::MAX);
     }
 
     #[test]

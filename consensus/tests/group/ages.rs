@@ -6,6 +6,14 @@ use super::*;
 
 const WHILE: Duration = Duration::from_millis(500);
 
+async fn all_are_young(groups: &[Group]) {
+    for group in groups {
+        while group.age() > WHILE {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_follows_a_leader_that_lost_its_majority_grows_old_with_it() {
     let town = Town::default();
@@ -18,10 +26,8 @@ async fn who_follows_a_leader_that_lost_its_majority_grows_old_with_it() {
     let (index, _) = propose(&all, register("till")).await;
     for group in &all {
         group.reached(index).await;
-        while group.age() > WHILE {
-            sleep(Duration::from_millis(10)).await;
-        }
     }
+    all_are_young(&all).await;
     let lead = leader(&all).await.leader().unwrap();
     let follower = *groups.keys().find(|node| **node != lead).unwrap();
     for gone in groups.keys().filter(|node| ![lead, follower].contains(node)) {
@@ -65,9 +71,32 @@ async fn a_voter_that_begins_again_cannot_say_how_old_its_state_is_before_it_has
         groups.push(open(&town, *id, remembered).await.0);
     }
     propose(&groups, register("tray")).await;
-    for group in &groups {
-        while group.age() > WHILE {
-            sleep(Duration::from_millis(10)).await;
-        }
+    all_are_young(&groups).await;
+}
+
+#[tokio::test]
+async fn nobody_stays_with_a_voter_that_is_itself_fed() {
+    let town = Town::default();
+    let voters = three_voters(&town).await;
+    let lead = leader(&voters).await.leader().unwrap();
+    let fed = [1, 2, 3].map(NodeId).into_iter().find(|node| *node != lead).unwrap();
+    // From the first on, they spread over all three.
+    all_are_young(&voters).await;
+    let mut followers = Vec::new();
+    for id in 4..=12 {
+        followers.push(follower(&town, id, &Remembered::default(), &[1, 2, 3]).await);
+    }
+    let (index, _) = propose(&voters, register("tin")).await;
+    for group in &followers {
+        group.reached(index).await;
+    }
+    town.part(lead, fed);
+    let (index, _) = propose(&voters, register("till")).await;
+    // Its own Raft hears nobody; it takes part all the same.
+    voters[fed.0 as usize - 1].reached(index).await;
+    let (index, _) = propose(&voters, register("tray")).await;
+    for (group, id) in followers.iter().zip(4..) {
+        let reached = quorate_env::timeout(Duration::from_secs(20), group.reached(index)).await;
+        assert!(reached.is_ok(), "{id} still asks {fed}");
     }
 }

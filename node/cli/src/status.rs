@@ -74,7 +74,7 @@ fn ask(view: &View) -> Result<Value, Fail> {
 fn age_of(status: &Value) -> String {
     match status["stale_ms"].as_u64() {
         Some(ms) => format!("what it knows is {ms} ms old at most"),
-        None => "it has heard of no majority since it began".to_owned(),
+        None => "it cannot say yet how old what it knows is".to_owned(),
     }
 }
 

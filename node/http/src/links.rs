@@ -70,8 +70,9 @@ pub(crate) struct DryRun {
 /// `GET /v1/links`
 pub(crate) async fn list(State(inside): State<Shared>) -> Response {
     let links = inside.node.links();
+    // First: what is read after them is not older than they say.
+    let (stale, index) = (links.stale(), links.rules().index);
     let shown: Vec<Value> = links.list().iter().map(link).collect();
-    let (index, stale) = (links.rules().index, links.stale());
     let body = json!({ "node": inside.node.name().as_str(), "index": index.0, "links": shown });
     (shape::age(index, stale), Json(body)).into_response()
 }
@@ -122,9 +123,10 @@ pub(crate) async fn dry_run(
     let (DryRun { from, to, rules }, _) = parse::wish(request).await?;
     let (from, to) = (node_name("from", &from)?, node_name("to", &to)?);
     let links = inside.node.links();
+    let stale = links.stale();
     let told = links.explain(&from, &to, Some(understood(rules)?));
     let told = told.map_err(|none| no_node(&none))?;
-    Ok((shape::age(told.index, links.stale()), Json(explained(&told))).into_response())
+    Ok((shape::age(told.index, stale), Json(explained(&told))).into_response())
 }
 
 /// Makes a read as sure as it was asked to be, and says how old it is.

@@ -175,7 +175,7 @@ impl View {
         };
         let stale = ConstGauge::new(stale);
         let help =
-            "How old what this node knows may be; infinite before it has heard of a majority";
+            "How old what this node knows may be; infinite before it has caught up with a majority";
         let seconds = Some(&Unit::Seconds);
         stale.encode(encoder.encode_descriptor("stale", help, seconds, MetricType::Gauge)?)
     }

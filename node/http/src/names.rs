@@ -236,13 +236,14 @@ pub(crate) async fn list(
         names.list_confirmed("", None, 0).await?;
     }
     let _place = inside.listings.acquire().await;
+    let is_first = from.is_none();
     let page = match from {
         None => names.first_page(&query, after.as_deref(), limit),
         Some(from) => names.next_page(&query, &from, limit)?,
     };
     let stale = match consistency {
-        Consistency::Local => page.stale,
-        Consistency::Linearizable => Duration::ZERO,
+        Consistency::Linearizable if is_first => Duration::ZERO,
+        _ => page.stale,
     };
     let shown: Vec<Value> = page.registrations.iter().map(shape::registration).collect();
     let next = page.next.map(|next| next.to_string());

@@ -75,13 +75,14 @@ pub(crate) async fn list(
         properties.find(&Query::default(), None, 0).await?;
     }
     let _place = inside.listings.acquire().await;
+    let is_first = from.is_none();
     let page = match from {
         None => properties.first_page(&query, limit),
         Some(from) => properties.next_page(&query, &from, limit)?,
     };
     let stale = match consistency {
-        Consistency::Local => page.stale,
-        Consistency::Linearizable => Duration::ZERO,
+        Consistency::Linearizable if is_first => Duration::ZERO,
+        _ => page.stale,
     };
     let shown: Vec<Value> = page.properties.iter().map(shape::property).collect();
     let next = page.next.map(|next| next.to_string());

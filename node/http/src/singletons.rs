@@ -164,12 +164,14 @@ pub(crate) async fn list(
     let limit = wanted.limit(LIST_MAX)?;
     let Part { prefix, after, .. } = wanted;
     let _place = inside.listings.acquire().await;
+    // First: what is read after it is not older than it says.
+    let stale = inside.node.links().stale();
     let (infos, index) = inside.node.singletons().list(&prefix, after.as_deref(), limit + 1);
     let more = infos.len() > limit;
     let shown: Vec<Value> = infos.iter().take(limit).map(|info| shown(&inside, info)).collect();
     let next = shown.last().filter(|_| more).map(|last| last["name"].clone());
     let body = json!({ "index": index.0, "singletons": shown, "after": next });
-    Ok((shape::age(index, inside.node.status().stale), Json(body)).into_response())
+    Ok((shape::age(index, stale), Json(body)).into_response())
 }
 
 /// `GET /v1/singletons/{name}`. With a wait it is answered once a session holds it, or it is not to be run
