@@ -10,8 +10,8 @@
 //!   here.
 //!
 //! Who votes alone, and has the log alone, is always of the present; with others that have the log, who may
-//! be quicker to apply it, it asks itself what is committed. Ages are counted by the nodes' own clocks, so they may be wrong
-//! by as much as those go wrong.
+//! be quicker to apply it, it asks itself what is committed. Ages are counted by the nodes' own clocks, so
+//! they may be wrong by as much as those go wrong.
 //!
 //! Deliberately not here: whether a leader is heard (`serve`). That tells nothing of what it leads, or
 //! whether it still does.
