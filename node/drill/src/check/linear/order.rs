@@ -20,7 +20,10 @@
 //! answer, no legal order exists. Tenures that replace one another have no gap between them and are placed as
 //! one block.
 //!
-//! It does not decide where an unanswered operation would have to be guessed.
+//! An unanswered release of whatever is held may have ended any one tenure, or none. Two ways of spending
+//! such releases are tried: only on tenures that nothing else ends, and on all that they end earlier.
+//!
+//! It does not decide where an unanswered operation would have to be guessed otherwise.
 
 use std::collections::BTreeMap;
 
@@ -84,17 +87,51 @@ struct Starter {
     replaces: Option<Epoch>,
 }
 
+/// The unanswered releases of whatever is held that have not been placed yet.
+#[derive(Clone)]
+struct Releases {
+    /// By the moment of the call.
+    open: Vec<Moment>,
+    spent: Spent,
+}
+
+/// What such releases are spent on.
+#[derive(Clone, Copy)]
+enum Spent {
+    InNeed,
+    Freely,
+}
+
+impl Releases {
+    /// When a tenure ends, from a moment on, that would end at `own` without a release.
+    fn end(&mut self, from: Moment, own: Option<Moment>) -> Option<Moment> {
+        let earliest = self.open.first().map(|called| from.max(*called));
+        let is_spent = earliest.is_some_and(|at| match self.spent {
+            Spent::InNeed => own.is_none(),
+            Spent::Freely => own.is_none_or(|own| at < own),
+        });
+        if !is_spent {
+            return own;
+        }
+        self.open.remove(0);
+        earliest
+    }
+}
+
 struct Reading {
     tenures: BTreeMap<Epoch, Tenure>,
     /// Whoever saw the name free, by call.
     free: Vec<Span>,
+    /// Since when each unanswered release of whatever is held may have come.
+    releases: Vec<Moment>,
     /// An unanswered operation may have done something that is not considered, so a no means little.
     guesses: bool,
 }
 
 impl Reading {
     fn new(calls: &[Call], hints: &Hints) -> Result<Self, No> {
-        let mut reading = Self { tenures: BTreeMap::new(), free: Vec::new(), guesses: false };
+        let (tenures, free, releases) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut reading = Self { tenures, free, releases, guesses: false };
         for call in calls {
             if let (Deed::Ask(ask), Some(answer)) = (&call.deed, &call.answer) {
                 reading.answered(call.into(), ask, answer)?;
@@ -224,7 +261,7 @@ impl Reading {
         for call in calls {
             match (&call.deed, &call.answer) {
                 (Deed::End(session), _) => sessions.entry(*session).or_default().push(call.into()),
-                (Deed::Ask(Ask::Release { epoch: None }), None) => self.guesses = true,
+                (Deed::Ask(Ask::Release { epoch: None }), None) => self.releases.push(call.invoked),
                 (Deed::Ask(Ask::Release { epoch: Some(epoch) }), None) => {
                     if let Some(tenure) = self.tenures.get_mut(epoch) {
                         tenure.ends.push(call.into());
@@ -233,6 +270,9 @@ impl Reading {
                 _ => {}
             }
         }
+        self.releases.sort_unstable();
+        // Which of two tenures such a release ended is a guess.
+        self.guesses |= !self.releases.is_empty();
         // From the last tenure of a session backwards: only that one can be ended by the session's end.
         let mut open = sessions.clone();
         for tenure in self.tenures.values_mut().rev() {
@@ -246,7 +286,8 @@ impl Reading {
     }
 
     fn place(&self) -> Result<(), No> {
-        let result = self.place_all();
+        let spend = |spent| self.place_all(&mut Releases { open: self.releases.clone(), spent });
+        let result = spend(Spent::InNeed).or_else(|_| spend(Spent::Freely));
         match result {
             Err(No::Illegal(_)) if self.guesses => {
                 Err(No::Undecided("an unanswered operation may explain what seems illegal"))
@@ -255,7 +296,7 @@ impl Reading {
         }
     }
 
-    fn place_all(&self) -> Result<(), No> {
+    fn place_all(&self, releases: &mut Releases) -> Result<(), No> {
         let mut tenures = self.tenures.iter().peekable();
         let mut free = self.free.as_slice();
         let mut end = Moment::START;
@@ -274,7 +315,7 @@ impl Reading {
                 block.push((*epoch, tenure));
             }
             let is_last = tenures.peek().is_none();
-            end = place_block(&block, end, is_last, &mut free)?;
+            end = place_block(&block, end, is_last, &mut free, releases)?;
             last = block.last().map(|(epoch, _)| *epoch);
         }
         Ok(())
@@ -296,10 +337,12 @@ fn place_block(
     after: Moment,
     is_last: bool,
     free: &mut &[Span],
+    releases: &mut Releases,
 ) -> Result<Moment, No> {
     let first = starter_span(block[0].1);
     let mut begin = after.max(first.from);
-    let (_, end) = points(block, begin, is_last)?;
+    // Nothing is spent yet.
+    let (_, end) = points(block, begin, is_last, &mut releases.clone())?;
 
     // Whoever saw the name free and was answered before this block ends was so before it began.
     while let Some((span, rest)) = free.split_first() {
@@ -311,7 +354,7 @@ fn place_block(
         }
         *free = rest;
     }
-    let (points, end) = points(block, begin, is_last)?;
+    let (points, end) = points(block, begin, is_last, releases)?;
     for ((epoch, tenure), at) in block.iter().zip(points) {
         if starter_span(tenure).to < at {
             return illegal(format!(
@@ -335,6 +378,7 @@ fn points(
     block: &[(Epoch, &Tenure)],
     begin: Moment,
     is_last: bool,
+    releases: &mut Releases,
 ) -> Result<(Vec<Moment>, Moment), No> {
     let mut begins = vec![begin];
     let mut at = begin;
@@ -347,7 +391,7 @@ fn points(
             at = at.max(starter_span(next).from);
             begins.push(at);
         } else {
-            at = end_of(*epoch, tenure, at, is_last)?;
+            at = end_of(*epoch, tenure, at, is_last, releases)?;
         }
         if let Some(by) = tenure.ended_by.filter(|by| *by < at) {
             return illegal(format!(
@@ -360,17 +404,31 @@ fn points(
 }
 
 /// The earliest end of a tenure that nobody replaced, from a moment on.
-fn end_of(epoch: Epoch, tenure: &Tenure, from: Moment, is_last: bool) -> Result<Moment, No> {
+fn end_of(
+    epoch: Epoch,
+    tenure: &Tenure,
+    from: Moment,
+    is_last: bool,
+    releases: &mut Releases,
+) -> Result<Moment, No> {
     let ends = match &tenure.released {
         Some(span) => std::slice::from_ref(span),
         None => &tenure.ends,
     };
     let possible = ends.iter().map(|span| (span.from.max(from), span.to));
-    match possible.filter(|(at, to)| at <= to).map(|(at, _)| at).min() {
-        Some(at) => Ok(at),
-        None if is_last && tenure.released.is_none() => Ok(Moment::NEVER),
-        None => illegal(format!("epoch {epoch} had no end from {:?} on", from.at)),
+    let own = possible.filter(|(at, to)| at <= to).map(|(at, _)| at).min();
+    if tenure.released.is_some() {
+        return own.map_or_else(|| no_end(epoch, from), Ok);
     }
+    match releases.end(from, own) {
+        Some(at) => Ok(at),
+        None if is_last => Ok(Moment::NEVER),
+        None => no_end(epoch, from),
+    }
+}
+
+fn no_end<T>(epoch: Epoch, from: Moment) -> Result<T, No> {
+    illegal(format!("epoch {epoch} had no end from {:?} on", from.at))
 }
 
 fn starter_span(tenure: &Tenure) -> Span {
