@@ -1,5 +1,7 @@
 //! How agreement can fail. A verdict that refuses is not here: it was agreed.
 
+use std::io;
+
 use quorate_storage::StorageError;
 use quorate_vocab::NodeId;
 
@@ -25,6 +27,13 @@ pub enum GroupError {
     /// Raft stopped. What was acknowledged is on the disk.
     #[error("raft has stopped: {0}")]
     Stopped(String),
+}
+
+impl GroupError {
+    /// What failed on the disk, while this was done.
+    pub(crate) fn io(doing: &str) -> impl Fn(io::Error) -> Self + Copy + '_ {
+        move |source| Self::Storage(StorageError::Io { doing: doing.to_owned(), source })
+    }
 }
 
 /// Why a command has no verdict.

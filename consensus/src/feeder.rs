@@ -9,7 +9,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use quorate_storage::Log;
 use quorate_vocab::{Index, NodeId, Time};
@@ -18,8 +17,9 @@ use serde_bytes::ByteBuf;
 use crate::apply::Replica;
 use crate::body::Body;
 use crate::freshness::Freshness;
+use crate::log::holds;
 use crate::types::{LogId, Raft, Snapshot};
-use crate::wire::{self, AgeBytes, PositionBytes, Response};
+use crate::wire::{AgeBytes, PositionBytes, Response};
 
 /// How long a request is held while there is nothing to answer with.
 pub(crate) const HELD: Duration = Duration::from_millis(500);
@@ -170,8 +170,7 @@ impl Feeder {
 /// feed brought here is not in the log yet, and what lies there instead may not hold.
 ///
 /// None: the log is another than what was applied. It is, until it is purged, when a snapshot has outrun it:
-/// what this node wrote as a leader whom nobody followed still lies there. Two logs with one entry in common
-/// have all before it in common, so one look tells.
+/// what this node wrote as a leader whom nobody followed still lies there.
 fn applied_entries(
     log: &Log,
     next: u64,
@@ -180,13 +179,10 @@ fn applied_entries(
     let Some(applied) = applied.filter(|applied| applied.index >= next) else {
         return Ok(Some(Vec::new()));
     };
-    let (last, end) = (applied.index, applied.index + 1);
-    let found = log.read(last, end, usize::MAX)?;
-    let id = |(_, bytes): &(u64, Bytes)| wire::decode_entry(bytes).map(|entry| entry.log_id);
-    if found.first().map(id).transpose()? != Some(applied) {
+    if !holds(log, applied)? {
         return Ok(None);
     }
-    let entries = log.read(next, end, FED_BYTES_MAX)?;
+    let entries = log.read(next, applied.index + 1, FED_BYTES_MAX)?;
     Ok(Some(entries.into_iter().map(|(_, bytes)| ByteBuf::from(bytes)).collect()))
 }
 
@@ -197,6 +193,7 @@ mod tests {
 
     use super::*;
     use crate::types::{Entry, Payload, log_id};
+    use crate::wire;
 
     #[tokio::test]
     async fn nothing_is_fed_of_a_log_that_a_snapshot_has_outrun() {

@@ -12,7 +12,7 @@ use openraft::storage::RaftSnapshotBuilder;
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy, ServerState};
 use quorate_env::BoxFuture;
 use quorate_registry::{Command, Level, Machine, Registration, Verdict};
-use quorate_storage::{Log, StandingWatch, StorageError};
+use quorate_storage::{Log, StandingWatch};
 use quorate_vocab::{Index, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -27,7 +27,7 @@ use crate::follow::Follower;
 use crate::freshness::Freshness;
 use crate::log::LogStore;
 use crate::peers::{Network, Peers};
-use crate::recover::{Recovery, Source, outruns, recover};
+use crate::recover::{Recovery, Source, begin_behind, goes_on, recover};
 use crate::rounds::Rounds;
 use crate::serve::Voter;
 use crate::types::{Asked, LeaderId, LogId, Raft, Types};
@@ -151,9 +151,10 @@ impl Group {
     ) -> Result<(Self, Recovery), GroupError> {
         let raft_config = config.checked()?;
         let (state, recovery) = recover(&doors).await?;
-        // openraft will purge its log up to such a state at once, and nothing may be purged that only the
-        // shelf remembers.
-        let needs_safe_copy = recovery.source == Source::Shelf && outruns(&state, &doors);
+        // openraft takes a log that tells another story than the state for a broken one.
+        let goes_on =
+            goes_on(&doors.log, &state).map_err(GroupError::io("reading the log's end"))?;
+        let left_behind = if goes_on { None } else { state.applied };
         let feed = Arc::new(Feed::new(state.index(), config.changes_kept));
         let state = Shared::new(state);
         let (log, disk) = (doors.log.clone(), doors.log.standing());
@@ -164,12 +165,15 @@ impl Group {
         if recovery.repaired.is_some() || recovery.source == Source::Snapshot {
             archive.restock();
         }
-        if needs_safe_copy {
-            let saved = SnapshotBuilder::new(&state, &archive).build_snapshot().await;
-            saved.map_err(|source| {
-                let doing = "saving a snapshot of a state that the log does not reach".to_owned();
-                GroupError::Storage(StorageError::Io { doing, source })
-            })?;
+        if let Some(applied) = left_behind {
+            // Nothing may be dropped that only the shelf remembers.
+            if recovery.source == Source::Shelf {
+                let saved = SnapshotBuilder::new(&state, &archive).build_snapshot().await;
+                saved
+                    .map_err(GroupError::io("saving a state from which the log does not go on"))?;
+            }
+            let dropped = begin_behind(&log, applied).await;
+            dropped.map_err(GroupError::io("dropping a log that its state left behind"))?;
         }
         let replica =
             Replica::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);

@@ -4,14 +4,16 @@
 use std::io;
 
 use quorate_registry::Loader;
-use quorate_storage::{Saved, StorageError};
+use quorate_storage::{Log, Saved};
 use quorate_vocab::Index;
 
 use crate::apply::State;
 use crate::archive::{Doors, POSITION_KEY, apart, check_newest, gone};
 use crate::body;
 use crate::error::GroupError;
-use crate::wire::{self, PositionBytes};
+use crate::log;
+use crate::types::LogId;
+use crate::wire::{self, LogIdBytes, PositionBytes};
 
 /// What a start found, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +77,23 @@ pub(crate) async fn recover(doors: &Doors) -> Result<(State, Recovery), GroupErr
     }
 }
 
-/// Whether a state is ahead of all that the log holds or once held: a follower may apply what others made
-/// durable before its own journal did, and the shelf may survive a power cut that such entries do not.
-pub(crate) fn outruns(state: &State, doors: &Doors) -> bool {
-    let log = doors.log.state();
-    let purged = log.purged.map(|(index, _)| index);
-    state.index().0 > log.last.max(purged).unwrap_or(0)
+/// Whether the log goes on from a state: it holds what was applied last, or has purged it. Else it ends
+/// before, as a follower may apply what others made durable before its own journal did; or it tells another
+/// story, as a feed brought what its voter decided, and here lies what was written as, or for, a leader whom
+/// nobody followed.
+pub(crate) fn goes_on(log: &Log, state: &State) -> io::Result<bool> {
+    let Some(applied) = state.applied else { return Ok(true) };
+    let purged = log.state().purged.map(|(index, _)| index);
+    if purged >= Some(applied.index) { Ok(true) } else { log::holds(log, applied) }
+}
+
+/// Drops all of a log that does not go on from what was applied last, of which there must be a safe copy.
+/// Nothing is lost: what lies before is part of the state, and what lies behind an entry that was decided
+/// otherwise can never be decided.
+pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<()> {
+    log.truncate_from(applied.index).await?;
+    log.purge(applied.index, wire::encode(&LogIdBytes::from(applied)));
+    Ok(())
 }
 
 fn from_shelf(doors: &Doors) -> Result<State, String> {
@@ -104,16 +117,164 @@ fn from_shelf(doors: &Doors) -> Result<State, String> {
 }
 
 fn from_snapshot(saved: &Saved) -> Result<State, GroupError> {
-    let broken = |source: io::Error| {
-        GroupError::Storage(StorageError::Io {
-            doing: "the newest snapshot is whole but cannot be understood; nothing was changed"
-                .to_owned(),
-            source,
-        })
-    };
+    let broken = GroupError::io(
+        "the newest snapshot is whole but cannot be understood; nothing was changed",
+    );
     let (applied, membership) = wire::decode::<PositionBytes>(saved.meta())
         .and_then(PositionBytes::open)
         .map_err(broken)?;
     let machine = body::decode(saved.chunks()).map_err(broken)?;
     Ok(State::new(machine, applied, membership))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use openraft::EmptyNode;
+    use quorate_env::{BoxFuture, timeout};
+    use quorate_registry::{Command, Machine, Once, Op, snapshot};
+    use quorate_storage::{Disk, LogConfig, MemoryDisk, MemoryShelf, Snapshots};
+    use quorate_vocab::{Name, NodeId};
+
+    use super::*;
+    use crate::apply::Shared;
+    use crate::archive::archive;
+    use crate::config::GroupConfig;
+    use crate::group::Group;
+    use crate::peers::{PeerError, Peers};
+    use crate::salvage::remains;
+    use crate::types::{Entry, Membership, Payload, StoredMembership, log_id};
+    use crate::wire::VoteBytes;
+
+    const ME: u64 = 7;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// What a feed brought last.
+    const FED: u64 = 5;
+
+    /// Nobody is there.
+    struct Alone;
+
+    impl Peers for Alone {
+        fn call(
+            &self,
+            _to: NodeId,
+            _request: Bytes,
+            _within: Duration,
+        ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+            Box::pin(std::future::ready(Err(PeerError::NoLink)))
+        }
+    }
+
+    async fn open_log(disk: &MemoryDisk) -> Log {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let config = LogConfig { journal: ME, ..LogConfig::default() };
+        let (log, scribe) = Log::open(disk, config).await.unwrap();
+        quorate_env::spawn(scribe.run());
+        log
+    }
+
+    /// The memory of a voter to whom a feed brought the entries up to `FED`, of term 2, and whose log ends with
+    /// `last`.
+    async fn memory(
+        fed_to: Source,
+        log_has: impl Iterator<Item = LogId>,
+    ) -> (MemoryDisk, MemoryShelf) {
+        let (disk, shelf) = (MemoryDisk::new(), MemoryShelf::default());
+        let log = open_log(&disk).await;
+        let entry = |log_id| Entry { log_id, payload: Payload::Blank };
+        let entries: Vec<_> =
+            log_has.map(|id| (id.index, wire::encode_entry(&entry(id)))).collect();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        log.append(entries, Box::new(|outcome| tell.send(outcome).unwrap()));
+        told.await.unwrap().unwrap();
+        let vote = VoteBytes { term: 3, node: ME, committed: false };
+        log.save_vote(wire::encode(&vote)).await.unwrap();
+
+        let me = BTreeSet::from([ME]);
+        let me = Membership::new(vec![me], BTreeMap::from([(ME, EmptyNode {})])).unwrap();
+        let me = StoredMembership::new(Some(log_id(1, ME, 0)), me);
+        let state = State::new(Machine::new(0), Some(log_id(2, 8, FED)), me);
+        let snapshots = Arc::new(Snapshots::open(Arc::new(disk.clone())).unwrap());
+        if fed_to == Source::Snapshot {
+            let (position, body) =
+                (wire::encode(&state.position()), snapshot::chunks(&state.machine));
+            snapshots.save_chunks(FED, &position, body).await.unwrap();
+        } else {
+            let doors = Doors { log, snapshots, shelf: Arc::new(shelf.clone()) };
+            let (archive, archivist) = archive(doors, Shared::new(state));
+            quorate_env::spawn(archivist.run());
+            archive.restock();
+            archive.close().await;
+        }
+        (disk, shelf)
+    }
+
+    /// Opens the voter: what its log has then, and the index at which it writes down something new.
+    async fn begin_again(disk: &MemoryDisk, shelf: MemoryShelf) -> (Option<u64>, u64) {
+        let log = open_log(disk).await;
+        let snapshots = Arc::new(Snapshots::open(Arc::new(disk.clone())).unwrap());
+        let doors = Doors { log: log.clone(), snapshots, shelf: Arc::new(shelf) };
+        let config = GroupConfig::lan();
+        let opened = Group::open(NodeId(ME), &config, doors, Arc::new(Alone)).await;
+        let (group, recovery) = opened.expect("it begins with what it was fed");
+        assert!(recovery.applied >= Index(FED), "{recovery:?}");
+        let purged = log.state().purged.map(|(index, _)| index);
+        let written = async {
+            loop {
+                let op = Op::Release { name: Name::new("n").unwrap(), epoch: None };
+                match group.propose(Command { once: Once::Free, op }).await {
+                    Ok((index, _)) => break index.0,
+                    Err(_) => quorate_env::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let written = timeout(PATIENCE, written).await.expect("it is a majority");
+        group.close().await;
+        (purged, written)
+    }
+
+    #[tokio::test]
+    async fn a_voter_whose_log_tells_another_story_than_it_was_fed_begins_behind_that() {
+        for fed_to in [Source::Shelf, Source::Snapshot] {
+            let of = |term, to| (0..to).map(move |index| log_id(term, ME, index));
+            for (term, to) in [
+                // What it wrote as a leader whom nobody followed: past what was decided, just as far, less far.
+                (1, 10),
+                (1, FED + 1),
+                (1, FED),
+                // What it wrote after the decided entry was proposed, and before another leader decided that.
+                (3, 10),
+            ] {
+                let (disk, shelf) = memory(fed_to, of(term, to)).await;
+                let left =
+                    remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
+                assert_eq!(left.unwrap().last, Index(FED), "it knows that the rest is not agreed");
+                let (purged, written) = begin_again(&disk, shelf).await;
+                assert_eq!(purged, Some(FED), "{fed_to:?}, {to} of term {term}");
+                assert!((FED + 1..FED + 4).contains(&written), "{written}");
+                // The shelf may be lost: a safe copy was saved before anything was dropped.
+                let (_, again) = begin_again(&disk, MemoryShelf::default()).await;
+                assert!(again > written, "{again} after {written}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_goes_on_from_the_state_is_kept() {
+        let story = (0..10).map(|index| match index < 4 {
+            true => log_id(1, ME, index),
+            false => log_id(2, 8, index),
+        });
+        for fed_to in [Source::Shelf, Source::Snapshot] {
+            let (disk, shelf) = memory(fed_to, story.clone()).await;
+            let left = remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
+            assert_eq!(left.unwrap().last, Index(9));
+            let (purged, written) = begin_again(&disk, shelf).await;
+            assert!(purged.is_none() && written >= 10, "{purged:?} {written}");
+        }
+    }
 }

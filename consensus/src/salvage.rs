@@ -1,7 +1,8 @@
 //! What is left when a cluster is not: the state that one node still has, and the memory of a node that a new
 //! cluster begins with.
 //!
-//! Everything that this node's log holds is taken as agreed, also what it does not know to be. Whatever was
+//! Everything that this node's log holds is taken as agreed, also what it does not know to be, unless the state
+//! knows better: a log that does not go on from it tells what was decided otherwise. Whatever was
 //! acknowledged and reached this node is so among it; what was not acknowledged was unknown to whoever
 //! proposed it, and may happen. What only others had is lost, and nobody here can say what that was.
 //!
@@ -18,7 +19,7 @@ use quorate_vocab::{Index, NodeId};
 use crate::apply::State;
 use crate::archive::Doors;
 use crate::error::GroupError;
-use crate::recover::recover;
+use crate::recover::{goes_on, recover};
 use crate::types::{LogId, Membership, StoredMembership, log_id};
 use crate::wire::{self, LogIdBytes, PositionBytes, VoteBytes};
 
@@ -56,7 +57,9 @@ pub async fn remains(
     let doors = Doors { log, snapshots, shelf };
     let (mut state, _) = recover(&doors).await?;
     let known = state.index();
-    take_up(&doors.log, &mut state)?;
+    if goes_on(&doors.log, &state).map_err(unreadable)? {
+        take_up(&doors.log, &mut state)?;
+    }
 
     let noted = doors.log.state();
     let note = noted.committed.map(|note| wire::decode::<LogIdBytes>(&note).map(LogId::from));
@@ -120,6 +123,5 @@ pub async fn plant(node: NodeId, state: &Machine, disk: Arc<dyn Disk>) -> Result
 }
 
 fn unreadable(source: std::io::Error) -> GroupError {
-    let doing = "reading the log".to_owned();
-    GroupError::Storage(StorageError::Io { doing, source })
+    GroupError::io("reading the log")(source)
 }
