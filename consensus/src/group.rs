@@ -150,7 +150,7 @@ impl Group {
         peers: Arc<dyn Peers>,
     ) -> Result<(Self, Recovery), GroupError> {
         let raft_config = config.checked()?;
-        let (state, recovery) = recover(&doors).await?;
+        let (state, mut recovery) = recover(&doors).await?;
         // openraft takes a log that tells another story than the state for a broken one.
         let goes_on =
             goes_on(&doors.log, &state).map_err(GroupError::io("reading the log's end"))?;
@@ -173,7 +173,8 @@ impl Group {
                     .map_err(GroupError::io("saving a state from which the log does not go on"))?;
             }
             let dropped = begin_behind(&log, applied).await;
-            dropped.map_err(GroupError::io("dropping a log that its state left behind"))?;
+            recovery.dropped =
+                dropped.map_err(GroupError::io("dropping a log that its state left behind"))?;
         }
         let replica =
             Replica::new(state.clone(), feed.clone(), archive.clone(), config.shelve_every);

@@ -24,6 +24,9 @@ pub struct Recovery {
     pub source: Source,
     /// What was wrong with the shelf, if something was. It is being refilled.
     pub repaired: Option<String>,
+    /// The last entry of a log that told another story than the state. It was dropped: what lay behind what
+    /// was applied last was decided otherwise.
+    pub dropped: Option<Index>,
 }
 
 /// Where a state was taken from.
@@ -72,8 +75,9 @@ pub(crate) async fn recover(doors: &Doors) -> Result<(State, Recovery), GroupErr
         Some(purged) if state.applied.is_none_or(|applied| applied.index < purged) => {
             Err(GroupError::StateLost { purged })
         }
-        _ => Ok((state.index(), state))
-            .map(|(applied, state)| (state, Recovery { applied, source, repaired: fault })),
+        _ => Ok((state.index(), state)).map(|(applied, state)| {
+            (state, Recovery { applied, source, repaired: fault, dropped: None })
+        }),
     }
 }
 
@@ -89,11 +93,12 @@ pub(crate) fn goes_on(log: &Log, state: &State) -> io::Result<bool> {
 
 /// Drops all of a log that does not go on from what was applied last, of which there must be a safe copy.
 /// Nothing is lost: what lies before is part of the state, and what lies behind an entry that was decided
-/// otherwise can never be decided.
-pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<()> {
+/// otherwise can never be decided. Tells the last entry of such, if there was any.
+pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<Option<Index>> {
+    let last = log.state().last.filter(|last| *last >= applied.index).map(Index);
     log.truncate_from(applied.index).await?;
     log.purge(applied.index, wire::encode(&LogIdBytes::from(applied)));
-    Ok(())
+    Ok(last)
 }
 
 fn from_shelf(doors: &Doors) -> Result<State, String> {
@@ -213,8 +218,12 @@ mod tests {
         (disk, shelf)
     }
 
-    /// Opens the voter: what its log has then, and the index at which it writes down something new.
-    async fn begin_again(disk: &MemoryDisk, shelf: MemoryShelf) -> (Option<u64>, u64) {
+    /// Opens the voter: what was dropped of its log, up to where that is purged then, and the index at which
+    /// it writes down something new.
+    async fn begin_again(
+        disk: &MemoryDisk,
+        shelf: MemoryShelf,
+    ) -> ((Option<u64>, Option<u64>), u64) {
         let log = open_log(disk).await;
         let snapshots = Arc::new(Snapshots::open(Arc::new(disk.clone())).unwrap());
         let doors = Doors { log: log.clone(), snapshots, shelf: Arc::new(shelf) };
@@ -222,6 +231,7 @@ mod tests {
         let opened = Group::open(NodeId(ME), &config, doors, Arc::new(Alone)).await;
         let (group, recovery) = opened.expect("it begins with what it was fed");
         assert!(recovery.applied >= Index(FED), "{recovery:?}");
+        let dropped = recovery.dropped.map(|last| last.0);
         let purged = log.state().purged.map(|(index, _)| index);
         let written = async {
             loop {
@@ -234,7 +244,7 @@ mod tests {
         };
         let written = timeout(PATIENCE, written).await.expect("it is a majority");
         group.close().await;
-        (purged, written)
+        ((dropped, purged), written)
     }
 
     #[tokio::test]
@@ -253,8 +263,9 @@ mod tests {
                 let left =
                     remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
                 assert_eq!(left.unwrap().last, Index(FED), "it knows that the rest is not agreed");
-                let (purged, written) = begin_again(&disk, shelf).await;
-                assert_eq!(purged, Some(FED), "{fed_to:?}, {to} of term {term}");
+                let (log, written) = begin_again(&disk, shelf).await;
+                let dropped = Some(to - 1).filter(|last| *last >= FED);
+                assert_eq!(log, (dropped, Some(FED)), "{fed_to:?}, {to} of term {term}");
                 assert!((FED + 1..FED + 4).contains(&written), "{written}");
                 // The shelf may be lost: a safe copy was saved before anything was dropped.
                 let (_, again) = begin_again(&disk, MemoryShelf::default()).await;
@@ -273,8 +284,8 @@ mod tests {
             let (disk, shelf) = memory(fed_to, story.clone()).await;
             let left = remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
             assert_eq!(left.unwrap().last, Index(9));
-            let (purged, written) = begin_again(&disk, shelf).await;
-            assert!(purged.is_none() && written >= 10, "{purged:?} {written}");
+            let (log, written) = begin_again(&disk, shelf).await;
+            assert!(log == (None, None) && written >= 10, "{log:?} {written}");
         }
     }
 }

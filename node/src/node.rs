@@ -82,6 +82,10 @@ impl Node {
         if let Some(why) = &recovery.repaired {
             tracing::warn!(why, "the shelf was rebuilt; nothing is lost");
         }
+        if let Some(last) = recovery.dropped {
+            let applied = recovery.applied;
+            tracing::info!(%applied, %last, "what the log held otherwise than decided was dropped");
+        }
         let actors = Actors::new(id, boot, wires.clone(), ActorsConfig::default());
         let mesh_config = MeshConfig {
             me: Me { id, name: config.name.clone(), boot },
