@@ -48,7 +48,7 @@ struct Arguments {
     shrink: bool,
     /// Build this bug in: ack-before-sync, leader-restore, forgets-marks, amends-blindly, expires-early,
     /// ignores-guard, forgets-renewals, counts-from-receipt, never-fences, begins-without-lease,
-    /// forgets-state or repeats-calls. Needs the feature `mutants`.
+    /// forgets-state, repeats-calls or young-by-append. Needs the feature `mutants`.
     #[arg(long, value_parser = Mutant::from_word)]
     mutant: Option<Mutant>,
 }

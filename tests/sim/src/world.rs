@@ -536,7 +536,6 @@ impl World {
         let seat = &self.seats[nth];
         let recovery = node.recovery();
         self.trace.note(format_args!("life {} {number} runs from {recovery:?}", seat.host));
-        self.witness.seen().rare.started(recovery);
         if !seat.started(number, node) {
             return;
         }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use quorate::Recovery;
 use quorate_drill::nemesis::DiskCall;
 use quorate_registry::{Effect, Evidence, Phase};
 use quorate_vocab::{Epoch, Index, Name, NodeId};
@@ -39,15 +38,13 @@ pub enum Rare {
     SegmentTurned,
     /// A journal let one of its segments go.
     SegmentRemoved,
-    /// A voter had been fed what was decided, and its log held otherwise, when it was started again.
-    LogDropped,
     /// A cluster of different builds agreed on what the last of them to be replaced had not understood.
     Raised,
 }
 
 impl Rare {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::LeaderChanged,
         Self::ExpiredAroundIt,
         Self::SnapshotInstalled,
@@ -63,7 +60,6 @@ impl Rare {
         Self::DiedIn(DiskCall::SyncFolder),
         Self::SegmentTurned,
         Self::SegmentRemoved,
-        Self::LogDropped,
         Self::Raised,
     ];
 }
@@ -132,13 +128,6 @@ impl Rarities {
         self.came(Rare::SnapshotInstalled);
         if is_cut {
             self.came(Rare::SnapshotInACut);
-        }
-    }
-
-    /// A node was started.
-    pub(super) fn started(&mut self, recovery: &Recovery) {
-        if recovery.dropped.is_some() {
-            self.came(Rare::LogDropped);
         }
     }
 

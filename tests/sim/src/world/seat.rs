@@ -30,6 +30,8 @@ const WALL_SKEWS_NANOS: std::ops::RangeInclusive<i64> = -5_000_000_000..=5_000_0
 const LIVES_OF_A_BUILD: u64 = 2;
 /// How long the segments of journals are: short enough for a minute to see some come and go, and as they are.
 const SEGMENT_BYTES: [u64; 4] = [16 << 10, 64 << 10, 256 << 10, 8 << 20];
+/// After how many entries the shelf is visited: it lags behind the log, or leads where a power cut took that.
+const SHELVE_EVERY: [u64; 3] = [2, 8, 32];
 
 /// One node's machine: what outlives its process.
 pub(super) struct Seat {
@@ -247,7 +249,7 @@ impl Seat {
         // Small, so that a minute sees many snapshots, purges and visits to the shelf.
         config.group.snapshot_every = 200;
         config.group.log_kept = 50;
-        config.group.shelve_every = 32;
+        config.group.shelve_every = SHELVE_EVERY[(settings.seed / 4 % 3) as usize];
         config.group.changes_kept = 512;
         config.group.proposals_bytes = 1 << 20;
         config.segment_bytes = SEGMENT_BYTES[(settings.seed % 4) as usize];
