@@ -17,8 +17,8 @@ const READ_BYTES_MAX: usize = 512 * 1024;
 #[derive(Clone)]
 pub(crate) struct LogStore(pub(crate) Log);
 
-/// Whether a log holds this very entry. Two logs with one entry in common have all before it in common, so one
-/// look tells whether a log and a state that was applied up to there are of one story.
+/// Whether a log holds this very entry. Two logs with one entry in common have all before it in common, so
+/// one look tells whether a log and a state that was applied up to there are of one story.
 pub(crate) fn holds(log: &Log, id: LogId) -> io::Result<bool> {
     let found = log.read(id.index, id.index + 1, usize::MAX)?;
     let found = found.first().map(|(_, bytes)| wire::decode_entry(bytes)).transpose()?;

@@ -182,8 +182,8 @@ mod tests {
         log
     }
 
-    /// The memory of a voter to whom a feed brought the entries up to `FED`, of term 2, and whose log ends with
-    /// `last`.
+    /// The memory of a voter whose log has these entries, and to which a feed brought those up to `FED`, the
+    /// last one of term 2.
     async fn memory(
         fed_to: Source,
         log_has: impl Iterator<Item = LogId>,
@@ -256,7 +256,7 @@ mod tests {
                 (1, 10),
                 (1, FED + 1),
                 (1, FED),
-                // What it wrote after the decided entry was proposed, and before another leader decided that.
+                // What it wrote after the decided entry was proposed, and before another decided that.
                 (3, 10),
             ] {
                 let (disk, shelf) = memory(fed_to, of(term, to)).await;

@@ -1,8 +1,8 @@
 //! What is left when a cluster is not: the state that one node still has, and the memory of a node that a new
 //! cluster begins with.
 //!
-//! Everything that this node's log holds is taken as agreed, also what it does not know to be, unless the state
-//! knows better: a log that does not go on from it tells what was decided otherwise. Whatever was
+//! Everything that this node's log holds is taken as agreed, also what it does not know to be, unless the
+//! state knows better: a log that does not go on from it tells what was decided otherwise. Whatever was
 //! acknowledged and reached this node is so among it; what was not acknowledged was unknown to whoever
 //! proposed it, and may happen. What only others had is lost, and nobody here can say what that was.
 //!
