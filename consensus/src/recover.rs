@@ -252,7 +252,7 @@ mod tests {
         for fed_to in [Source::Shelf, Source::Snapshot] {
             let of = |term, to| (0..to).map(move |index| log_id(term, ME, index));
             for (term, to) in [
-                // What it wrote as a leader whom nobody followed: further than what was decided, as far, less.
+                // What it wrote as a leader whom nobody followed: further than was decided, as far; less.
                 (1, 10),
                 (1, FED + 1),
                 (1, FED),
