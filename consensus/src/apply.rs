@@ -192,7 +192,7 @@ impl Replica {
             for (entry, responder) in batch {
                 let (id, mut effects) = (entry.log_id, Vec::new());
                 let answer = match id.index < state.next() {
-                    // The feed was faster. What is proposed here is never that old.
+                    // The feed was faster. Whoever proposed it here does not hear what came of it.
                     true => Answer(None),
                     false => state.apply(entry, &mut effects),
                 };
@@ -317,6 +317,9 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let (meta, frozen) = loop {
             if let Some(frozen) = self.freeze() {
                 break frozen;
+            }
+            if self.archive.has_ended() {
+                return Err(gone());
             }
             quorate_env::sleep(LOOK_AGAIN).await;
         };

@@ -113,6 +113,10 @@ impl Archive {
         newest.map(into_snapshot).transpose()
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tray.is_closed()
+    }
+
     /// Shelves what is left and ends the archivist.
     pub(crate) async fn close(&self) {
         let (stopped, stops) = oneshot::channel();
@@ -213,13 +217,29 @@ pub(crate) fn gone() -> io::Error {
 }
 
 #[cfg(test)]
+impl Doors {
+    /// Over what a test has; the log is kept for as long as somebody holds it.
+    pub(crate) async fn over(
+        journal: u64,
+        disk: Arc<dyn quorate_storage::Disk>,
+        shelf: Arc<dyn Shelf>,
+    ) -> Self {
+        let config = quorate_storage::LogConfig { journal, ..Default::default() };
+        let (log, scribe) = Log::open(disk.clone(), config).await.expect("a test's disk opens");
+        quorate_env::spawn(scribe.run());
+        let snapshots = Snapshots::open(disk).expect("a test's disk opens");
+        Self { log, snapshots: Arc::new(snapshots), shelf }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use bytes::Bytes;
-    use quorate_storage::{Disk, File, LogConfig, MemoryDisk, MemoryShelf, Row, Sync};
+    use quorate_storage::{Disk, File, MemoryDisk, MemoryShelf, Row, Sync};
 
     use quorate_registry::Machine;
 
@@ -285,17 +305,10 @@ mod tests {
         (Arc::new(Stuck(MemoryShelf::default(), Mutex::new(wait))), let_go)
     }
 
-    async fn doors(disk: &Full, shelf: Arc<dyn Shelf>) -> Doors {
-        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (log, scribe) = Log::open(disk.clone(), LogConfig::default()).await.unwrap();
-        quorate_env::spawn(scribe.run());
-        Doors { log, snapshots: Arc::new(Snapshots::open(disk).unwrap()), shelf }
-    }
-
     #[tokio::test]
     async fn a_snapshot_that_finds_no_room_is_told_and_saved_when_there_is_some() {
         let disk = Full::default();
-        let doors = doors(&disk, Arc::new(MemoryShelf::default())).await;
+        let doors = Doors::over(0, Arc::new(disk.clone()), Arc::new(MemoryShelf::default())).await;
         let watch = doors.log.standing();
         let state = Shared::new(State::empty());
         let position = state.read().position();
@@ -321,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_shelf_that_does_not_answer_keeps_no_snapshot_and_no_entry_waiting() {
         let (shelf, let_go) = stuck();
-        let doors = doors(&Full::default(), shelf.clone()).await;
+        let doors = Doors::over(0, Arc::new(Full::default()), shelf.clone()).await;
         let state = Shared::new(State::empty());
         let position = state.read().position();
         let (archive, archivist) = archive(doors.clone(), state);
@@ -343,7 +356,7 @@ mod tests {
     async fn changes_of_a_state_that_was_replaced_never_reach_the_old_one_s_shelf() {
         let shelf = Arc::new(MemoryShelf::default());
         shelf.commit(vec![(vec![0x10, 1], Some(b"of the old state".to_vec()))]).unwrap();
-        let doors = doors(&Full::default(), shelf.clone()).await;
+        let doors = Doors::over(0, Arc::new(Full::default()), shelf.clone()).await;
         let (archive, archivist) = archive(doors, Shared::new(State::empty()));
         archive.shelve();
         archive.restock();

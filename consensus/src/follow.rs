@@ -204,16 +204,22 @@ impl Follower {
         }
     }
 
-    /// Who may feed this node, in an order of its own, so that the followers spread over the voters.
+    /// Who may feed this node: the voters that it knows of, in an order of its own, so that the followers
+    /// spread over them; then whom others named, and who led when it last heard of anybody. A node that lost
+    /// its state knows no voters, and those that it knows may all have been replaced.
     fn feeders(&self) -> Vec<NodeId> {
-        let members = self.membership();
-        let mut voters: Vec<NodeId> = members.membership().voter_ids().map(NodeId).collect();
-        if voters.is_empty() {
-            voters.extend(&self.known().told);
-        }
-        voters.retain(|node| *node != self.me);
-        voters.sort_by_key(|voter| spread(self.me, *voter));
-        voters
+        let by_turn = |feeders: BTreeSet<NodeId>| {
+            let mut feeders: Vec<NodeId> = feeders.into_iter().collect();
+            feeders.sort_by_key(|feeder| spread(self.me, *feeder));
+            feeders
+        };
+        let mut known: BTreeSet<NodeId> =
+            self.membership().membership().voter_ids().map(NodeId).collect();
+        let mut others = self.known().told.clone();
+        others.extend(self.raft.server_metrics().borrow_watched().current_leader.map(NodeId));
+        others.retain(|node| !known.contains(node) && *node != self.me);
+        known.remove(&self.me);
+        [by_turn(known), by_turn(others)].concat()
     }
 
     /// Asks once for what comes next.
@@ -385,4 +391,43 @@ fn spread(me: NodeId, voter: NodeId) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_storage::{MemoryDisk, MemoryShelf};
+
+    use super::*;
+    use crate::archive::Doors;
+    use crate::config::GroupConfig;
+    use crate::group::Group;
+    use crate::peers::Alone;
+    use crate::wire::VoteBytes;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_has_lost_its_state_asks_who_led_and_whom_it_is_told_of() {
+        let (disk, shelf) = (MemoryDisk::new(), MemoryShelf::default());
+        let doors = Doors::over(0, Arc::new(disk), Arc::new(shelf)).await;
+        let vote = VoteBytes { term: 3, node: 8, committed: true };
+        doors.log.save_vote(wire::encode(&vote)).await.unwrap();
+        let (config, peers) = (GroupConfig::lan(), Alone::default());
+        let opened = Group::open(NodeId(7), &config, doors, Arc::new(peers.clone())).await;
+        let (group, _) = opened.unwrap();
+        let are_asked = async |wanted: [u64; 3]| {
+            let mut asked = BTreeSet::new();
+            while asked != wanted.map(NodeId).into() {
+                quorate_env::sleep(LOOK_AGAIN).await;
+                asked.extend(peers.asked());
+            }
+        };
+        let all = async {
+            are_asked([8, 8, 8]).await;
+            group.follow(&[1, 2, 8].map(NodeId).into());
+            are_asked([1, 2, 8]).await;
+        };
+        quorate_env::timeout(PATIENCE, all).await.expect("each has its turn");
+        group.close().await;
+    }
 }

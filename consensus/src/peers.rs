@@ -291,6 +291,32 @@ fn unfit(response: &Response) -> RPCError<Types> {
     network(&wire::invalid(format!("an answer that does not fit the request: {response:?}")))
 }
 
+/// Nobody is there, for a test. It remembers who was asked.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Alone(Arc<Mutex<Vec<NodeId>>>);
+
+#[cfg(test)]
+impl Alone {
+    /// Who was asked, since this was asked last.
+    pub(crate) fn asked(&self) -> Vec<NodeId> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[cfg(test)]
+impl Peers for Alone {
+    fn call(
+        &self,
+        to: NodeId,
+        _request: Bytes,
+        _within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        self.0.lock().unwrap().push(to);
+        Box::pin(std::future::ready(Err(PeerError::NoLink)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::{mpsc, oneshot};

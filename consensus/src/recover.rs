@@ -12,8 +12,8 @@ use crate::archive::{Doors, POSITION_KEY, apart, check_newest, gone};
 use crate::body;
 use crate::error::GroupError;
 use crate::log;
-use crate::types::LogId;
-use crate::wire::{self, LogIdBytes, PositionBytes};
+use crate::types::{LeaderId, LogId};
+use crate::wire::{self, LogIdBytes, PositionBytes, VoteBytes};
 
 /// What a start found, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +94,17 @@ pub(crate) fn goes_on(log: &Log, state: &State) -> io::Result<bool> {
 /// Drops all of a log that does not go on from what was applied last, of which there must be a safe copy.
 /// Nothing is lost: what lies before is part of the state, and what lies behind an entry that was decided
 /// otherwise can never be decided. Tells the last entry of such, if there was any.
+///
+/// Whoever led when that entry was decided is accepted, before its log is: to a leader from before, Raft
+/// would say that what is applied here is what that one has there, and let it write behind it.
 pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<Option<Index>> {
-    let last = log.state().last.filter(|last| *last >= applied.index).map(Index);
+    let saved = log.state();
+    let last = saved.last.filter(|last| *last >= applied.index).map(Index);
+    let vote = saved.vote.map(|vote| wire::decode::<VoteBytes>(&vote)).transpose()?;
+    let LeaderId { term, node_id: node } = applied.leader_id;
+    if vote.is_none_or(|vote| (vote.term, vote.node) < (term, node)) {
+        log.save_vote(wire::encode(&VoteBytes { term, node, committed: true })).await?;
+    }
     log.truncate_from(applied.index).await?;
     log.purge(applied.index, wire::encode(&LogIdBytes::from(applied)));
     Ok(last)
@@ -138,11 +147,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use bytes::Bytes;
     use openraft::EmptyNode;
-    use quorate_env::{BoxFuture, timeout};
+    use quorate_env::timeout;
     use quorate_registry::{Command, Machine, Once, Op, snapshot};
-    use quorate_storage::{Disk, LogConfig, MemoryDisk, MemoryShelf, Snapshots};
+    use quorate_storage::{MemoryDisk, MemoryShelf};
     use quorate_vocab::{Name, NodeId};
 
     use super::*;
@@ -150,67 +158,62 @@ mod tests {
     use crate::archive::archive;
     use crate::config::GroupConfig;
     use crate::group::Group;
-    use crate::peers::{PeerError, Peers};
+    use crate::peers::Alone;
     use crate::salvage::remains;
     use crate::types::{Entry, Membership, Payload, StoredMembership, log_id};
-    use crate::wire::VoteBytes;
 
     const ME: u64 = 7;
     const PATIENCE: Duration = Duration::from_secs(60);
     /// What a feed brought last.
     const FED: u64 = 5;
 
-    /// Nobody is there.
-    struct Alone;
-
-    impl Peers for Alone {
-        fn call(
-            &self,
-            _to: NodeId,
-            _request: Bytes,
-            _within: Duration,
-        ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-            Box::pin(std::future::ready(Err(PeerError::NoLink)))
-        }
+    async fn doors(disk: &MemoryDisk, shelf: &MemoryShelf) -> Doors {
+        Doors::over(ME, Arc::new(disk.clone()), Arc::new(shelf.clone())).await
     }
 
-    async fn open_log(disk: &MemoryDisk) -> Log {
-        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let config = LogConfig { journal: ME, ..LogConfig::default() };
-        let (log, scribe) = Log::open(disk, config).await.unwrap();
-        quorate_env::spawn(scribe.run());
-        log
+    /// Who votes.
+    fn voters(ids: impl Into<BTreeSet<u64>>) -> Membership {
+        let ids = ids.into();
+        let nodes: BTreeMap<u64, EmptyNode> = ids.iter().map(|id| (*id, EmptyNode {})).collect();
+        Membership::new(vec![ids], nodes).unwrap()
     }
 
-    /// The memory of a voter whose log has these entries, and to which a feed brought those up to `FED`, the
-    /// last one of term 2.
+    /// The memory of a voter that followed who wrote the last one of these entries, which says this, and to
+    /// which a feed brought those up to `FED`, the last one of term 2. It votes alone.
     async fn memory(
         fed_to: Source,
         log_has: impl Iterator<Item = LogId>,
+        last_says: Payload,
     ) -> (MemoryDisk, MemoryShelf) {
         let (disk, shelf) = (MemoryDisk::new(), MemoryShelf::default());
-        let log = open_log(&disk).await;
-        let entry = |log_id| Entry { log_id, payload: Payload::Blank };
+        let doors = doors(&disk, &shelf).await;
+        let mut entries: Vec<Entry> =
+            log_has.map(|log_id| Entry { log_id, payload: Payload::Blank }).collect();
+        let last = entries.last_mut().expect("the log has entries");
+        last.payload = last_says;
+        let LeaderId { term, node_id: node } = last.log_id.leader_id;
         let entries: Vec<_> =
-            log_has.map(|id| (id.index, wire::encode_entry(&entry(id)))).collect();
+            entries.iter().map(|e| (e.log_id.index, wire::encode_entry(e))).collect();
         let (tell, told) = tokio::sync::oneshot::channel();
-        log.append(entries, Box::new(|outcome| tell.send(outcome).unwrap()));
+        doors.log.append(entries, Box::new(|outcome| tell.send(outcome).unwrap()));
         told.await.unwrap().unwrap();
-        let vote = VoteBytes { term: 3, node: ME, committed: false };
-        log.save_vote(wire::encode(&vote)).await.unwrap();
+        let vote = VoteBytes { term, node, committed: true };
+        doors.log.save_vote(wire::encode(&vote)).await.unwrap();
 
-        let me = BTreeSet::from([ME]);
-        let me = Membership::new(vec![me], BTreeMap::from([(ME, EmptyNode {})])).unwrap();
-        let me = StoredMembership::new(Some(log_id(1, ME, 0)), me);
-        let state = State::new(Machine::new(0), Some(log_id(2, 8, FED)), me);
-        let snapshots = Arc::new(Snapshots::open(Arc::new(disk.clone())).unwrap());
-        if fed_to == Source::Snapshot {
+        let me = StoredMembership::new(Some(log_id(1, ME, 0)), voters([ME]));
+        let state = |at: LogId| State::new(Machine::new(0), Some(at), me.clone());
+        let save = async |state: State| {
             let (position, body) =
                 (wire::encode(&state.position()), snapshot::chunks(&state.machine));
-            snapshots.save_chunks(FED, &position, body).await.unwrap();
+            doors.snapshots.save_chunks(state.index().0, &position, body).await.unwrap();
+        };
+        // An older snapshot is there, so that nobody else finds that one is missing.
+        save(state(log_id(1, ME, 2))).await;
+        let state = state(log_id(2, 8, FED));
+        if fed_to == Source::Snapshot {
+            save(state).await;
         } else {
-            let doors = Doors { log, snapshots, shelf: Arc::new(shelf.clone()) };
-            let (archive, archivist) = archive(doors, Shared::new(state));
+            let (archive, archivist) = archive(doors.clone(), Shared::new(state));
             quorate_env::spawn(archivist.run());
             archive.restock();
             archive.close().await;
@@ -224,11 +227,9 @@ mod tests {
         disk: &MemoryDisk,
         shelf: MemoryShelf,
     ) -> ((Option<u64>, Option<u64>), u64) {
-        let log = open_log(disk).await;
-        let snapshots = Arc::new(Snapshots::open(Arc::new(disk.clone())).unwrap());
-        let doors = Doors { log: log.clone(), snapshots, shelf: Arc::new(shelf) };
-        let config = GroupConfig::lan();
-        let opened = Group::open(NodeId(ME), &config, doors, Arc::new(Alone)).await;
+        let doors = doors(disk, &shelf).await;
+        let (config, log) = (GroupConfig::lan(), doors.log.clone());
+        let opened = Group::open(NodeId(ME), &config, doors, Arc::new(Alone::default())).await;
         let (group, recovery) = opened.expect("it begins with what it was fed");
         assert!(recovery.applied >= Index(FED), "{recovery:?}");
         let dropped = recovery.dropped.map(|last| last.0);
@@ -258,8 +259,12 @@ mod tests {
                 (1, FED),
                 // What it wrote after the decided entry was proposed, and before another decided that.
                 (3, 10),
+                (3, FED + 1),
+                (3, FED),
             ] {
-                let (disk, shelf) = memory(fed_to, of(term, to)).await;
+                // Who votes was among it, and was never decided.
+                let others = Payload::Membership(voters([ME, 9]));
+                let (disk, shelf) = memory(fed_to, of(term, to), others).await;
                 let left =
                     remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
                 assert_eq!(left.unwrap().last, Index(FED), "it knows that the rest is not agreed");
@@ -281,7 +286,7 @@ mod tests {
             false => log_id(2, 8, index),
         });
         for fed_to in [Source::Shelf, Source::Snapshot] {
-            let (disk, shelf) = memory(fed_to, story.clone()).await;
+            let (disk, shelf) = memory(fed_to, story.clone(), Payload::Blank).await;
             let left = remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
             assert_eq!(left.unwrap().last, Index(9));
             let (log, written) = begin_again(&disk, shelf).await;

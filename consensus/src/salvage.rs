@@ -70,8 +70,9 @@ pub async fn remains(
     let last = state.index();
     Ok(Remains {
         last,
-        // A snapshot and the shelf have only what was agreed.
-        committed: Index(committed.max(noted.shelved)).max(known).min(last),
+        // A snapshot and the shelf have only what was agreed. What the shelf had once tells nothing of the
+        // log: a feed may have brought it.
+        committed: Index(committed).max(known).min(last),
         term: vote.map_or(0, |vote| vote.term),
         voters: state.membership.membership().voter_ids().map(NodeId).collect(),
         state: state.machine,

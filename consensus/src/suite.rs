@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use quorate_storage::{Log, LogConfig, MemoryDisk, MemoryShelf, Snapshots};
+use quorate_storage::{MemoryDisk, MemoryShelf};
 
 use crate::apply::{Applier, Replica, Shared, State};
 use crate::archive::{Doors, archive};
@@ -16,12 +16,9 @@ struct Builder;
 
 impl StoreBuilder<Types, LogStore, Applier> for Builder {
     async fn build(&self) -> Result<((), LogStore, Applier), StorageError<Types>> {
-        let disk = Arc::new(MemoryDisk::new());
-        let opened = Log::open(disk.clone(), LogConfig::default()).await;
-        let (log, scribe) = opened.expect("a new disk opens");
-        quorate_env::spawn(scribe.run());
-        let snapshots = Arc::new(Snapshots::open(disk).expect("a new disk opens"));
-        let doors = Doors { log: log.clone(), snapshots, shelf: Arc::new(MemoryShelf::default()) };
+        let (disk, shelf) = (MemoryDisk::new(), MemoryShelf::default());
+        let doors = Doors::over(0, Arc::new(disk), Arc::new(shelf)).await;
+        let log = doors.log.clone();
         let state = Shared::new(State::empty());
         let feed = Arc::new(Feed::new(state.read().index(), 16));
         let (archive, archivist) = archive(doors, state.clone());

@@ -429,6 +429,36 @@ async fn a_follower_resumes_where_it_was_and_moves_on_when_its_voter_is_gone() {
 }
 
 #[tokio::test]
+async fn a_follower_whose_voters_were_all_replaced_while_it_was_away_follows_whom_it_is_told_of() {
+    let town = Town::default();
+    let voters = three_voters(&town).await;
+    let (index, _) = propose(&voters, register("first")).await;
+    let remembered = Remembered::default();
+    let group = follower(&town, 4, &remembered, &[1, 2, 3]).await;
+    group.reached(index).await;
+    group.close().await;
+    town.0.lock().unwrap().remove(&NodeId(4));
+
+    let mut successors = Vec::new();
+    for id in 5..=7 {
+        successors.push(follower(&town, id, &Remembered::default(), &[1, 2, 3]).await);
+        leader(&voters).await.add_learner(NodeId(id)).await.unwrap();
+    }
+    // Whoever leads keeps its vote.
+    let lead = leader(&voters).await;
+    let first = lead.leader().unwrap().0;
+    lead.set_voters(&ids([first, 5, 6])).await.unwrap();
+    lead.hand_over(NodeId(5)).await.unwrap();
+    leader(&successors).await.set_voters(&ids(5..=7)).await.unwrap();
+    let (index, _) = propose(&successors, register("by-the-new-ones")).await;
+    for gone in 1..=3 {
+        town.0.lock().unwrap().remove(&NodeId(gone));
+    }
+    let group = follower(&town, 4, &remembered, &[5, 6, 7]).await;
+    group.reached(index).await;
+}
+
+#[tokio::test]
 async fn a_follower_gets_a_vote_and_a_voter_that_lost_it_while_away_follows_and_stands_no_more() {
     let town = Town::default();
     let voters = three_voters(&town).await;
