@@ -4,7 +4,7 @@
 //! voters, and to as many **heirs** as votes are to be filled. [`plan`] is pure: of what the leader knows it
 //! makes one step at most, and the next look makes the next. Nobody loses a vote for not being seen: a voter
 //! is gone when it was taken out of the registry, or when its session, which only the log ends, has been over
-//! for longer than the grace.
+//! for longer than the grace. One that the registry does not know yet is waited for as long.
 //!
 //! Not here: whether a step comes to pass. It is a change of the group like any other, agreed by a majority.
 
@@ -27,9 +27,14 @@ const BEHIND_MAX: u64 = 1_000;
 /// How often it is looked whether leadership has gone over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Since when, on this leader's clock, members have had no session.
+/// Since when, on this leader's clock, members have had no session, or voters have been awaited that are
+/// about to become members: a founder may vote before it has said who it is.
 #[derive(Default)]
-pub(crate) struct Silences(BTreeMap<NodeId, Time>);
+pub(crate) struct Silences {
+    since: BTreeMap<NodeId, Time>,
+    /// Who was a member: what is none any more was taken out.
+    members: BTreeSet<NodeId>,
+}
 
 /// What a plan rests on.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +43,7 @@ struct Facts {
     wanted: usize,
     /// Who leads, and so never loses its vote here.
     leader: NodeId,
-    /// Who takes part, as the registry knows.
+    /// Who takes part, as the registry knows, and who votes and is awaited there.
     members: BTreeMap<NodeId, Member>,
     voters: BTreeSet<NodeId>,
     /// To whom else the log goes.
@@ -210,7 +215,7 @@ impl Facts {
 /// Makes the next step, if there is one to make.
 pub(crate) async fn tend(hall: &Hall, status: &GroupStatus, silences: &mut Silences) {
     let facts = hall.group().read(|machine, _| {
-        silences.note(machine, quorate_env::now());
+        silences.note(machine, &status.voters, quorate_env::now());
         gather(hall, machine, status, silences)
     });
     match plan(&facts) {
@@ -233,24 +238,35 @@ pub(crate) async fn tend(hall: &Hall, status: &GroupStatus, silences: &mut Silen
 }
 
 impl Silences {
-    fn note(&mut self, machine: &Machine, now: Time) {
-        self.0.retain(|node, _| machine.node(*node).is_some());
-        for node in machine.nodes() {
-            match machine.session_of(node.id) {
-                Some(_) => drop(self.0.remove(&node.id)),
-                None => drop(self.0.entry(node.id).or_insert(now)),
-            }
+    fn note(&mut self, machine: &Machine, voters: &BTreeSet<NodeId>, now: Time) {
+        self.members.retain(|node| machine.node(*node).is_some() || voters.contains(node));
+        self.members.extend(machine.nodes().map(|node| node.id));
+        let present = machine.nodes().map(|node| node.id);
+        let silent = present.filter(|node| machine.session_of(*node).is_none());
+        let silent: BTreeSet<NodeId> = silent.chain(self.awaited(voters)).collect();
+        self.since.retain(|node, _| silent.contains(node));
+        for node in silent {
+            self.since.entry(node).or_insert(now);
+        }
+    }
+
+    /// Voters that were no members yet, as far as this leader knows.
+    fn awaited<'a>(&'a self, voters: &'a BTreeSet<NodeId>) -> impl Iterator<Item = NodeId> + 'a {
+        voters.difference(&self.members).copied()
+    }
+
+    fn standing(&self, node: NodeId, now: Time, grace: Duration) -> Standing {
+        match self.since.get(&node) {
+            None => Standing::Alive,
+            Some(since) if now.since(*since) > grace => Standing::Gone,
+            Some(_) => Standing::Silent,
         }
     }
 }
 
 fn gather(hall: &Hall, machine: &Machine, status: &GroupStatus, silences: &Silences) -> Facts {
-    let now = quorate_env::now();
-    let standing = |node: NodeId| match silences.0.get(&node) {
-        None => Standing::Alive,
-        Some(since) if now.since(*since) > hall.config().replace_after => Standing::Gone,
-        Some(_) => Standing::Silent,
-    };
+    let (now, grace) = (quorate_env::now(), hall.config().replace_after);
+    let standing = |node: NodeId| silences.standing(node, now, grace);
     let caught_up = |node: &NodeId| {
         let matched = status.matched.get(node);
         matched.is_some_and(|matched| {
@@ -263,10 +279,16 @@ fn gather(hall: &Hall, machine: &Machine, status: &GroupStatus, silences: &Silen
         let (standing, caught_up) = (standing(node.id), caught_up(&node.id));
         (node.id, Member { standing, edge, zone, caught_up })
     };
+    let awaited = silences.awaited(&status.voters).filter_map(|node| {
+        let standing = standing(node);
+        let member = Member { standing, edge: false, zone: None, caught_up: caught_up(&node) };
+        // Whoever never says who it is was perhaps taken out before this leader began.
+        (standing != Standing::Gone).then_some((node, member))
+    });
     Facts {
         wanted: hall.config().voters,
         leader: hall.id(),
-        members: machine.nodes().map(member).collect(),
+        members: machine.nodes().map(member).chain(awaited).collect(),
         voters: status.voters.clone(),
         heirs: status.learners.clone(),
     }

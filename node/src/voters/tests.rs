@@ -1,5 +1,8 @@
 //! What is planned for the voters, over all small clusters.
 
+use quorate_registry::{At, Command, Once, Op, Verdict};
+use quorate_vocab::{Index, NodeName};
+
 use super::*;
 
 fn member(standing: Standing) -> Member {
@@ -45,6 +48,44 @@ impl Facts {
         }
         self
     }
+}
+
+#[test]
+fn a_voter_is_awaited_that_has_not_said_who_it_is_and_not_one_that_was_taken_out() {
+    let (mut machine, mut silences) = (Machine::new(0), Silences::default());
+    let mut index = 0;
+    let mut apply = |machine: &mut Machine, op: Op| {
+        index += 1;
+        let at = At { index: Index(index), term: 1 };
+        machine.apply(at, Command { once: Once::Free, op }, &mut Vec::new())
+    };
+    let join = |id: u64| Op::Join {
+        node: NodeId(id),
+        name: NodeName::try_from(format!("n{id}")).unwrap(),
+        address: format!("n{id}:1"),
+        labels: BTreeMap::new(),
+    };
+    let (grace, begun) = (Duration::from_secs(30), Time(1_000));
+    let voters = nodes([1, 2, 3]);
+    let awaited = |silences: &Silences| silences.awaited(&voters).collect::<BTreeSet<_>>();
+    for id in [1, 2] {
+        assert_eq!(apply(&mut machine, join(id)), Verdict::Joined);
+    }
+    silences.note(&machine, &voters, begun);
+    assert_eq!(awaited(&silences), nodes([3]));
+    let later = begun + grace;
+    silences.note(&machine, &voters, later);
+    assert_eq!(silences.standing(NodeId(3), later, grace), Standing::Silent);
+    let too_late = later + Duration::from_millis(1);
+    assert_eq!(silences.standing(NodeId(3), too_late, grace), Standing::Gone);
+    assert_eq!(apply(&mut machine, join(3)), Verdict::Joined);
+    silences.note(&machine, &voters, too_late);
+    assert_eq!(awaited(&silences), nodes([]));
+    for id in [2, 3] {
+        assert_eq!(apply(&mut machine, Op::Leave { node: NodeId(id) }), Verdict::Left);
+    }
+    silences.note(&machine, &voters, too_late);
+    assert_eq!(awaited(&silences), nodes([]), "each was a member");
 }
 
 fn votes(ids: impl IntoIterator<Item = u64>) -> Option<Step> {
