@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use quorate_drill::script::Script;
+use quorate_sim::clock::Stamp;
 use quorate_sim::shrink::shrink;
 use quorate_sim::sweep::{Case, sweep};
 use quorate_sim::trace::Keep;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         .from_env_lossy();
     let to_people =
         tracing_subscriber::fmt().with_env_filter(asked_for).with_writer(std::io::stderr);
-    to_people.without_time().init();
+    to_people.with_timer(Stamp).init();
     let seeds = match arguments.seed {
         Some(seed) => seed..seed + 1,
         None => arguments.from..arguments.from.saturating_add(arguments.seeds),

@@ -62,15 +62,15 @@ impl Default for Weather {
 }
 
 impl Weather {
+    /// As ever, but for what goes wrong by itself.
+    pub fn fair() -> Self {
+        Self { resent_per_mille: 0, broken_per_million: 0, ..Self::default() }
+    }
+
     /// One millisecond, and nothing ever goes wrong by itself.
     pub fn calm() -> Self {
         let millis = Duration::from_millis;
-        Self {
-            delay: millis(1)..=millis(1),
-            resent_per_mille: 0,
-            broken_per_million: 0,
-            ..Self::default()
-        }
+        Self { delay: millis(1)..=millis(1), ..Self::fair() }
     }
 }
 

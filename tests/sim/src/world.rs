@@ -442,7 +442,7 @@ impl World {
             (1..=settings.nodes).map(|nth| Arc::new(Seat::new(nth, &settings, &trace))).collect();
         let hosts: BTreeSet<String> = seats.iter().map(|seat| seat.host.clone()).collect();
         let witness = Witness::new(trace.clone(), history.clone(), hosts, settings.voters);
-        let origin = clock::now();
+        let origin = clock::begin();
         let mut dice = SmallRng::seed_from_u64(seed_of(settings.seed, "parts"));
         let parts = troupe::parts(&mut dice, settings.nodes);
         Arc::new(Self {

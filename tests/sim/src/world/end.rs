@@ -14,6 +14,7 @@ use super::{Outcome, PATIENCE, Singletons, World, counting, lives, name, operato
 use crate::check::{Violation, linear};
 use crate::clock;
 use crate::history::{self, Answer, Ask, Mark};
+use crate::net::Weather;
 use quorate_drill::history::hash_of;
 
 /// Within this time a healed cluster serves through every node, and comes to one state.
@@ -83,6 +84,12 @@ impl World {
 /// After the heal the world serves through every node, and all nodes come to the same state.
 pub(super) async fn settle(world: &Arc<World>) {
     world.serves_within(SOON).await;
+    // From now on nothing is to move without a cause. Two links that lose what they carry at the same moment
+    // are one, and so is a task that is held: a leader may lose its majority by it, and a node its lease.
+    world.net.set_weather(Weather::fair());
+    for alive in (0..world.seats.len()).filter_map(|nth| world.alive(nth)) {
+        alive.life.hold_tasks(0);
+    }
     operators::calm(world).await;
     operators::settle(world).await;
     let until = clock::now() + SOON;

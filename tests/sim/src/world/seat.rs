@@ -78,7 +78,7 @@ pub(super) struct Alive {
     /// Which life of its machine.
     pub(super) number: u64,
     pub(super) node: Node,
-    life: Life,
+    pub(super) life: Life,
     gone: watch::Receiver<bool>,
 }
 
