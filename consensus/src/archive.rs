@@ -239,12 +239,14 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use bytes::Bytes;
+    use openraft::storage::RaftSnapshotBuilder;
     use quorate_storage::{Disk, File, MemoryDisk, MemoryShelf, Row, Sync};
 
     use quorate_registry::Machine;
 
     use super::*;
-    use crate::apply::State;
+    use crate::apply::{SnapshotBuilder, State};
+    use crate::types::{StoredMembership, log_id};
 
     /// Long enough for any machine.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -350,6 +352,22 @@ mod tests {
         drop(let_go);
         timeout(PATIENCE, archive.close()).await.unwrap();
         assert!(shelf.get(POSITION_KEY).unwrap().is_some(), "its turn came in the end");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_raft_to_catch_up_with_a_feed_waits_no_longer_than_there_is_an_archive() {
+        let (disk, shelf) = (Full::default(), Arc::new(MemoryShelf::default()));
+        let doors = Doors::over(0, Arc::new(disk), shelf).await;
+        let fed = Some(log_id(1, 1, 1));
+        let state = Shared::new(State::new(Machine::new(0), fed, StoredMembership::default()));
+        state.write().by_raft = None;
+        let (archive, archivist) = archive(doors, state.clone());
+        quorate_env::spawn(archivist.run());
+        let mut builder = SnapshotBuilder::new(&state, &archive);
+        let builds = quorate_env::spawn(async move { builder.build_snapshot().await });
+        archive.close().await;
+        let built = timeout(PATIENCE, builds).await.expect("it ends").unwrap();
+        assert!(built.is_err());
     }
 
     #[tokio::test]

@@ -291,14 +291,14 @@ fn unfit(response: &Response) -> RPCError<Types> {
     network(&wire::invalid(format!("an answer that does not fit the request: {response:?}")))
 }
 
-/// Nobody is there, for a test. It remembers who was asked.
+/// Nobody is there, for a test. It remembers of whom something long was asked: a feed, or a piece of it.
 #[cfg(test)]
 #[derive(Clone, Default)]
 pub(crate) struct Alone(Arc<Mutex<Vec<NodeId>>>);
 
 #[cfg(test)]
 impl Alone {
-    /// Who was asked, since this was asked last.
+    /// Of whom that was, since this was asked last.
     pub(crate) fn asked(&self) -> Vec<NodeId> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -308,12 +308,21 @@ impl Alone {
 impl Peers for Alone {
     fn call(
         &self,
-        to: NodeId,
+        _to: NodeId,
         _request: Bytes,
         _within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        self.0.lock().unwrap().push(to);
         Box::pin(std::future::ready(Err(PeerError::NoLink)))
+    }
+
+    fn fetch(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        self.0.lock().unwrap().push(to);
+        self.call(to, request, within)
     }
 }
 

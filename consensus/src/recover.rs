@@ -95,8 +95,8 @@ pub(crate) fn goes_on(log: &Log, state: &State) -> io::Result<bool> {
 /// Nothing is lost: what lies before is part of the state, and what lies behind an entry that was decided
 /// otherwise can never be decided. Tells the last entry of such, if there was any.
 ///
-/// Whoever led when that entry was decided is accepted, before its log is: to a leader from before, Raft
-/// would say that what is applied here is what that one has there, and let it write behind it.
+/// Whoever wrote that entry is accepted as a leader first. Elected by an older vote, this node would write
+/// older entries behind that one, and Raft take its store for broken.
 pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<Option<Index>> {
     let saved = log.state();
     let last = saved.last.filter(|last| *last >= applied.index).map(Index);
@@ -268,6 +268,10 @@ mod tests {
                 let left =
                     remains(NodeId(ME), Arc::new(disk.clone()), Arc::new(shelf.clone())).await;
                 assert_eq!(left.unwrap().last, Index(FED), "it knows that the rest is not agreed");
+                let (disk_is, lost) = (Arc::new(disk.clone()), Arc::new(MemoryShelf::default()));
+                let left = remains(NodeId(ME), disk_is, lost).await.unwrap();
+                let known = if fed_to == Source::Shelf { Index(2) } else { Index(FED) };
+                assert_eq!(left.committed, known, "what the shelf had is lost");
                 let (log, written) = begin_again(&disk, shelf).await;
                 let dropped = Some(to - 1).filter(|last| *last >= FED);
                 assert_eq!(log, (dropped, Some(FED)), "{fed_to:?}, {to} of term {term}");

@@ -245,7 +245,10 @@ async fn take_part(hall: &Arc<Hall>) {
     let (mut ask_at, mut pause) = (quorate_env::now(), LOOK_AGAIN);
     loop {
         if hall.identity().cluster().is_some() {
-            if reaches_leader(hall) && join(hall).await {
+            // Who knows nobody that votes has to be told, or nobody will feed it, even where it remembers who
+            // led.
+            let knows_voters = !hall.group().status().voters.is_empty();
+            if knows_voters && reaches_leader(hall) && join(hall).await {
                 return;
             }
             if quorate_env::now() >= ask_at {

@@ -4,7 +4,7 @@
 //! voters, and to as many **heirs** as votes are to be filled. [`plan`] is pure: of what the leader knows it
 //! makes one step at most, and the next look makes the next. Nobody loses a vote for not being seen: a voter
 //! is gone when it was taken out of the registry, or when its session, which only the log ends, has been over
-//! for longer than the grace. One that the registry does not know yet is waited for as long.
+//! for longer than the grace. A founder that the registry does not know yet is waited for, for moments.
 //!
 //! Not here: whether a step comes to pass. It is a change of the group like any other, agreed by a majority.
 
@@ -279,10 +279,10 @@ fn gather(hall: &Hall, machine: &Machine, status: &GroupStatus, silences: &Silen
         let (standing, caught_up) = (standing(node.id), caught_up(&node.id));
         (node.id, Member { standing, edge, zone, caught_up })
     };
+    // A founder says who it is within moments; another was taken out just before this leader began.
     let awaited = silences.awaited(&status.voters).filter_map(|node| {
-        let standing = standing(node);
+        let standing = silences.standing(node, now, hall.config().patience());
         let member = Member { standing, edge: false, zone: None, caught_up: caught_up(&node) };
-        // Whoever never says who it is was perhaps taken out before this leader began.
         (standing != Standing::Gone).then_some((node, member))
     });
     Facts {

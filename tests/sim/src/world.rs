@@ -488,7 +488,6 @@ impl World {
             end::settle(&world).await;
             available::settle(&world).await;
             topology::settle(&world).await;
-            operators::look(&world);
         } else {
             world.witness.violate("L1", format_args!("the cluster did not begin"));
         }

@@ -84,7 +84,7 @@ impl World {
 /// After the heal the world serves through every node, and all nodes come to the same state.
 pub(super) async fn settle(world: &Arc<World>) {
     world.serves_within(SOON).await;
-    // From now on nothing is to move without a cause. Two links that lose what they carry at the same moment
+    // For a while nothing is to move without a cause. Two links that lose what they carry at the same moment
     // are one, and so is a task that is held: a leader may lose its majority by it, and a node its lease.
     world.net.set_weather(Weather::fair());
     for alive in (0..world.seats.len()).filter_map(|nth| world.alive(nth)) {
@@ -102,6 +102,8 @@ pub(super) async fn settle(world: &Arc<World>) {
         {
             expire(world).await;
             all_know_how_old_they_are(world).await;
+            operators::look(world);
+            world.net.set_weather(Weather::default());
             return;
         }
     }
