@@ -405,16 +405,22 @@ async fn a_node_without_a_part_follows_by_a_snapshot_and_then_by_entries_and_the
     assert!(status.learners.is_empty() && status.matched.len() <= 3, "{status:?}");
 }
 
+/// What node 4 remembers, which followed these three up to here and has ended.
+async fn fed(town: &Town, voters: &[Group]) -> (Remembered, Index) {
+    let (index, _) = propose(voters, register("first")).await;
+    let remembered = Remembered::default();
+    let group = follower(town, 4, &remembered, &[1, 2, 3]).await;
+    group.reached(index).await;
+    group.close().await;
+    town.0.lock().unwrap().remove(&NodeId(4));
+    (remembered, index)
+}
+
 #[tokio::test]
 async fn a_follower_resumes_where_it_was_and_moves_on_when_its_voter_is_gone() {
     let town = Town::default();
     let voters = three_voters(&town).await;
-    let (index, _) = propose(&voters, register("first")).await;
-    let remembered = Remembered::default();
-    let group = follower(&town, 4, &remembered, &[1, 2, 3]).await;
-    group.reached(index).await;
-    group.close().await;
-    drop(group);
+    let (remembered, index) = fed(&town, &voters).await;
     let (group, recovery) = open(&town, 4, &remembered).await;
     assert_eq!((recovery.applied, recovery.source), (index, Source::Shelf));
     // Whichever of them it followed: two of three go, one after the other, and come back.
@@ -432,13 +438,7 @@ async fn a_follower_resumes_where_it_was_and_moves_on_when_its_voter_is_gone() {
 async fn a_follower_whose_voters_were_all_replaced_while_it_was_away_follows_whom_it_is_told_of() {
     let town = Town::default();
     let voters = three_voters(&town).await;
-    let (index, _) = propose(&voters, register("first")).await;
-    let remembered = Remembered::default();
-    let group = follower(&town, 4, &remembered, &[1, 2, 3]).await;
-    group.reached(index).await;
-    group.close().await;
-    town.0.lock().unwrap().remove(&NodeId(4));
-
+    let (remembered, _) = fed(&town, &voters).await;
     let mut successors = Vec::new();
     for id in 5..=7 {
         successors.push(follower(&town, id, &Remembered::default(), &[1, 2, 3]).await);
