@@ -208,18 +208,16 @@ impl Follower {
     /// spread over them; then whom others named, and who led when it last heard of anybody. A node that lost
     /// its state knows no voters, and those that it knows may all have been replaced.
     fn feeders(&self) -> Vec<NodeId> {
-        let by_turn = |feeders: BTreeSet<NodeId>| {
-            let mut feeders: Vec<NodeId> = feeders.into_iter().collect();
-            feeders.sort_by_key(|feeder| spread(self.me, *feeder));
-            feeders
-        };
-        let mut known: BTreeSet<NodeId> =
+        let voters: BTreeSet<NodeId> =
             self.membership().membership().voter_ids().map(NodeId).collect();
-        let mut others = self.known().told.clone();
-        others.extend(self.raft.server_metrics().borrow_watched().current_leader.map(NodeId));
-        others.retain(|node| !known.contains(node) && *node != self.me);
-        known.remove(&self.me);
-        [by_turn(known), by_turn(others)].concat()
+        let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId);
+        let mut feeders = voters.clone();
+        feeders.extend(&self.known().told);
+        feeders.extend(leader);
+        feeders.remove(&self.me);
+        let mut feeders: Vec<NodeId> = feeders.into_iter().collect();
+        feeders.sort_by_key(|node| (!voters.contains(node), spread(self.me, *node)));
+        feeders
     }
 
     /// Asks once for what comes next.

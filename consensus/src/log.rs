@@ -25,6 +25,12 @@ pub(crate) fn holds(log: &Log, id: LogId) -> io::Result<bool> {
     Ok(found.is_some_and(|entry| entry.log_id == id))
 }
 
+/// The vote that a log has saved.
+pub(crate) fn vote(log: &Log) -> io::Result<Option<Vote>> {
+    let vote = log.state().vote;
+    vote.map(|bytes| wire::decode::<VoteBytes>(&bytes).map(Into::into)).transpose()
+}
+
 impl LogStore {
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let entries = self.0.read(from, to, bytes_max)?;
@@ -57,8 +63,7 @@ impl RaftLogReader<Types> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        let vote = self.0.state().vote;
-        vote.map(|bytes| wire::decode::<VoteBytes>(&bytes).map(Into::into)).transpose()
+        vote(&self.0)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::archive::{Doors, POSITION_KEY, apart, check_newest, gone};
 use crate::body;
 use crate::error::GroupError;
 use crate::log;
-use crate::types::{LeaderId, LogId};
+use crate::types::{LogId, Vote};
 use crate::wire::{self, LogIdBytes, PositionBytes, VoteBytes};
 
 /// What a start found, for the operator.
@@ -98,12 +98,10 @@ pub(crate) fn goes_on(log: &Log, state: &State) -> io::Result<bool> {
 /// Whoever wrote that entry is accepted as a leader first. Elected by an older vote, this node would write
 /// older entries behind that one, and Raft take its store for broken.
 pub(crate) async fn begin_behind(log: &Log, applied: LogId) -> io::Result<Option<Index>> {
-    let saved = log.state();
-    let last = saved.last.filter(|last| *last >= applied.index).map(Index);
-    let vote = saved.vote.map(|vote| wire::decode::<VoteBytes>(&vote)).transpose()?;
-    let LeaderId { term, node_id: node } = applied.leader_id;
-    if vote.is_none_or(|vote| (vote.term, vote.node) < (term, node)) {
-        log.save_vote(wire::encode(&VoteBytes { term, node, committed: true })).await?;
+    let last = log.state().last.filter(|last| *last >= applied.index).map(Index);
+    let writer = Vote { leader_id: applied.leader_id, committed: true };
+    if log::vote(log)?.is_none_or(|vote| vote.leader_id < writer.leader_id) {
+        log.save_vote(wire::encode(&VoteBytes::from(writer))).await?;
     }
     log.truncate_from(applied.index).await?;
     log.purge(applied.index, wire::encode(&LogIdBytes::from(applied)));
@@ -160,7 +158,7 @@ mod tests {
     use crate::group::Group;
     use crate::peers::Alone;
     use crate::salvage::remains;
-    use crate::types::{Entry, Membership, Payload, StoredMembership, log_id};
+    use crate::types::{Entry, LeaderId, Membership, Payload, StoredMembership, log_id};
 
     const ME: u64 = 7;
     const PATIENCE: Duration = Duration::from_secs(60);

@@ -19,6 +19,7 @@ use quorate_vocab::{Index, NodeId};
 use crate::apply::State;
 use crate::archive::Doors;
 use crate::error::GroupError;
+use crate::log;
 use crate::recover::{goes_on, recover};
 use crate::types::{LogId, Membership, StoredMembership, log_id};
 use crate::wire::{self, LogIdBytes, PositionBytes, VoteBytes};
@@ -65,15 +66,14 @@ pub async fn remains(
     let note = noted.committed.map(|note| wire::decode::<LogIdBytes>(&note).map(LogId::from));
     let note = note.transpose();
     let committed = note.map_err(unreadable)?.map_or(0, |id| id.index);
-    let vote = noted.vote.map(|vote| wire::decode::<VoteBytes>(&vote)).transpose();
-    let vote = vote.map_err(unreadable)?;
+    let vote = log::vote(&doors.log).map_err(unreadable)?;
     let last = state.index();
     Ok(Remains {
         last,
         // A snapshot and the shelf have only what was agreed. What the shelf had once tells nothing of the
         // log: a feed may have brought it.
         committed: Index(committed).max(known).min(last),
-        term: vote.map_or(0, |vote| vote.term),
+        term: vote.map_or(0, |vote| vote.leader_id.term),
         voters: state.membership.membership().voter_ids().map(NodeId).collect(),
         state: state.machine,
     })
